@@ -1,0 +1,125 @@
+#include "lookup_workload.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace lookup
+{
+
+namespace
+{
+
+constexpr size_t stream_size_min = 8192;
+constexpr uint64_t hit_seed = 1, miss_seed = 1000, miss_name_seed = 1;
+
+void check(int failed, const std::string &what)
+{
+    if (failed == 0) return;
+    std::fprintf(stderr, "benchmark: cannot make %s: %s\n", what.c_str(), std::strerror(failed));
+    std::exit(1);
+}
+
+/* The names of the list in as many random orders as make the stream long enough. */
+Stream make_stream(const names_list &list, uint64_t seed)
+{
+    Stream stream;
+    size_t rounds = list.count >= stream_size_min ? 1 : stream_size_min / list.count + 1;
+    stream.text.reserve(list.text_size * rounds); /* names point into it: it must not move */
+    stream.names.reserve(list.count * rounds);
+    stream.numbers.reserve(list.count * rounds);
+    for (size_t round = 0; round < rounds; round++) {
+        uint32_t *order = names_order(list.count, seed + round);
+        check(order == nullptr ? ENOMEM : 0, "an order");
+        for (size_t i = 0; i < list.count; i++) {
+            const names_tensor &tensor = list.tensors[order[i]];
+            const char *start = stream.text.data() + stream.text.size();
+            stream.text.append(tensor.name, tensor.name_size);
+            stream.names.push_back({start, tensor.name_size});
+            stream.numbers.push_back(order[i]);
+        }
+        std::free(order);
+    }
+    return stream;
+}
+
+} // namespace
+
+Workload::Workload(const std::string &label, const std::string &source) : label_(label)
+{
+    bool is_path = source.find_first_of("/.") != std::string::npos;
+    int failed = is_path ? names_read(source.c_str(), &list_) : names_make(source.c_str(), &list_);
+    check(failed, "names from " + source);
+}
+
+Workload::~Workload()
+{
+    names_free(&list_);
+}
+
+const Stream &Workload::hit_stream() const
+{
+    if (hit_stream_.names.empty()) hit_stream_ = make_stream(list_, hit_seed);
+    return hit_stream_;
+}
+
+const Stream &Workload::miss_stream() const
+{
+    if (miss_stream_.names.empty()) {
+        names_list misses;
+        check(names_misses(&list_, miss_name_seed, &misses), "look-alike names");
+        miss_stream_ = make_stream(misses, miss_seed);
+        names_free(&misses);
+    }
+    return miss_stream_;
+}
+
+const std::vector<tare_pair> &Workload::pairs() const
+{
+    if (pairs_.empty())
+        for (size_t i = 0; i < list_.count; i++)
+            pairs_.push_back({list_.tensors[i].name, list_.tensors[i].name_size, nullptr, 0});
+    return pairs_;
+}
+
+void Workload::make_file() const
+{
+    model_shard shard;
+    check(model_shard_make(&list_, 0, list_.count, MODEL_DATA_SMALL, nullptr, &shard), label_);
+    file_.resize(shard.header_size + shard.data_size);
+    std::memcpy(file_.data(), shard.header, shard.header_size);
+    model_shard_fill(&list_, &shard, file_.data() + shard.header_size);
+    file_order_.assign(shard.order, shard.order + shard.count);
+
+    records_.resize(list_.count);
+    uint64_t offset = shard.header_size;
+    for (uint32_t number : file_order_) {
+        const names_tensor &tensor = list_.tensors[number];
+        Record &record = records_[number];
+        record.offset = offset;
+        record.size = model_tensor_size(&tensor, MODEL_DATA_SMALL);
+        record.rank = tensor.rank;
+        offset += record.size;
+    }
+    model_shard_free(&shard);
+}
+
+const std::string &Workload::file() const
+{
+    if (file_.empty()) make_file();
+    return file_;
+}
+
+const std::vector<uint32_t> &Workload::file_order() const
+{
+    file();
+    return file_order_;
+}
+
+const std::vector<Record> &Workload::records() const
+{
+    file();
+    return records_;
+}
+
+} // namespace lookup

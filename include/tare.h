@@ -1,0 +1,468 @@
+/*
+ * tare: name -> dtype, shape, bytes of every tensor of a model, as fast as the hardware allows.
+ *
+ * This header is the whole public API and its reference text.
+ *
+ *     tare_model *model;
+ *     tare_error error;
+ *     if (tare_open("model.safetensors", NULL, &model, &error) != TARE_OK) {
+ *         fprintf(stderr, "%s\n", error.message);
+ *         return 1;
+ *     }
+ *     const tare_tensor *tensor = tare_find(model, "lm_head.weight", 14);
+ *     if (tensor != NULL) use(tare_data(model, tensor), tare_size(model, tensor));
+ *     tare_close(model);
+ *
+ * WORDS
+ *   model     the open handle: every tensor of one file, one set of shards, or one set of pairs
+ *   tensor    one record: name, dtype, shape, and where its bytes are
+ *   shard     one file or buffer of a model; numbered from 0
+ *   header    the bytes of a shard that describe tensors; the data section follows it
+ *   offset    bytes from the start of a shard
+ *
+ * THREADS
+ *   A model never changes once open. Every function that takes a `const tare_model *` may be called
+ *   on any number of threads at once, without locks. tare_close must be the last call on a model.
+ *
+ * LIFETIME
+ *   Every pointer that a model hands out (tensors, names, shapes, metadata, mapped bytes) lives
+ *   until tare_close and is never freed by the caller.
+ *
+ * ERRORS
+ *   Calls that can fail return a tare_status and take a `tare_error *`, which may be NULL and is
+ *   written on every call, also on success. On failure every output is NULL or zero and there is
+ *   nothing to close. The library never prints, aborts, exits or installs a signal handler.
+ *
+ * CAVEATS
+ *   - A file that is truncated or fails to be read (network file systems, full disks) while it is
+ *     mapped raises SIGBUS in whoever touches the bytes behind tare_data. Replace model files by
+ *     renaming a new one over them, never in place; or open with TARE_BACKING_READ and use
+ *     tare_read, which returns an error instead: it never reads through a mapping.
+ *   - A mapping is not a snapshot: bytes that another process writes into the file show up behind
+ *     tare_data. Headers are parsed from a private copy and cannot change under the library.
+ *   - Mapped tensors are aligned as their writer placed them, which may be not at all; see
+ *     tare_alignment. tare_read and tare_open_pairs give aligned bytes.
+ *   - After fork() a model may be used in both processes; each must close its own.
+ *   - On 32-bit hosts files over the address space cannot be mapped; AUTO then reads instead.
+ */
+#ifndef TARE_H
+#define TARE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TARE_VERSION_MAJOR 0
+#define TARE_VERSION_MINOR 1
+#define TARE_VERSION_PATCH 0
+
+#if defined(_WIN32)
+#define TARE_API
+#elif defined(__GNUC__)
+#define TARE_API __attribute__((visibility("default")))
+#else
+#define TARE_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------------------------------------
+ * Status and errors
+ */
+
+/* X(name, value, text): values are pinned and grouped by tens; new ones may be added. */
+#define TARE_STATUS_LIST(X)                                                        \
+    X(OK, 0, "success")                                                            \
+    X(E_ARGUMENT, 10, "an argument or option has a value that it cannot have")     \
+    X(E_TARGET_SIZE, 11, "the target buffer has the wrong size")                   \
+    X(E_MEMORY, 20, "the allocator returned no memory")                            \
+    X(E_OPEN, 21, "a file or folder could not be opened")                          \
+    X(E_READ, 22, "reading failed")                                                \
+    X(E_MAP, 23, "a file could not be mapped")                                     \
+    X(E_CHANGED, 24, "a file changed or shrank while it was used")                 \
+    X(E_LIMIT, 25, "a size is beyond a limit of this library or host")             \
+    X(E_UNSUPPORTED, 26, "this build or host does not support that")               \
+    X(E_FORMAT, 30, "not a model file of a known format")                          \
+    X(E_TRUNCATED, 31, "the file ends before its header does")                     \
+    X(E_HEADER_SIZE, 32, "the header is larger than the limit")                    \
+    X(E_NO_MODEL, 33, "the folder holds no model")                                 \
+    X(E_AMBIGUOUS, 34, "the folder holds more than one model")                     \
+    X(E_UTF8, 40, "the header is not UTF-8")                                       \
+    X(E_JSON, 41, "the header is not JSON as RFC 8259 has it")                     \
+    X(E_DEPTH, 42, "the header is nested too deep")                                \
+    X(E_METADATA, 43, "metadata is not a map of strings to strings")               \
+    X(E_FIELD, 50, "a member is missing, there twice, or of the wrong kind")       \
+    X(E_DTYPE, 51, "unknown dtype")                                                \
+    X(E_SHAPE, 52, "a shape is not an array of integers from 0 to 2^64-1")         \
+    X(E_OFFSETS, 53, "offsets are not two integers in order")                      \
+    X(E_OVERFLOW, 54, "a shape holds more bytes than 64 bits can count")           \
+    X(E_SUBBYTE, 55, "a tensor of less than 8 bits an element ends within a byte") \
+    X(E_SIZE, 56, "offsets and shape disagree about the size of a tensor")         \
+    X(E_LAYOUT, 57, "tensors overlap or leave a hole")                             \
+    X(E_COVER, 58, "tensors do not cover the data section exactly")                \
+    X(E_DUPLICATE, 59, "a name is there twice")                                    \
+    X(E_INDEX, 60, "the shard index is not what it must be")                       \
+    X(E_SHARD_NAME, 61, "a shard's file name is not allowed")                      \
+    X(E_SHARD_TENSOR, 62, "the shard index and a shard disagree about a tensor")
+
+typedef int32_t tare_status;
+
+enum {
+#define TARE_STATUS_ENUM_(name, value, text) TARE_##name = value,
+    TARE_STATUS_LIST(TARE_STATUS_ENUM_) TARE_STATUS_ENUM_END_ = 0x7fffffff
+#undef TARE_STATUS_ENUM_
+};
+
+#define TARE_NO_SHARD UINT32_MAX
+#define TARE_NO_OFFSET UINT64_MAX
+
+/*
+ * What went wrong and where. The caller's; the library writes all of it on every call.
+ * `message` is one line of printable ASCII, always terminated, that names the tensor, key or file it
+ * speaks of; other bytes of names are escaped as \xNN, and long names are cut with "...".
+ */
+typedef struct tare_error {
+    tare_status status;
+    int32_t system_error; /* errno of the failed system call, or 0 */
+    uint32_t shard;       /* number of the shard, or TARE_NO_SHARD */
+    uint32_t reserved;
+    uint64_t offset; /* bytes from the start of that shard (or of the index file), TARE_NO_OFFSET */
+    char message[488];
+} tare_error;
+
+/* "TARE_E_JSON" for TARE_E_JSON; "TARE_E_UNKNOWN" for a value that is none. Static storage. */
+TARE_API const char *tare_status_name(tare_status status);
+
+/* The text of the list above; never NULL. Static storage. */
+TARE_API const char *tare_status_text(tare_status status);
+
+/* ------------------------------------------------------------------------------------------------
+ * Dtypes
+ */
+
+/*
+ * X(name, value, bits): the 22 dtypes of safetensors, spelled as its files spell them (source:
+ * safetensors `tensor.rs`, enum Dtype). Values are pinned; further dtypes of other formats follow.
+ */
+#define TARE_DTYPE_LIST(X) \
+    X(BOOL, 1, 8)          \
+    X(F4, 2, 4)            \
+    X(F6_E2M3, 3, 6)       \
+    X(F6_E3M2, 4, 6)       \
+    X(U8, 5, 8)            \
+    X(I8, 6, 8)            \
+    X(F8_E5M2, 7, 8)       \
+    X(F8_E4M3, 8, 8)       \
+    X(F8_E8M0, 9, 8)       \
+    X(F8_E4M3FNUZ, 10, 8)  \
+    X(F8_E5M2FNUZ, 11, 8)  \
+    X(I16, 12, 16)         \
+    X(U16, 13, 16)         \
+    X(F16, 14, 16)         \
+    X(BF16, 15, 16)        \
+    X(I32, 16, 32)         \
+    X(U32, 17, 32)         \
+    X(F32, 18, 32)         \
+    X(C64, 19, 64)         \
+    X(F64, 20, 64)         \
+    X(I64, 21, 64)         \
+    X(U64, 22, 64)
+
+typedef uint32_t tare_dtype;
+
+enum {
+#define TARE_DTYPE_ENUM_(name, value, bits) TARE_DTYPE_##name = value,
+    TARE_DTYPE_LIST(TARE_DTYPE_ENUM_) TARE_DTYPE_ENUM_END_ = 0x7fffffff
+#undef TARE_DTYPE_ENUM_
+};
+
+/* "BF16" for TARE_DTYPE_BF16; NULL for a value that is no dtype. Static storage. */
+TARE_API const char *tare_dtype_name(tare_dtype dtype);
+
+/* Bits of one element, 4 to 64; 0 for a value that is no dtype. */
+TARE_API uint32_t tare_dtype_bits(tare_dtype dtype);
+
+/* The dtype spelled so exactly (case counts), or 0. `name` may be NULL when `name_size` is 0. */
+TARE_API tare_dtype tare_dtype_find(const char *name, size_t name_size);
+
+/* ------------------------------------------------------------------------------------------------
+ * Types
+ */
+
+typedef struct tare_model tare_model;   /* an open model */
+typedef struct tare_tensor tare_tensor; /* one tensor of a model; compare by pointer */
+
+/* Bytes of text that need no terminator to be used. Those that a model hands out also have one:
+ * data[size] is 0 (text itself may hold further zero bytes: names are any UTF-8). */
+typedef struct tare_string {
+    const char *data;
+    size_t size;
+} tare_string;
+
+/* All facts about one tensor; see tare_describe. Pointers live until tare_close. */
+typedef struct tare_info {
+    const char *name; /* terminated, may hold zero bytes before its end */
+    size_t name_size;
+    const uint64_t *shape; /* `rank` sizes, the slowest dimension first; not NULL at rank 0 */
+    uint32_t rank;         /* 0 is a scalar: one element */
+    tare_dtype dtype;
+    uint64_t size;   /* bytes */
+    uint64_t offset; /* bytes from the start of its shard */
+    uint32_t shard;
+    uint32_t reserved;
+} tare_info;
+
+/* One (name, bytes) pair for tare_open_pairs. `data` may be NULL when `size` is 0. */
+typedef struct tare_pair {
+    const char *name;
+    size_t name_size;
+    const void *data;
+    size_t size;
+} tare_pair;
+
+/*
+ * Where a model's bytes come from when the caller fetches them (HTTP ranges, Blob slices, a
+ * database). `read_at` writes up to `size` bytes from `offset` on to `target` and returns how many,
+ * fewer being allowed; 0 means the data ends there, a negative value is a failure whose negation is
+ * reported as system_error. It is never asked for a byte at or beyond `total_size`, nor for 0 bytes.
+ * It is called during tare_open_reader and tare_read only, on the thread that called them, so that
+ * concurrent tare_reads call it concurrently. `context` must live until tare_close.
+ */
+typedef struct tare_reader {
+    size_t struct_size; /* sizeof(tare_reader) */
+    void *context;
+    int64_t (*read_at)(void *context, uint64_t offset, void *target, size_t size);
+    uint64_t total_size;
+} tare_reader;
+
+/*
+ * Memory hooks of one model. `allocate` returns `size` bytes (never 0) aligned to `alignment` (a
+ * power of two), or NULL; `release` gets back the same size and alignment. Both are called on the
+ * thread that called the library, during open and close only. Lookups never allocate.
+ */
+typedef struct tare_allocator {
+    size_t struct_size; /* sizeof(tare_allocator) */
+    void *context;
+    void *(*allocate)(void *context, size_t size, size_t alignment);
+    void (*release)(void *context, void *memory, size_t size, size_t alignment);
+} tare_allocator;
+
+/* How tensor bytes of files are reached. */
+#define TARE_BACKING_AUTO 0u /* map; where the file system refuses, read */
+#define TARE_BACKING_MAP 1u  /* map, or fail with TARE_E_MAP */
+#define TARE_BACKING_READ 2u /* never map: tare_data is NULL, tare_read reads */
+
+/* Flags. KEEP_FIRST: of pairs with one name tare_open_pairs finds the first and lists all of them;
+ * without it they are refused. SEED_FIXED: hash with `seed` as given instead of a random one, for
+ * reproducible timings; not for untrusted names. */
+#define TARE_PAIRS_KEEP_FIRST 1u
+#define TARE_SEED_FIXED 2u
+
+/* All zero but struct_size means: defaults. */
+typedef struct tare_options {
+    size_t struct_size; /* sizeof(tare_options); fields beyond it count as zero */
+    uint32_t backing;   /* TARE_BACKING_* */
+    uint32_t flags;     /* TARE_PAIRS_KEEP_FIRST, TARE_SEED_FIXED */
+    size_t alignment;   /* tare_open_pairs: power of two up to 2 MiB, 0 is 64 */
+    uint64_t seed;      /* with TARE_SEED_FIXED */
+    /* Of the header of one shard; 0 is 100,000,000 (source: safetensors MAX_HEADER_SIZE), more
+     * than 2^31-1 is refused. */
+    uint64_t header_size_max;
+    const tare_allocator *allocator; /* copied; NULL is malloc and free */
+} tare_options;
+
+/* clang-format off */
+#define TARE_OPTIONS_INIT { sizeof(tare_options), 0, 0, 0, 0, 0, NULL }
+/* clang-format on */
+
+/* ------------------------------------------------------------------------------------------------
+ * Opening and closing. `options` may be NULL. `out` must not be NULL. `error` may be NULL.
+ */
+
+/*
+ * Opens the model at `path`: a `.safetensors` file, a `*.safetensors.index.json`, or a folder that
+ * holds one model (`model.safetensors.index.json` or the only index there, else its only
+ * `.safetensors` file; several are TARE_E_AMBIGUOUS). Headers are read and checked in full, tensor
+ * bytes are not touched. Symbolic links are followed (model caches are made of them); only regular
+ * files are opened. A shard index decides which files are read; every name it lists must be in the
+ * shard it names, and no name may be in two shards.
+ */
+TARE_API tare_status tare_open(const char *path, const tare_options *options, tare_model **out,
+                               tare_error *error);
+
+/*
+ * Opens a safetensors file that is already in memory. The bytes are borrowed: they must stay as they
+ * are until tare_close. They need no alignment. `bytes` may be NULL when `size` is 0 (an error).
+ */
+TARE_API tare_status tare_open_bytes(const void *bytes, size_t size, const tare_options *options,
+                                     tare_model **out, tare_error *error);
+
+/*
+ * Makes a model of `count` pairs. Names and bytes are copied; every tensor's bytes are aligned to
+ * options->alignment. Tensors are listed in the order given, as dtype U8 of shape [size]. `pairs`
+ * may be NULL when `count` is 0. Names may be any bytes. TARE_E_DUPLICATE if two names are equal,
+ * unless TARE_PAIRS_KEEP_FIRST.
+ */
+TARE_API tare_status tare_open_pairs(const tare_pair *pairs, size_t count,
+                                     const tare_options *options, tare_model **out,
+                                     tare_error *error);
+
+/* Opens a safetensors file through the caller's reader (copied). Only the header is read. */
+TARE_API tare_status tare_open_reader(const tare_reader *reader, const tare_options *options,
+                                      tare_model **out, tare_error *error);
+
+/* Gives back all that the model holds. NULL is allowed. */
+TARE_API void tare_close(tare_model *model);
+
+/* ------------------------------------------------------------------------------------------------
+ * Finding. None of these allocates, locks or makes a system call; none can fail.
+ */
+
+/* Number of tensors. */
+TARE_API size_t tare_count(const tare_model *model);
+
+/*
+ * The tensor at `index` in an order that is always the same for the same input: by shard (sorted by
+ * file name), then by offset, then as the header lists them; pairs as they were given. NULL at and
+ * beyond tare_count.
+ */
+TARE_API const tare_tensor *tare_at(const tare_model *model, size_t index);
+
+/* The place of a tensor of this model in that order: tare_at(model, tare_index(model, t)) == t. */
+TARE_API size_t tare_index(const tare_model *model, const tare_tensor *tensor);
+
+/* The tensor of exactly that name, or NULL. `name` needs no terminator, may be NULL at size 0. */
+TARE_API const tare_tensor *tare_find(const tare_model *model, const char *name, size_t name_size);
+
+/* A name with its hash made once, for names that are looked up often. Valid for this model only;
+ * borrows `name`, which must live as long as the key is used. The fields are the library's. */
+typedef struct tare_key {
+    const char *name;
+    size_t name_size;
+    uint64_t hash;
+} tare_key;
+
+TARE_API tare_key tare_key_make(const tare_model *model, const char *name, size_t name_size);
+TARE_API const tare_tensor *tare_find_key(const tare_model *model, const tare_key *key);
+
+/*
+ * Finds many names at once, faster a name than one by one, since their cache misses overlap.
+ * out[i] becomes the tensor of names[i] or NULL. Returns how many were found.
+ */
+TARE_API size_t tare_find_many(const tare_model *model, const tare_string *names, size_t count,
+                               const tare_tensor **out);
+
+/*
+ * All tensors whose names start with a prefix, in the order of tare_at:
+ *
+ *     tare_range range = tare_prefix(model, "model.layers.3.", 15);
+ *     for (const tare_tensor *t; (t = tare_next(model, &range)) != NULL;) ...
+ *
+ * The range borrows `prefix`; it is a plain value that may be copied, and its fields are the
+ * library's. An empty prefix gives every tensor. Groups of tensors that cannot match are passed over
+ * without a look at their names.
+ */
+typedef struct tare_range {
+    const char *prefix;
+    size_t prefix_size;
+    size_t at;  /* next tensor to look at */
+    size_t end; /* tensors before this one are known to match */
+} tare_range;
+
+TARE_API tare_range tare_prefix(const tare_model *model, const char *prefix, size_t prefix_size);
+TARE_API const tare_tensor *tare_next(const tare_model *model, tare_range *range);
+
+/* ------------------------------------------------------------------------------------------------
+ * Facts about a tensor, which must be one of `model`. None of these can fail.
+ */
+
+TARE_API tare_info tare_describe(const tare_model *model, const tare_tensor *tensor); /* all */
+TARE_API tare_string tare_name(const tare_model *model, const tare_tensor *tensor);
+TARE_API uint64_t tare_size(const tare_model *model, const tare_tensor *tensor); /* bytes */
+/* In its shard. */
+TARE_API uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor);
+
+/* ------------------------------------------------------------------------------------------------
+ * Bytes, as they stand in the file: its byte order (little-endian), its dtype.
+ */
+
+/*
+ * The tensor's bytes where they lie: mapped, in the caller's buffer, or in the arena of pairs. NULL
+ * where they are not in memory (TARE_BACKING_READ, tare_open_reader). A tensor of 0 bytes always has
+ * data that is not NULL, and must not be read through. Mapped bytes are read-only: writing to them
+ * faults. See CAVEATS for files that change.
+ */
+TARE_API const void *tare_data(const tare_model *model, const tare_tensor *tensor);
+
+/* The largest power of two that divides the address of tare_data, at most 2 MiB; 0 without data. */
+TARE_API size_t tare_alignment(const tare_model *model, const tare_tensor *tensor);
+
+/*
+ * Copies the tensor's bytes to `target`, whose size must be tare_size exactly (TARE_E_TARGET_SIZE).
+ * Files are read, never copied from a mapping: a truncated or failing file is TARE_E_CHANGED or
+ * TARE_E_READ, not a signal. `target` may be NULL for a tensor of 0 bytes. After a failure what
+ * `target` holds is unspecified.
+ */
+TARE_API tare_status tare_read(const tare_model *model, const tare_tensor *tensor, void *target,
+                               size_t target_size, tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
+ * Metadata: the strings of `__metadata__`, in the order of the file, shard by shard.
+ */
+
+TARE_API size_t tare_metadata_count(const tare_model *model);
+
+/*
+ * Entry `index`: its key, value and shard. Returns 1, or 0 at and beyond the count, with empty
+ * outputs. Any output may be NULL. Shards often repeat each other's entries; all are listed.
+ */
+TARE_API int tare_metadata_at(const tare_model *model, size_t index, tare_string *key,
+                              tare_string *value, uint32_t *shard);
+
+/* The value of a key, from the first shard that has it; data is NULL when none has. */
+TARE_API tare_string tare_metadata_find(const tare_model *model, const char *key, size_t key_size);
+
+/* ------------------------------------------------------------------------------------------------
+ * The model as a whole
+ */
+
+/* One shard. `name`: the path as opened, relative to the index for shards, "" for memory. */
+typedef struct tare_shard_info {
+    tare_string name;
+    uint64_t size;        /* bytes of the file or buffer */
+    uint64_t data_offset; /* where its data section starts: the size of all before it */
+    uint32_t backing;     /* TARE_BACKING_MAP or _READ; bytes and pairs count as _MAP */
+    uint32_t reserved;
+} tare_shard_info;
+
+TARE_API size_t tare_shard_count(const tare_model *model);
+
+/* Facts about shard `shard`; all zero at and beyond the count. */
+TARE_API tare_shard_info tare_shard_at(const tare_model *model, size_t shard);
+
+/* What the model costs and how it was built. */
+typedef struct tare_stat {
+    size_t struct_size;     /* in: sizeof(tare_stat); only that much is written */
+    uint64_t memory_size;   /* bytes held from the allocator, the bytes of pairs included */
+    uint64_t record_size;   /* of that: tensor records */
+    uint64_t name_size;     /* of that: names */
+    uint64_t shape_size;    /* of that: distinct (dtype, shape) */
+    uint64_t index_size;    /* of that: the table that finds names */
+    uint32_t index_reseeds; /* times the table was built anew with another seed: 0 to 2 */
+    uint32_t index_sorted;  /* 1 when the names defeated hashing and are searched by order */
+    uint32_t probe_max;     /* most table lines that any find looks at */
+    uint32_t reserved;
+} tare_stat;
+
+/* Fills `out` up to its struct_size. */
+TARE_API void tare_model_stat(const tare_model *model, tare_stat *out);
+
+/* "0.1.0": the version of the library that runs, against TARE_VERSION_* of the one compiled for. */
+TARE_API const char *tare_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

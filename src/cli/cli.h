@@ -1,0 +1,229 @@
+/* What the files of the `tare` program share. It sees the library through tare.h only. */
+#ifndef TARE_CLI_H
+#define TARE_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tare.h"
+
+#if defined(__GNUC__)
+#define CLI_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define CLI_PRINTF(text, first)
+#endif
+
+/* Exit statuses. */
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+/* --- options.c: the command line ---------------------------------------------------------------*/
+
+#define OPTION_JSON 1u
+#define OPTION_BACKING 2u
+#define OPTION_FORCE 4u
+#define OPTION_ALL 8u
+#define OPTION_VALUES 16u
+#define OPTION_HELP 32u
+#define OPTION_VERSION 64u
+
+typedef struct cli_options {
+    unsigned given;       /* OPTION_* that were there */
+    uint32_t backing;     /* TARE_BACKING_* */
+    uint64_t value_count; /* of --values */
+    char **operands;      /* what is no option, in order */
+    int operand_count;
+} cli_options;
+
+/* Takes argv apart; operands point into it, in their order. CLI_OK or CLI_USAGE. */
+int options_parse(cli_options *options, int argc, char **argv);
+
+/* Prints the options of `accepts`, a line each. */
+void options_help(unsigned accepts);
+
+/* The long name of one OPTION_* bit, for messages. */
+const char *options_name(unsigned option);
+
+static inline bool options_json(const cli_options *options) {
+    return (options->given & OPTION_JSON) != 0;
+}
+
+/* --- main.c and cmd_*.c: the commands ----------------------------------------------------------*/
+
+typedef struct cli_command {
+    const char *name;
+    const char *summary;
+    const char *operands; /* for the usage line */
+    const char *text;     /* for --help */
+    const char *example;
+    int operand_min;
+    int operand_max;
+    unsigned accepts; /* OPTION_* */
+    int (*run)(const cli_options *options);
+} cli_command;
+
+int cmd_ls(const cli_options *options);
+int cmd_show(const cli_options *options);
+int cmd_cat(const cli_options *options);
+int cmd_meta(const cli_options *options);
+int cmd_check(const cli_options *options);
+int cmd_stat(const cli_options *options);
+
+/* --- cli_model.c: what commands do with a model ------------------------------------------------*/
+
+/* Writes one line to stderr, "tare: " before it, after all that stdout was given. */
+void cli_message(const char *format, ...) CLI_PRINTF(1, 2);
+
+/* Opens a model, or says why not and returns NULL. `seconds` may be NULL. */
+tare_model *cli_open(const cli_options *options, const char *path, double *seconds);
+
+/* The tensor of that name, as it is or as `tare ls` prints it escaped; or says which names come
+ * near and returns NULL. */
+const tare_tensor *cli_find(const tare_model *model, const char *path, const char *name);
+
+/* The tensor's bytes: those mapped, or a copy that goes to `copy` for the caller to free. Says why
+ * when it returns NULL. */
+const unsigned char *cli_bytes(const tare_model *model, const tare_tensor *tensor,
+                               unsigned char **copy);
+
+/* The file of a shard for tables: without the folder where the model is one file. */
+tare_string cli_shard_label(const tare_model *model, uint32_t shard);
+
+/* The number of elements of a shape. */
+uint64_t cli_element_count(const tare_info *info);
+
+/* The largest power of two that divides an offset, at most a page: a mapping promises no more. */
+#define CLI_PAGE_SIZE 4096u
+uint32_t cli_offset_alignment(uint64_t offset);
+
+/* --- suggest.c: near names ---------------------------------------------------------------------*/
+
+#define SUGGEST_MAX 3
+#define SUGGEST_NAME_MAX 512u /* longer names are not suggested */
+
+/* Edits (insert, remove, replace, swap neighbours; letter case is no edit) that make `a` into `b`,
+ * or bound + 1 when more than `bound` are needed. Strings over SUGGEST_NAME_MAX are never near. */
+unsigned suggest_distance(tare_string a, tare_string b, unsigned bound);
+
+/* Fills `out` with up to SUGGEST_MAX names near to `name`, the nearest first; of prefixes when
+ * `as_prefix`. Returns how many. They borrow the model's names. */
+size_t suggest_names(const tare_model *model, tare_string name, bool as_prefix,
+                     tare_string out[SUGGEST_MAX]);
+
+/* Says "did you mean ..." on stderr; nothing at count 0. */
+void suggest_print(const tare_string *names, size_t count);
+
+/* --- text.c: text from files made fit to print -------------------------------------------------*/
+
+#define TEXT_HUMAN_SIZE 16u
+#define TEXT_U64_SIZE 21u
+
+/* A stretch of text as it may be printed: controls, terminal escapes, characters that reorder or
+ * hide text, and invalid UTF-8 are escaped; so is the backslash, so that nothing is ambiguous. */
+typedef struct text_piece {
+    const char *data;
+    size_t size;
+    size_t width; /* columns */
+    char buffer[12];
+} text_piece;
+
+/* Makes the piece at the start of `text` (not empty) and returns how many bytes of it that took. */
+size_t text_next(tare_string text, text_piece *piece);
+
+/* Reads one character of UTF-8 and returns its size; UINT32_MAX and 1 for a byte that is none. */
+size_t text_decode(tare_string text, uint32_t *code);
+
+/* Whether a character must not reach a terminal as it is. */
+bool text_is_unsafe(uint32_t code);
+
+tare_string text_of(const char *text);
+size_t text_width(tare_string text); /* columns of its escaped form */
+
+/* Writes the escaped form to `target`, terminated; cut with "..." where it does not fit. */
+const char *text_escape(tare_string text, char *target, size_t target_size);
+
+/* Undoes the escapes in place of `target` (at least text.size bytes). False if there is none, or
+ * one that text_escape does not write. */
+bool text_unescape(tare_string text, char *target, size_t *target_size);
+
+size_t text_u64(uint64_t value, char target[TEXT_U64_SIZE]);     /* decimal; returns its size */
+size_t text_human(uint64_t size, char target[TEXT_HUMAN_SIZE]);  /* "1.5 KiB"; returns its size */
+int text_compare_natural(tare_string a, tare_string b);          /* "layers.9" before "layers.10" */
+
+/* --- output.c: stdout --------------------------------------------------------------------------*/
+
+typedef enum out_style { STYLE_HEAD, STYLE_DTYPE, STYLE_GOOD, STYLE_KEY } out_style;
+
+void out_start(void);                         /* decides about colour */
+void out_bytes(const void *data, size_t size);
+void out_string(const char *text);
+void out_escaped(tare_string text);           /* from a file: as text_next makes it */
+void out_format(const char *format, ...) CLI_PRINTF(1, 2);
+void out_spaces(size_t count);
+void out_u64(uint64_t value);
+void out_human(uint64_t size);
+void out_shape(const uint64_t *shape, uint32_t rank);
+size_t out_shape_width(const uint64_t *shape, uint32_t rank);
+void out_style_on(out_style style);
+void out_style_off(void);
+void out_key(const char *key);                /* "key     " at the start of a line of facts */
+
+/* Writes past the buffer, without a copy. False when stdout is gone. */
+bool out_direct(const void *data, size_t size);
+
+void out_flush(void);
+bool out_stopped(void); /* stdout is gone: what follows is dropped */
+
+/* Writes what is left; CLI_FAILED, and says so, if anything was lost but for a closed pipe. */
+int out_finish(void);
+
+/* --- json_out.c: the same as JSON --------------------------------------------------------------*/
+
+void json_open(char bracket); /* '{' or '[' */
+void json_close(char bracket);
+void json_line(void); /* what follows starts a line */
+void json_key(const char *key);
+void json_string(tare_string text); /* invalid UTF-8 becomes U+FFFD */
+void json_text(const char *text);
+void json_u64(uint64_t value);
+void json_bool(bool value);
+void json_raw(const char *text); /* a value that is JSON already */
+void json_end(void);             /* ends the document with a newline */
+void json_shape(const uint64_t *shape, uint32_t rank);
+void json_field(const char *key, uint64_t value);
+void json_tensor(const tare_model *model, const tare_info *info); /* members that ls and show share */
+
+/* --- decode.c: values of the 22 dtypes ---------------------------------------------------------*/
+
+#define DECODE_TEXT_SIZE 64u
+
+/* Prints element `index` of a tensor's bytes; for JSON as a JSON value. */
+void decode_value(tare_dtype dtype, const unsigned char *data, uint64_t index, bool json,
+                  char target[DECODE_TEXT_SIZE]);
+
+/* --- groups.c: tensors by layer ----------------------------------------------------------------*/
+
+typedef struct group {
+    tare_string key;  /* "model.layers.3." */
+    size_t stem_size; /* of the key, without its number */
+    bool numbered;    /* the key ends in a number */
+    size_t folded;    /* groups that were folded into this one, itself included */
+    uint64_t tensors;
+    uint64_t size;
+} group;
+
+typedef struct group_list {
+    group *groups;
+    size_t count;
+    size_t capacity;
+} group_list;
+
+/* Groups all tensors, in natural order. False when memory ran out. */
+bool groups_make(const tare_model *model, group_list *list);
+
+/* Folds groups that differ only in their number into one. */
+void groups_fold(group_list *list);
+
+void groups_free(group_list *list);
+
+#endif

@@ -1,0 +1,107 @@
+#define _POSIX_C_SOURCE 200809L
+#include "cli.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+void cli_message(const char *format, ...) {
+    out_flush();
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("tare: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+}
+
+tare_model *cli_open(const cli_options *options, const char *path, double *seconds) {
+    tare_options open_options = TARE_OPTIONS_INIT;
+    open_options.backing = options->backing;
+    tare_model *model;
+    tare_error error;
+    struct timespec start;
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    tare_status status = tare_open(path, &open_options, &model, &error);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    if (seconds != NULL) {
+        *seconds = (double)(end.tv_sec - start.tv_sec) +
+                   1e-9 * (double)(end.tv_nsec - start.tv_nsec);
+    }
+    if (status == TARE_OK) return model;
+    char shown[1024];
+    cli_message("%s: %s", text_escape(text_of(path), shown, sizeof shown), error.message);
+    return NULL;
+}
+
+/* A name that holds control characters can be asked for as it is printed. */
+static const tare_tensor *find_unescaped(const tare_model *model, tare_string name) {
+    char *plain = malloc(name.size + 1);
+    size_t size;
+    const tare_tensor *tensor = NULL;
+    if (plain != NULL && text_unescape(name, plain, &size)) tensor = tare_find(model, plain, size);
+    free(plain);
+    return tensor;
+}
+
+const tare_tensor *cli_find(const tare_model *model, const char *path, const char *name) {
+    tare_string text = text_of(name);
+    const tare_tensor *tensor = tare_find(model, text.data, text.size);
+    if (tensor == NULL) tensor = find_unescaped(model, text);
+    if (tensor != NULL) return tensor;
+    char shown_path[512];
+    char shown_name[1024];
+    cli_message("%s: no tensor is named '%s'",
+                text_escape(text_of(path), shown_path, sizeof shown_path),
+                text_escape(text, shown_name, sizeof shown_name));
+    tare_string near[SUGGEST_MAX];
+    suggest_print(near, suggest_names(model, text, false, near));
+    return NULL;
+}
+
+const unsigned char *cli_bytes(const tare_model *model, const tare_tensor *tensor,
+                               unsigned char **copy) {
+    const unsigned char *data = tare_data(model, tensor);
+    *copy = NULL;
+    if (data != NULL) return data;
+    uint64_t size = tare_size(model, tensor);
+    if (size < SIZE_MAX) *copy = malloc((size_t)size + 1); /* malloc(0) may be NULL */
+    if (*copy == NULL) {
+        cli_message("no memory for the %llu bytes of the tensor", (unsigned long long)size);
+        return NULL;
+    }
+    tare_error error;
+    if (tare_read(model, tensor, *copy, (size_t)size, &error) == TARE_OK) return *copy;
+    cli_message("%s", error.message);
+    free(*copy);
+    *copy = NULL;
+    return NULL;
+}
+
+tare_string cli_shard_label(const tare_model *model, uint32_t shard) {
+    tare_string name = tare_shard_at(model, shard).name;
+    if (tare_shard_count(model) > 1) return name;
+    for (size_t i = name.size; i-- > 0;) {
+        if (name.data[i] == '/') return (tare_string){name.data + i + 1, name.size - i - 1};
+    }
+    return name;
+}
+
+uint64_t cli_element_count(const tare_info *info) {
+    /* A zero first: the others' product may then be beyond 64 bits. */
+    for (uint32_t i = 0; i < info->rank; i++) {
+        if (info->shape[i] == 0) return 0;
+    }
+    uint64_t count = 1;
+    for (uint32_t i = 0; i < info->rank; i++) count *= info->shape[i];
+    return count;
+}
+
+uint32_t cli_offset_alignment(uint64_t offset) {
+    uint32_t alignment = 1;
+    while (alignment < CLI_PAGE_SIZE && offset % (2 * (uint64_t)alignment) == 0) alignment *= 2;
+    return alignment;
+}

@@ -1,0 +1,99 @@
+#include "cli.h"
+
+/* What the bytes of all tensors come to. */
+static uint64_t data_size(const tare_model *model) {
+    uint64_t size = 0;
+    for (size_t i = 0; i < tare_count(model); i++) size += tare_size(model, tare_at(model, i));
+    return size;
+}
+
+static void print_accepted(const char *path, const tare_model *model) {
+    size_t count = tare_count(model);
+    size_t shards = tare_shard_count(model);
+    out_escaped(text_of(path));
+    out_string(": ");
+    out_style_on(STYLE_GOOD);
+    out_string("ok");
+    out_style_off();
+    out_format(" (%zu tensor%s, ", count, count == 1 ? "" : "s");
+    out_human(data_size(model));
+    if (shards > 1) out_format(", %zu shards", shards);
+    out_string(")\n");
+}
+
+static void print_rejected(const char *path, const tare_error *error) {
+    char shown[1024];
+    text_escape(text_of(path), shown, sizeof shown);
+    if (error->offset == TARE_NO_OFFSET) {
+        cli_message("%s: %s (%s)", shown, error->message, tare_status_name(error->status));
+    } else {
+        cli_message("%s: %s (%s at byte %llu)", shown, error->message,
+                    tare_status_name(error->status), (unsigned long long)error->offset);
+    }
+}
+
+static void json_accepted(const tare_model *model) {
+    json_field("tensors", tare_count(model));
+    json_field("size", data_size(model));
+    json_field("shards", tare_shard_count(model));
+}
+
+static void json_rejected(const tare_error *error) {
+    json_key("status");
+    json_text(tare_status_name(error->status));
+    json_field("value", (uint32_t)error->status);
+    json_key("message");
+    json_text(error->message);
+    json_key("offset");
+    if (error->offset == TARE_NO_OFFSET) json_raw("null");
+    else json_u64(error->offset);
+    json_key("shard");
+    if (error->shard == TARE_NO_SHARD) json_raw("null");
+    else json_u64(error->shard);
+    json_field("system_error", (uint32_t)error->system_error);
+}
+
+static bool check(const cli_options *options, const char *path) {
+    tare_options open_options = TARE_OPTIONS_INIT;
+    open_options.backing = options->backing;
+    tare_model *model;
+    tare_error error;
+    bool accepted = tare_open(path, &open_options, &model, &error) == TARE_OK;
+    if (options_json(options)) {
+        json_open('{');
+        json_key("path");
+        json_text(path);
+        json_key("ok");
+        json_bool(accepted);
+        if (accepted) json_accepted(model);
+        else json_rejected(&error);
+        json_close('}');
+        json_line();
+    } else if (accepted) {
+        print_accepted(path, model);
+    }
+    if (!accepted) print_rejected(path, &error);
+    tare_close(model);
+    return accepted;
+}
+
+int cmd_check(const cli_options *options) {
+    uint64_t rejected = 0;
+    if (options_json(options)) {
+        json_open('{');
+        json_key("results");
+        json_open('[');
+        json_line();
+    }
+    for (int i = 0; i < options->operand_count; i++) {
+        rejected += !check(options, options->operands[i]);
+    }
+    if (options_json(options)) {
+        json_close(']');
+        json_field("accepted", (uint64_t)options->operand_count - rejected);
+        json_field("rejected", rejected);
+        json_close('}');
+        json_end();
+    }
+    return rejected > 0 ? CLI_FAILED : CLI_OK;
+}

@@ -1,0 +1,129 @@
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One entry; those that shards repeat are printed once, with the number of shards that have them. */
+typedef struct entry {
+    tare_string key;
+    tare_string value;
+    size_t index;  /* in the order of the file */
+    size_t shards; /* 0 for a repetition */
+} entry;
+
+static int compare_strings(tare_string a, tare_string b) {
+    size_t common = a.size < b.size ? a.size : b.size;
+    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
+    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static int compare_content(const void *first, const void *second) {
+    const entry *a = first;
+    const entry *b = second;
+    int order = compare_strings(a->key, b->key);
+    if (order == 0) order = compare_strings(a->value, b->value);
+    return order != 0 ? order : (a->index > b->index) - (a->index < b->index);
+}
+
+static int compare_index(const void *first, const void *second) {
+    const entry *a = first;
+    const entry *b = second;
+    return (a->index > b->index) - (a->index < b->index);
+}
+
+/* Counts repetitions into the first of equal entries, by sorting there and back. */
+static void merge_repetitions(entry *entries, size_t count) {
+    qsort(entries, count, sizeof *entries, compare_content);
+    size_t first = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (compare_strings(entries[i].key, entries[first].key) != 0 ||
+            compare_strings(entries[i].value, entries[first].value) != 0) {
+            first = i;
+        }
+        entries[i].shards = 0;
+        entries[first].shards++;
+    }
+    qsort(entries, count, sizeof *entries, compare_index);
+}
+
+static void print_entries(const tare_model *model, const entry *entries, size_t count) {
+    enum { WIDTH_MAX = 40 };
+    size_t shards = tare_shard_count(model);
+    size_t wide = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t width = text_width(entries[i].key);
+        if (width > wide) wide = width < WIDTH_MAX ? width : WIDTH_MAX;
+    }
+    for (size_t i = 0; i < count && !out_stopped(); i++) {
+        if (entries[i].shards == 0) continue;
+        size_t width = text_width(entries[i].key);
+        out_style_on(STYLE_KEY);
+        out_escaped(entries[i].key);
+        out_style_off();
+        out_spaces(2 + (width < wide ? wide - width : 0));
+        out_escaped(entries[i].value);
+        if (entries[i].shards < shards) {
+            out_style_on(STYLE_HEAD);
+            out_format("  (in %zu of %zu shards)", entries[i].shards, shards);
+            out_style_off();
+        }
+        out_string("\n");
+    }
+}
+
+static int print_text(const tare_model *model) {
+    size_t count = tare_metadata_count(model);
+    if (count == 0) {
+        out_string("no metadata\n");
+        return CLI_OK;
+    }
+    entry *entries = count <= SIZE_MAX / sizeof *entries ? malloc(count * sizeof *entries) : NULL;
+    if (entries == NULL) {
+        cli_message("no memory for %zu entries of metadata", count);
+        return CLI_FAILED;
+    }
+    for (size_t i = 0; i < count; i++) {
+        tare_metadata_at(model, i, &entries[i].key, &entries[i].value, NULL);
+        entries[i].index = i;
+    }
+    merge_repetitions(entries, count);
+    print_entries(model, entries, count);
+    free(entries);
+    return CLI_OK;
+}
+
+static void print_json(const tare_model *model) {
+    tare_string key;
+    tare_string value;
+    uint32_t shard;
+    json_open('{');
+    json_key("metadata");
+    json_open('[');
+    json_line();
+    for (size_t i = 0; tare_metadata_at(model, i, &key, &value, &shard) && !out_stopped(); i++) {
+        json_open('{');
+        json_key("key");
+        json_string(key);
+        json_key("value");
+        json_string(value);
+        json_field("shard", shard);
+        json_key("file");
+        json_string(tare_shard_at(model, shard).name);
+        json_close('}');
+        json_line();
+    }
+    json_close(']');
+    json_field("count", tare_metadata_count(model));
+    json_close('}');
+    json_end();
+}
+
+int cmd_meta(const cli_options *options) {
+    tare_model *model = cli_open(options, options->operands[0], NULL);
+    if (model == NULL) return CLI_FAILED;
+    int status = CLI_OK;
+    if (options_json(options)) print_json(model);
+    else status = print_text(model);
+    tare_close(model);
+    return status;
+}

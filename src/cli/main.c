@@ -1,0 +1,184 @@
+#define _POSIX_C_SOURCE 200809L
+#include "cli.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+static int run_help(const cli_options *options);
+
+#define FOR_ALL (OPTION_JSON | OPTION_BACKING | OPTION_HELP)
+
+static const cli_command commands[] = {
+    {"ls", "list tensors: name, dtype, shape, size, shard", "MODEL [PREFIX]",
+     "Lists the tensors of a model in the order of its files, or those whose names start with\n"
+     "PREFIX. SIZE counts in units of 1024; --json has bytes.\n",
+     "tare ls model.safetensors model.layers.3.", 1, 2, FOR_ALL, cmd_ls},
+    {"show", "show one tensor: all facts, and its first values", "MODEL NAME",
+     "Shows what is known about one tensor and decodes its first values. A name that holds control\n"
+     "characters can be given as it is listed, with \\x1b and the like.\n",
+     "tare show model.safetensors lm_head.weight", 2, 2, FOR_ALL | OPTION_VALUES, cmd_show},
+    {"cat", "write the bytes of one tensor to standard output", "MODEL NAME",
+     "Writes a tensor's bytes as they are in the file: little-endian, nothing before or after them.\n"
+     "With --json they are a base64 string beside the tensor's facts.\n",
+     "tare cat model.safetensors lm_head.weight > lm_head.bin", 2, 2, FOR_ALL | OPTION_FORCE,
+     cmd_cat},
+    {"meta", "print the metadata strings", "MODEL",
+     "Prints the keys and values of __metadata__. What several shards repeat is printed once;\n"
+     "--json has every entry of every shard.\n",
+     "tare meta model.safetensors", 1, 1, FOR_ALL, cmd_meta},
+    {"check", "say whether models are valid", "PATH...",
+     "Checks headers, shapes, offsets, sizes and the shard index in full. Every PATH gets one line:\n"
+     "on standard output when it is accepted, on standard error when it is rejected. Bytes of\n"
+     "tensors are not looked at: any value is valid.\n",
+     "tare check *.safetensors", 1, 0, FOR_ALL, cmd_check},
+    {"stat", "sum up a model by dtype, layer and alignment", "MODEL",
+     "Sums up a model: tensors and bytes by dtype, by layer and by the alignment of their offsets,\n"
+     "how long opening took, and the memory that the names and the index take. More than 12 groups\n"
+     "of layers are folded, unless --all is given.\n",
+     "tare stat model/", 1, 1, FOR_ALL | OPTION_ALL, cmd_stat},
+    {"help", "explain a command", "[COMMAND]", "Prints what COMMAND does and takes.\n",
+     "tare help ls", 0, 1, OPTION_HELP, run_help},
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static const cli_command *find_command(const char *name) {
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, name) == 0) return &commands[i];
+    }
+    return NULL;
+}
+
+static int unknown_command(const char *name) {
+    char shown[128];
+    const char *near = NULL;
+    unsigned bound = 2;
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        unsigned edits = suggest_distance(text_of(commands[i].name), text_of(name), bound);
+        if (edits > bound || edits >= strlen(commands[i].name)) continue;
+        near = commands[i].name;
+        if (edits == 0) break;
+        bound = edits - 1;
+    }
+    text_escape(text_of(name), shown, sizeof shown);
+    if (near != NULL) cli_message("unknown command '%s'; did you mean '%s'?", shown, near);
+    else cli_message("unknown command '%s'; 'tare --help' lists them", shown);
+    return CLI_USAGE;
+}
+
+static void print_program_help(void) {
+    out_string("usage: tare COMMAND [options] ...\n\n"
+               "Shows what the weight files of a model hold, without reading the weights.\n\n"
+               "commands:\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        out_format("  %-6s %-17s%s\n", commands[i].name, commands[i].operands,
+                   commands[i].summary);
+    }
+    out_string("\nMODEL is a .safetensors file, a .safetensors.index.json of a sharded model, or a\n"
+               "folder that holds one of them.\n\noptions:\n");
+    options_help(~0u);
+    out_string("\nexit status: 0 done or accepted, 1 failed, absent or rejected, 2 wrong usage\n\n"
+               "example:\n  tare ls model.safetensors\n");
+}
+
+static void print_command_help(const cli_command *command) {
+    out_format("usage: tare %s [options] %s\n\n", command->name, command->operands);
+    out_string(command->text);
+    out_string("\noptions:\n");
+    options_help(command->accepts);
+    out_format("\nexample:\n  %s\n", command->example);
+}
+
+static int run_help(const cli_options *options) {
+    if (options->operand_count == 0) {
+        print_program_help();
+        return CLI_OK;
+    }
+    const cli_command *command = find_command(options->operands[0]);
+    if (command == NULL) return unknown_command(options->operands[0]);
+    print_command_help(command);
+    return CLI_OK;
+}
+
+#define TEXT_OF_NUMBER_(number) #number
+#define TEXT_OF_NUMBER(number) TEXT_OF_NUMBER_(number)
+#define COMPILED_VERSION                                                            \
+    TEXT_OF_NUMBER(TARE_VERSION_MAJOR)                                              \
+    "." TEXT_OF_NUMBER(TARE_VERSION_MINOR) "." TEXT_OF_NUMBER(TARE_VERSION_PATCH)
+
+static int print_version(const cli_options *options) {
+    if (options_json(options)) {
+        json_open('{');
+        json_key("version");
+        json_text(COMPILED_VERSION);
+        json_key("library");
+        json_text(tare_version());
+        json_close('}');
+        json_end();
+    } else if (strcmp(COMPILED_VERSION, tare_version()) == 0) {
+        out_string("tare " COMPILED_VERSION "\n");
+    } else {
+        out_format("tare %s (library %s)\n", COMPILED_VERSION, tare_version());
+    }
+    return CLI_OK;
+}
+
+static int wrong_usage(const cli_command *command) {
+    cli_message("usage: tare %s [options] %s", command->name, command->operands);
+    return CLI_USAGE;
+}
+
+/* `options` begins with the command's name among its operands. */
+static int run_command(cli_options *options) {
+    const cli_command *command = find_command(options->operands[0]);
+    if (command == NULL) return unknown_command(options->operands[0]);
+    options->operands++;
+    options->operand_count--;
+    if (options->given & OPTION_HELP) {
+        print_command_help(command);
+        return CLI_OK;
+    }
+    unsigned refused = options->given & ~command->accepts;
+    if (refused != 0) {
+        cli_message("'tare %s' takes no option --%s", command->name,
+                    options_name(refused & (~refused + 1)));
+        return CLI_USAGE;
+    }
+    if (options->operand_count < command->operand_min) return wrong_usage(command);
+    if (command->operand_max > 0 && options->operand_count > command->operand_max) {
+        return wrong_usage(command);
+    }
+    return command->run(options);
+}
+
+/* A mapped file that another process cuts short raises SIGBUS where its bytes are decoded. */
+static void on_bus_error(int number) {
+    static const char text[] = "tare: a mapped file was cut short or could not be read\n";
+    (void)number;
+    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)written;
+    _exit(CLI_FAILED);
+}
+
+int main(int argc, char **argv) {
+    struct sigaction action = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &action, NULL); /* a closed pipe becomes EPIPE, see out_finish */
+    action.sa_handler = on_bus_error;
+    sigaction(SIGBUS, &action, NULL);
+    out_start();
+    cli_options options;
+    int status = options_parse(&options, argc, argv);
+    if (status != CLI_OK) return status;
+    if (options.given & OPTION_VERSION) {
+        status = print_version(&options);
+    } else if (options.operand_count > 0) {
+        status = run_command(&options);
+    } else if (options.given & OPTION_HELP) {
+        print_program_help();
+    } else {
+        cli_message("no command; 'tare --help' lists them");
+        status = CLI_USAGE;
+    }
+    int written = out_finish();
+    return status != CLI_OK ? status : written;
+}

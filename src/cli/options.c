@@ -1,0 +1,158 @@
+#include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct option {
+    unsigned bit;
+    char letter;          /* or 0 */
+    const char *name;
+    const char *argument; /* or NULL */
+    const char *text;
+} option;
+
+static const option table[] = {
+    {OPTION_JSON, 0, "json", NULL, "print JSON"},
+    {OPTION_BACKING, 0, "backing", "HOW", "how bytes are reached: map, read or auto (default)"},
+    {OPTION_ALL, 0, "all", NULL, "list every group of layers"},
+    {OPTION_FORCE, 0, "force", NULL, "write raw bytes even to a terminal"},
+    {OPTION_VALUES, 'n', "values", "COUNT", "how many values to decode (default 8)"},
+    {OPTION_HELP, 'h', "help", NULL, "print this help"},
+    {OPTION_VERSION, 0, "version", NULL, "print the version"},
+};
+enum { TABLE_COUNT = sizeof table / sizeof *table };
+
+const char *options_name(unsigned bit) {
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        if (table[i].bit == bit) return table[i].name;
+    }
+    return "";
+}
+
+void options_help(unsigned accepts) {
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        if ((table[i].bit & accepts) == 0) continue;
+        const char *argument = table[i].argument != NULL ? table[i].argument : "";
+        const char letter[] = {'-', table[i].letter, ',', '\0'};
+        out_format("  %-3s --%s%s%s", table[i].letter ? letter : "", table[i].name,
+                   *argument ? " " : "", argument);
+        out_spaces(16 - strlen(table[i].name) - strlen(argument) - (*argument != '\0'));
+        out_format("%s\n", table[i].text);
+    }
+}
+
+static const option *find_name(const char *name, size_t size) {
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        if (strlen(table[i].name) == size && memcmp(table[i].name, name, size) == 0) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+static const option *find_letter(char letter) {
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        if (table[i].letter == letter) return &table[i];
+    }
+    return NULL;
+}
+
+static int unknown_option(const char *argument, tare_string name) {
+    char shown[128];
+    const char *near = NULL;
+    unsigned bound = 2;
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        unsigned edits = suggest_distance(text_of(table[i].name), name, bound);
+        if (edits > bound || edits >= strlen(table[i].name)) continue;
+        near = table[i].name;
+        if (edits == 0) break;
+        bound = edits - 1;
+    }
+    text_escape(text_of(argument), shown, sizeof shown);
+    if (near != NULL) cli_message("unknown option '%s'; did you mean '--%s'?", shown, near);
+    else cli_message("unknown option '%s'; 'tare --help' lists them", shown);
+    return CLI_USAGE;
+}
+
+static int parse_backing(cli_options *options, const char *value) {
+    static const char *const names[] = {
+        [TARE_BACKING_AUTO] = "auto", [TARE_BACKING_MAP] = "map", [TARE_BACKING_READ] = "read"};
+    for (uint32_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            options->backing = i;
+            return CLI_OK;
+        }
+    }
+    char shown[128];
+    cli_message("--backing is map, read or auto, not '%s'",
+                text_escape(text_of(value), shown, sizeof shown));
+    return CLI_USAGE;
+}
+
+static int parse_count(cli_options *options, const char *value) {
+    char *end;
+    errno = 0;
+    unsigned long long count = strtoull(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end != '\0' || errno != 0) {
+        char shown[128];
+        cli_message("--values is a count, not '%s'",
+                    text_escape(text_of(value), shown, sizeof shown));
+        return CLI_USAGE;
+    }
+    options->value_count = count;
+    return CLI_OK;
+}
+
+/* Takes the option at argv[*at], and its argument, which may be the next of argv. */
+static int take_option(cli_options *options, int argc, char **argv, int *at) {
+    const char *argument = argv[*at];
+    const option *found;
+    const char *value = NULL;
+    tare_string name;
+    if (argument[1] == '-') {
+        name = text_of(argument + 2);
+        const char *equals = strchr(name.data, '=');
+        if (equals != NULL) name.size = (size_t)(equals - name.data);
+        found = find_name(name.data, name.size);
+        value = equals != NULL ? equals + 1 : NULL;
+    } else {
+        name = text_of(argument + 1);
+        found = find_letter(argument[1]);
+        if (argument[2] != '\0') value = argument + 2;
+    }
+    if (found == NULL) return unknown_option(argument, name);
+    if (found->argument == NULL && value != NULL) {
+        if (argument[1] != '-') return unknown_option(argument, name);
+        cli_message("--%s takes no value", found->name);
+        return CLI_USAGE;
+    }
+    if (found->argument != NULL && value == NULL) {
+        if (*at + 1 >= argc) {
+            cli_message("--%s needs a value: %s", found->name, found->argument);
+            return CLI_USAGE;
+        }
+        value = argv[++*at];
+    }
+    options->given |= found->bit;
+    if (found->bit == OPTION_BACKING) return parse_backing(options, value);
+    return found->bit == OPTION_VALUES ? parse_count(options, value) : CLI_OK;
+}
+
+int options_parse(cli_options *options, int argc, char **argv) {
+    *options = (cli_options){.backing = TARE_BACKING_AUTO, .value_count = 8, .operands = argv};
+    bool ended = false;
+    for (int at = 1; at < argc; at++) {
+        char *argument = argv[at];
+        if (ended || argument[0] != '-' || argument[1] == '\0') {
+            /* Never overtakes `at`: the program's own name made room for one. */
+            argv[options->operand_count++] = argument;
+        } else if (strcmp(argument, "--") == 0) {
+            ended = true;
+        } else {
+            int status = take_option(options, argc, argv, &at);
+            if (status != CLI_OK) return status;
+        }
+    }
+    return CLI_OK;
+}

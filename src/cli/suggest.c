@@ -1,0 +1,168 @@
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A candidate's score is 64 an edit; a name that holds all of what was asked for, but has more
+ * components before or after it, counts as one edit or two and a little for each further byte. */
+enum { SCORE_EDIT = 64, SCORE_NONE = 1 << 20 };
+
+typedef struct candidates {
+    tare_string names[SUGGEST_MAX];
+    unsigned scores[SUGGEST_MAX];
+    size_t count;
+} candidates;
+
+static unsigned fold(char letter) {
+    unsigned code = (unsigned char)letter;
+    return code >= 'A' && code <= 'Z' ? code + 32 : code;
+}
+
+static unsigned least(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
+
+/* Takes away what both begin and end with: most names of a model differ little from one another. */
+static void strip_common(tare_string *a, tare_string *b) {
+    while (a->size > 0 && b->size > 0 && fold(*a->data) == fold(*b->data)) {
+        a->data++, b->data++;
+        a->size--, b->size--;
+    }
+    while (a->size > 0 && b->size > 0 &&
+           fold(a->data[a->size - 1]) == fold(b->data[b->size - 1])) {
+        a->size--, b->size--;
+    }
+}
+
+unsigned suggest_distance(tare_string a, tare_string b, unsigned bound) {
+    size_t difference = a.size > b.size ? a.size - b.size : b.size - a.size;
+    if (difference > bound || a.size > SUGGEST_NAME_MAX || b.size > SUGGEST_NAME_MAX) {
+        return bound + 1;
+    }
+    strip_common(&a, &b);
+    unsigned rows[3][SUGGEST_NAME_MAX + 1];
+    for (size_t j = 0; j <= b.size; j++) rows[0][j] = (unsigned)j;
+    for (size_t i = 1; i <= a.size; i++) {
+        unsigned *row = rows[i % 3];
+        const unsigned *above = rows[(i + 2) % 3];
+        const unsigned *above2 = rows[(i + 1) % 3];
+        size_t first = i > bound ? i - bound : 1;
+        size_t last = i + bound < b.size ? i + bound : b.size;
+        unsigned row_least = row[first - 1] = first == 1 ? (unsigned)i : bound + 1;
+        for (size_t j = first; j <= last; j++) {
+            bool same = fold(a.data[i - 1]) == fold(b.data[j - 1]);
+            unsigned best = least(above[j - 1] + !same, row[j - 1] + 1);
+            /* Beyond the band the row above was not filled in. */
+            if (j < i + bound || i == 1) best = least(best, above[j] + 1);
+            if (i > 1 && j > 1 && fold(a.data[i - 1]) == fold(b.data[j - 2]) &&
+                fold(a.data[i - 2]) == fold(b.data[j - 1])) {
+                best = least(best, above2[j - 2] + 1);
+            }
+            row[j] = best;
+            row_least = least(row_least, best);
+        }
+        if (row_least > bound) return bound + 1;
+    }
+    return least(rows[a.size % 3][b.size], bound + 1);
+}
+
+static bool is_separator(char letter) {
+    return letter == '.' || letter == '/';
+}
+
+/* Where `part` lies in `name` between separators, or SIZE_MAX. */
+static size_t find_component(tare_string name, tare_string part, bool open_end) {
+    for (size_t at = 0; at + part.size <= name.size; at++) {
+        if (at > 0 && !is_separator(name.data[at - 1])) continue;
+        if (memcmp(name.data + at, part.data, part.size) != 0) continue;
+        size_t end = at + part.size;
+        if (open_end || end == name.size || is_separator(name.data[end])) return at;
+    }
+    return SIZE_MAX;
+}
+
+/* The start of `name` that stands against `prefix`: as many whole components, then as much of the
+ * next as the prefix has of its own. */
+static tare_string matching_start(tare_string name, tare_string prefix) {
+    size_t whole = 0;
+    size_t tail = 0;
+    for (size_t i = 0; i < prefix.size; i++) {
+        whole += is_separator(prefix.data[i]);
+        tail = is_separator(prefix.data[i]) ? 0 : tail + 1;
+    }
+    size_t end = 0;
+    for (; end < name.size && whole > 0; end++) whole -= is_separator(name.data[end]);
+    while (end < name.size && tail > 0 && !is_separator(name.data[end])) end++, tail--;
+    return (tare_string){name.data, end};
+}
+
+static bool is_listed(const candidates *found, tare_string name) {
+    for (size_t i = 0; i < found->count; i++) {
+        if (found->names[i].size == name.size &&
+            memcmp(found->names[i].data, name.data, name.size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add(candidates *found, tare_string name, unsigned score) {
+    size_t at = found->count < SUGGEST_MAX ? found->count++ : SUGGEST_MAX - 1;
+    for (; at > 0 && found->scores[at - 1] > score; at--) {
+        found->names[at] = found->names[at - 1];
+        found->scores[at] = found->scores[at - 1];
+    }
+    found->names[at] = name;
+    found->scores[at] = score;
+}
+
+/* Scores below this one make a place in the list. */
+static unsigned score_limit(const candidates *found) {
+    return found->count < SUGGEST_MAX ? SCORE_NONE : found->scores[SUGGEST_MAX - 1];
+}
+
+static void consider(candidates *found, tare_string name, tare_string asked, bool as_prefix,
+                     unsigned bound) {
+    unsigned limit = score_limit(found);
+    if (limit == 0) return;
+    unsigned score = SCORE_NONE;
+    tare_string candidate = as_prefix ? matching_start(name, asked) : name;
+    size_t at = find_component(name, asked, as_prefix);
+    if (at != SIZE_MAX) {
+        if (as_prefix) candidate.size = at + asked.size;
+        size_t more = candidate.size - asked.size;
+        bool at_end = at == 0 || at + asked.size == candidate.size;
+        score = (at_end ? 1u : 2u) * SCORE_EDIT + (unsigned)(more < 63 ? more : 63);
+    }
+    bound = least(bound, (limit - 1) / SCORE_EDIT);
+    unsigned edits = suggest_distance(candidate, asked, bound);
+    if (edits <= bound) score = least(score, edits * SCORE_EDIT);
+    if (score < limit && candidate.size <= SUGGEST_NAME_MAX && !is_listed(found, candidate)) {
+        add(found, candidate, score);
+    }
+}
+
+size_t suggest_names(const tare_model *model, tare_string name, bool as_prefix,
+                     tare_string out[SUGGEST_MAX]) {
+    candidates found = {.count = 0};
+    if (name.size > 0 && name.size <= SUGGEST_NAME_MAX) {
+        unsigned bound = least(5, 1 + (unsigned)name.size / 5);
+        size_t count = tare_count(model);
+        for (size_t i = 0; i < count; i++) {
+            consider(&found, tare_name(model, tare_at(model, i)), name, as_prefix, bound);
+        }
+    }
+    for (size_t i = 0; i < found.count; i++) out[i] = found.names[i];
+    return found.count;
+}
+
+void suggest_print(const tare_string *names, size_t count) {
+    /* An escaped byte takes up to four. */
+    char texts[SUGGEST_MAX][4 * SUGGEST_NAME_MAX + 8];
+    for (size_t i = 0; i < count; i++) text_escape(names[i], texts[i], sizeof texts[i]);
+    if (count == 1) cli_message("did you mean '%s'?", texts[0]);
+    else if (count == 2) cli_message("did you mean '%s' or '%s'?", texts[0], texts[1]);
+    else if (count == 3) {
+        cli_message("did you mean '%s', '%s' or '%s'?", texts[0], texts[1], texts[2]);
+    }
+}

@@ -1,0 +1,84 @@
+/* What a model is, and the prototypes that cross files, under the file that defines them. The parts
+ * below a model (arena, source, parse, names, index) have headers of their own and do not see it. */
+#ifndef TAREI_INTERNAL_H
+#define TAREI_INTERNAL_H
+
+#include "arena.h"
+#include "error.h"
+#include "index.h"
+#include "names.h"
+#include "parse.h"
+#include "record.h"
+#include "source.h"
+#include "tare.h"
+
+typedef struct tarei_shard {
+    const uint8_t *bytes; /* source.bytes, in the line that tare_data looks at */
+    uint64_t data_offset;
+    tare_string name;
+    tarei_source source;
+} tarei_shard;
+
+struct tare_model {
+    tarei_index index; /* first: what tare_find looks at */
+    tarei_names tensors;
+    const uint64_t *layouts; /* tarei_layout, by their place */
+    tarei_shard *shards;
+    uint32_t shard_count;
+    tarei_names metadata;
+    tarei_index metadata_index;
+    const char *values; /* of metadata */
+
+    tarei_memory memory;
+    tarei_arena arena;
+    tarei_parsed parsed; /* its buffers hold the records and layouts */
+    uint64_t pairs_size; /* bytes of pairs, 0 for files */
+};
+
+static inline const tarei_layout *tarei_model_layout(const tare_model *model,
+                                                     const tarei_record *record)
+{
+    return (const void *)(model->layouts + record->layout);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * open.c
+ */
+
+typedef struct tarei_header {
+    const uint8_t *text; /* JSON, without the 8 bytes before it */
+    tarei_buffer buffer; /* where it had to be read */
+} tarei_header;
+
+/* A model under construction. Headers are kept until names have been copied out of them. */
+typedef struct tarei_opening {
+    tare_model *model;
+    tare_options options; /* with every default filled in */
+    tarei_header *headers;
+    uint32_t header_count;
+    const tare_pair *pairs;
+    tare_error *error;
+} tarei_opening;
+
+/* Makes room for that many shards; then each is added by its source (taken in any case, also on
+ * failure) and name; then names and index are made. */
+tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count);
+tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_string name);
+tare_status tarei_open_finish(tarei_opening *opening);
+
+/* All of that for one file. */
+tare_status tarei_open_file(tarei_opening *opening, int folder, const char *path);
+
+/* ------------------------------------------------------------------------------------------------
+ * shards.c: a path, whatever it leads to
+ */
+
+tare_status tarei_shards_open(tarei_opening *opening, const char *path);
+
+/* ------------------------------------------------------------------------------------------------
+ * pairs.c: (name, bytes) pairs into one block of the arena
+ */
+
+tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, size_t count);
+
+#endif

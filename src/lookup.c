@@ -1,0 +1,181 @@
+#include <stdio.h>
+
+#include "internal.h"
+
+#define TEXT(x) #x
+#define VERSION(major, minor, patch) TEXT(major) "." TEXT(minor) "." TEXT(patch)
+
+const char *tare_version(void)
+{
+    return VERSION(TARE_VERSION_MAJOR, TARE_VERSION_MINOR, TARE_VERSION_PATCH);
+}
+
+size_t tare_count(const tare_model *model)
+{
+    return model->tensors.count;
+}
+
+const tare_tensor *tare_at(const tare_model *model, size_t index)
+{
+    return index < model->tensors.count ? &model->tensors.records[index] : NULL;
+}
+
+size_t tare_index(const tare_model *model, const tare_tensor *tensor)
+{
+    return (size_t)(tensor - model->tensors.records);
+}
+
+const tare_tensor *tare_find(const tare_model *model, const char *name, size_t name_size)
+{
+    return tarei_index_find(&model->index, &model->tensors, name, name_size);
+}
+
+tare_key tare_key_make(const tare_model *model, const char *name, size_t name_size)
+{
+    return (tare_key){name, name_size, tarei_index_hash(&model->index, name, name_size)};
+}
+
+const tare_tensor *tare_find_key(const tare_model *model, const tare_key *key)
+{
+    return tarei_index_find_hashed(&model->index, &model->tensors, key->name, key->name_size,
+                                   key->hash);
+}
+
+size_t tare_find_many(const tare_model *model, const tare_string *names, size_t count,
+                      const tare_tensor **out)
+{
+    return tarei_index_find_many(&model->index, &model->tensors, names, count, out);
+}
+
+tare_range tare_prefix(const tare_model *model, const char *prefix, size_t prefix_size)
+{
+    (void)model;
+    return (tare_range){prefix, prefix_size, 0, 0};
+}
+
+static bool starts_with(tare_string name, const tare_range *range)
+{
+    return name.size >= range->prefix_size &&
+           (range->prefix_size == 0 || memcmp(name.data, range->prefix, range->prefix_size) == 0);
+}
+
+const tare_tensor *tare_next(const tare_model *model, tare_range *range)
+{
+    const tarei_names *names = &model->tensors;
+    while (range->at < names->count) {
+        size_t at = range->at;
+        const tarei_record *record = &names->records[at];
+        if (at >= range->end && at % TAREI_GROUP_COUNT == 0) {
+            size_t common = names->commons[at / TAREI_GROUP_COUNT];
+            size_t least = common < range->prefix_size ? common : range->prefix_size;
+            if (least != 0 && memcmp(names->text + record->name, range->prefix, least) != 0) {
+                range->at += TAREI_GROUP_COUNT;
+                continue;
+            }
+            if (range->prefix_size <= common) range->end = at + TAREI_GROUP_COUNT;
+        }
+        range->at++;
+        if (at < range->end || starts_with(tarei_names_at(names, record), range)) return record;
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Facts
+ */
+
+tare_string tare_name(const tare_model *model, const tare_tensor *tensor)
+{
+    return tarei_names_at(&model->tensors, tensor);
+}
+
+uint64_t tare_size(const tare_model *model, const tare_tensor *tensor)
+{
+    return tarei_model_layout(model, tensor)->size;
+}
+
+uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor)
+{
+    (void)model;
+    return tensor->offset;
+}
+
+tare_info tare_describe(const tare_model *model, const tare_tensor *tensor)
+{
+    const tarei_layout *layout = tarei_model_layout(model, tensor);
+    tare_string name = tarei_names_at(&model->tensors, tensor);
+    return (tare_info){
+        .name = name.data,
+        .name_size = name.size,
+        .shape = layout->shape,
+        .rank = layout->rank,
+        .dtype = layout->dtype,
+        .size = layout->size,
+        .offset = tensor->offset,
+        .shard = tensor->shard,
+    };
+}
+
+size_t tare_metadata_count(const tare_model *model)
+{
+    return model->metadata.count;
+}
+
+static tare_string value_of(const tare_model *model, const tarei_record *entry)
+{
+    return (tare_string){model->values + entry->offset, entry->layout};
+}
+
+int tare_metadata_at(const tare_model *model, size_t index, tare_string *key, tare_string *value,
+                     uint32_t *shard)
+{
+    bool there = index < model->metadata.count;
+    const tarei_record *entry = there ? &model->metadata.records[index] : NULL;
+    const tare_string none = {NULL, 0};
+    if (key != NULL) *key = there ? tarei_names_at(&model->metadata, entry) : none;
+    if (value != NULL) *value = there ? value_of(model, entry) : none;
+    if (shard != NULL) *shard = there ? entry->shard : TARE_NO_SHARD;
+    return there;
+}
+
+tare_string tare_metadata_find(const tare_model *model, const char *key, size_t key_size)
+{
+    const tarei_record *entry = NULL;
+    if (model->metadata.count != 0)
+        entry = tarei_index_find(&model->metadata_index, &model->metadata, key, key_size);
+    return entry != NULL ? value_of(model, entry) : (tare_string){NULL, 0};
+}
+
+size_t tare_shard_count(const tare_model *model)
+{
+    return model->shard_count;
+}
+
+tare_shard_info tare_shard_at(const tare_model *model, size_t shard)
+{
+    tare_shard_info info = {{NULL, 0}, 0, 0, 0, 0};
+    if (shard >= model->shard_count) return info;
+    const tarei_shard *from = &model->shards[shard];
+    info.name = from->name;
+    info.size = from->source.size;
+    info.data_offset = from->data_offset;
+    info.backing = from->bytes != NULL ? TARE_BACKING_MAP : TARE_BACKING_READ;
+    return info;
+}
+
+void tare_model_stat(const tare_model *model, tare_stat *out)
+{
+    size_t size = out->struct_size;
+    tare_stat stat = {
+        .struct_size = size,
+        .memory_size = model->memory.held_size,
+        .record_size = (uint64_t)model->tensors.count * sizeof(tarei_record),
+        .name_size = model->tensors.text_size,
+        .shape_size = model->parsed.layouts.size,
+        .index_size = model->index.size,
+        .index_reseeds = model->index.reseeds,
+        .index_sorted = model->index.sorted != NULL,
+        .probe_max = model->index.probe_max,
+    };
+    memcpy(out, &stat, size < sizeof stat ? size : sizeof stat);
+}

@@ -1,0 +1,391 @@
+/* The conductor: from a path, bytes, pairs or a reader to a model. */
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+#include "os.h"
+
+#define HEADER_SIZE_MAX_DEFAULT UINT64_C(100000000) /* safetensors, MAX_HEADER_SIZE */
+#define HEADER_SIZE_MAX_LIMIT UINT64_C(0x7FFFFFFF)  /* places in a header are 32 bits wide */
+#define ALIGNMENT_DEFAULT 64u
+#define ALIGNMENT_MAX ((size_t)2 << 20)
+
+static tare_status fail_argument(tare_error *error, const char *what)
+{
+    return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s", what);
+}
+
+/* Copies what the caller's options hold; what they are too short for stays zero. */
+static tare_status options_copy(tare_options *to, const tare_options *from, tare_error *error)
+{
+    memset(to, 0, sizeof *to);
+    if (from != NULL) {
+        if (from->struct_size < sizeof from->struct_size)
+            return fail_argument(error, "options.struct_size is not set");
+        const unsigned char *bytes = (const void *)from;
+        for (size_t i = sizeof *to; i < from->struct_size; i++)
+            if (bytes[i] != 0)
+                return fail_argument(error, "options hold something that this version lacks");
+        memcpy(to, from, from->struct_size < sizeof *to ? from->struct_size : sizeof *to);
+    }
+    if (to->backing > TARE_BACKING_READ) return fail_argument(error, "options.backing");
+    if ((to->flags & ~(TARE_PAIRS_KEEP_FIRST | TARE_SEED_FIXED)) != 0)
+        return fail_argument(error, "options.flags");
+    if (to->alignment == 0) to->alignment = ALIGNMENT_DEFAULT;
+    if (!tarei_check_is_power(to->alignment) || to->alignment > ALIGNMENT_MAX)
+        return fail_argument(error, "options.alignment is no power of two up to 2 MiB");
+    if (to->header_size_max == 0) to->header_size_max = HEADER_SIZE_MAX_DEFAULT;
+    if (to->header_size_max > HEADER_SIZE_MAX_LIMIT)
+        return fail_argument(error, "options.header_size_max is beyond 2^31-1");
+    const tare_allocator *hooks = to->allocator;
+    if (hooks != NULL && (hooks->struct_size < sizeof *hooks || hooks->allocate == NULL ||
+                          hooks->release == NULL))
+        return fail_argument(error, "options.allocator lacks struct_size or a function");
+    return TARE_OK;
+}
+
+static tare_status opening_begin(tarei_opening *opening, const tare_options *options,
+                                 tare_model **out, tare_error *error)
+{
+    memset(opening, 0, sizeof *opening);
+    opening->error = error;
+    if (out == NULL) return fail_argument(error, "out is NULL");
+    *out = NULL;
+    tare_status status = options_copy(&opening->options, options, error);
+    if (status != TARE_OK) return status;
+    tarei_memory memory;
+    tarei_memory_init(&memory, opening->options.allocator);
+    tare_model *model = tarei_memory_take(&memory, sizeof *model, TAREI_BUFFER_ALIGNMENT);
+    if (model == NULL) return tarei_error_memory(error);
+    memset(model, 0, sizeof *model);
+    model->memory = memory;
+    tarei_arena_init(&model->arena, &model->memory);
+    model->parsed.memory = &model->memory;
+    opening->model = model;
+    return TARE_OK;
+}
+
+tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count)
+{
+    tare_model *model = opening->model;
+    uint64_t shards_size = shard_count * sizeof(tarei_shard);
+    uint64_t headers_size = shard_count * sizeof(tarei_header);
+    model->shards = tarei_arena_take(&model->arena, shards_size, _Alignof(tarei_shard));
+    opening->headers = tarei_memory_take(&model->memory, headers_size, TAREI_BUFFER_ALIGNMENT);
+    if (model->shards == NULL || opening->headers == NULL)
+        return tarei_error_memory(opening->error);
+    memset(opening->headers, 0, (size_t)headers_size);
+    opening->header_count = shard_count;
+    return TARE_OK;
+}
+
+/* Reads the header of the newest shard, or points to it where it is in memory, and parses it. */
+static tare_status read_header(tarei_opening *opening, tarei_shard *shard, uint32_t number)
+{
+    tare_model *model = opening->model;
+    tarei_header *header = &opening->headers[number];
+    const tarei_source *source = &shard->source;
+    uint8_t head[TAREI_HEAD_SIZE] = {0};
+    size_t head_size = source->size < sizeof head ? (size_t)source->size : sizeof head;
+    tare_status status = tarei_source_read(source, number, 0, head, head_size, opening->error);
+    if (status != TARE_OK) return status;
+    uint64_t size;
+    status = tarei_parse_head(head, source->size, opening->options.header_size_max, number, &size,
+                              opening->error);
+    if (status != TARE_OK) return status;
+    shard->data_offset = TAREI_HEAD_SIZE + size;
+    if (source->bytes != NULL) {
+        header->text = source->bytes + TAREI_HEAD_SIZE;
+    } else {
+        if (!tarei_buffer_reserve(&header->buffer, &model->memory, size))
+            return tarei_error_memory(opening->error);
+        header->text = header->buffer.data;
+        status = tarei_source_read(source, number, TAREI_HEAD_SIZE, header->buffer.data,
+                                   (size_t)size, opening->error);
+        if (status != TARE_OK) return status;
+    }
+    return tarei_parse_safetensors(&model->parsed, header->text, size, source->size, number,
+                                   opening->error);
+}
+
+/* Puts the shard's name before what the error says, where shards have names. */
+static void name_error(tare_error *error, const char *name)
+{
+    char message[sizeof error->message];
+    if (name[0] == 0) return;
+    memcpy(message, error->message, sizeof message);
+    snprintf(error->message, sizeof error->message, "%s: %.300s",
+             tarei_quote(name, strlen(name)).text, message);
+}
+
+tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_string name)
+{
+    tare_model *model = opening->model;
+    uint32_t number = model->shard_count++;
+    tarei_shard *shard = &model->shards[number];
+    memset(shard, 0, sizeof *shard);
+    shard->source = *source;
+    shard->name = name;
+    tare_status status = read_header(opening, shard, number);
+    if (status != TARE_OK) {
+        name_error(opening->error, name.data);
+        return status;
+    }
+    uint32_t backing = opening->options.backing;
+    if (shard->source.descriptor >= 0 && backing != TARE_BACKING_READ) {
+        status = tarei_source_map(&shard->source, name.data, number, opening->error);
+        if (status == TARE_E_MAP && backing == TARE_BACKING_AUTO) status = TARE_OK;
+    }
+    shard->bytes = shard->source.bytes;
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * From raw records to names and an index
+ */
+
+static tare_status fail_duplicate(tarei_opening *opening, const tarei_names *names,
+                                  const char *what, const uint32_t *places, const uint32_t pair[2])
+{
+    const tare_model *model = opening->model;
+    const tarei_record *first = &names->records[pair[0]], *second = &names->records[pair[1]];
+    tare_string name = tarei_names_at(names, second);
+    uint64_t offset = TARE_NO_OFFSET;
+    if (places != NULL) offset = TAREI_HEAD_SIZE + (uint64_t)places[pair[1]] - 1;
+    tarei_quoted quoted = tarei_quote(name.data, name.size);
+    if (first->shard == second->shard)
+        return tarei_error_set(opening->error, TARE_E_DUPLICATE, second->shard, offset,
+                               "%s %s is there twice", what, quoted.text);
+    tare_string a = model->shards[first->shard].name, b = model->shards[second->shard].name;
+    return tarei_error_set(opening->error, TARE_E_DUPLICATE, second->shard, offset,
+                           "%s %s is in two shards, %s and %s", what, quoted.text,
+                           tarei_quote(a.data, a.size).text, tarei_quote(b.data, b.size).text);
+}
+
+/* Stores the names of all raw records; places[i] becomes where in its header name i stood. */
+static tare_status store_names(tarei_opening *opening, tarei_names *names, tarei_buffer *records,
+                               uint64_t name_size, uint32_t *places)
+{
+    tare_model *model = opening->model;
+    tarei_names_builder builder;
+    tarei_record *record = records->data;
+    uint32_t count = (uint32_t)(records->size / sizeof *record);
+    if (name_size + count > TAREI_NAMES_SIZE_MAX) /* both far below 2^63 */
+        return tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "all names together take more than 4 GiB");
+    if (!tarei_names_begin(&builder, names, &model->arena, record, count, name_size))
+        return tarei_error_memory(opening->error);
+    for (uint32_t i = 0; i < count; i++, record++) {
+        if (opening->pairs != NULL) {
+            const tare_pair *pair = &opening->pairs[i];
+            tarei_names_add(&builder, i, pair->name, (uint32_t)pair->name_size, false);
+            continue;
+        }
+        places[i] = record->name;
+        const uint8_t *text = opening->headers[record->shard].text + record->name;
+        tarei_names_add(&builder, i, text, record->prefix, record->prefix_size != 0);
+    }
+    tarei_names_end(&builder);
+    return TARE_OK;
+}
+
+static tare_status finish_tensors(tarei_opening *opening)
+{
+    tare_model *model = opening->model;
+    tarei_parsed *parsed = &model->parsed;
+    uint64_t places_size = tarei_parsed_count(parsed) * sizeof(uint32_t);
+    uint32_t *places = tarei_memory_take(&model->memory, places_size, TAREI_BUFFER_ALIGNMENT);
+    if (places == NULL) return tarei_error_memory(opening->error);
+    tare_status status = store_names(opening, &model->tensors, &parsed->records, parsed->name_size,
+                                     places);
+    uint32_t flags = opening->options.flags, pair[2];
+    if (status == TARE_OK) {
+        uint64_t seed = flags & TARE_SEED_FIXED ? opening->options.seed : tarei_os_random();
+        tarei_duplicates duplicates = opening->pairs != NULL && (flags & TARE_PAIRS_KEEP_FIRST)
+                                          ? TAREI_DUPLICATES_KEEP_FIRST
+                                          : TAREI_DUPLICATES_REFUSE;
+        status = tarei_index_build(&model->index, &model->tensors, seed, duplicates, &model->arena,
+                                   pair);
+        if (status == TARE_E_MEMORY) tarei_error_memory(opening->error);
+        if (status == TARE_E_DUPLICATE)
+            fail_duplicate(opening, &model->tensors, "tensor", opening->pairs ? NULL : places, pair);
+    }
+    tarei_memory_give(&model->memory, places, places_size, TAREI_BUFFER_ALIGNMENT);
+    return status;
+}
+
+/* Copies the values of all raw metadata records, which still say where in the headers they stand. */
+static bool store_values(tarei_opening *opening)
+{
+    tare_model *model = opening->model;
+    tarei_parsed *parsed = &model->parsed;
+    tarei_record *record = parsed->metadata.data;
+    uint64_t count = parsed->metadata.size / sizeof *record;
+    char *values = tarei_arena_take(&model->arena, parsed->metadata_value_size + count, 1);
+    if (values == NULL) return false;
+    char *at = values;
+    for (uint64_t i = 0; i < count; i++, record++) {
+        const uint8_t *text = opening->headers[record->shard].text + record->offset;
+        record->offset = (uint64_t)(at - values);
+        tarei_json_unescape(text, record->layout, at);
+        at += record->layout;
+        *at++ = 0;
+    }
+    model->values = values;
+    return true;
+}
+
+static tare_status finish_metadata(tarei_opening *opening)
+{
+    tare_model *model = opening->model;
+    tarei_parsed *parsed = &model->parsed;
+    uint64_t count = parsed->metadata.size / sizeof(tarei_record);
+    if (count == 0) return TARE_OK;
+    uint64_t places_size = count * sizeof(uint32_t);
+    uint32_t *places = tarei_memory_take(&model->memory, places_size, TAREI_BUFFER_ALIGNMENT);
+    if (places == NULL || !store_values(opening)) {
+        tarei_memory_give(&model->memory, places, places_size, TAREI_BUFFER_ALIGNMENT);
+        return tarei_error_memory(opening->error);
+    }
+    tare_status status = store_names(opening, &model->metadata, &parsed->metadata,
+                                     parsed->metadata_name_size, places);
+    uint32_t pair[2];
+    if (status == TARE_OK) {
+        status = tarei_index_build_sorted(&model->metadata_index, &model->metadata,
+                                          TAREI_DUPLICATES_REFUSE_IN_SHARD, &model->arena, pair);
+        if (status == TARE_E_MEMORY) tarei_error_memory(opening->error);
+        if (status == TARE_E_DUPLICATE)
+            fail_duplicate(opening, &model->metadata, "metadata", places, pair);
+    }
+    tarei_memory_give(&model->memory, places, places_size, TAREI_BUFFER_ALIGNMENT);
+    return status;
+}
+
+tare_status tarei_open_finish(tarei_opening *opening)
+{
+    tare_status status = finish_tensors(opening);
+    if (status == TARE_OK) status = finish_metadata(opening);
+    opening->model->layouts = opening->model->parsed.layouts.data;
+    return status;
+}
+
+/* Gives back what only opening needed, and the model too if it failed. */
+static tare_status opening_end(tarei_opening *opening, tare_status status, tare_model **out)
+{
+    tare_model *model = opening->model;
+    if (model == NULL) return status;
+    if (opening->headers != NULL) {
+        for (uint32_t i = 0; i < opening->header_count; i++)
+            tarei_buffer_free(&opening->headers[i].buffer, &model->memory);
+        tarei_memory_give(&model->memory, opening->headers,
+                          opening->header_count * sizeof *opening->headers, TAREI_BUFFER_ALIGNMENT);
+    }
+    if (status == TARE_OK) {
+        *out = model;
+        tarei_error_clear(opening->error);
+    } else {
+        tare_close(model);
+    }
+    return status;
+}
+
+static tare_status open_single(tarei_opening *opening, tarei_source *source, tare_string name)
+{
+    tare_status status = tarei_open_expect(opening, 1);
+    if (status != TARE_OK) {
+        tarei_source_close(source);
+        return status;
+    }
+    status = tarei_open_shard(opening, source, name);
+    return status == TARE_OK ? tarei_open_finish(opening) : status;
+}
+
+tare_status tarei_open_file(tarei_opening *opening, int folder, const char *path)
+{
+    tarei_source source;
+    size_t size = strlen(path);
+    char *name = tarei_arena_take(&opening->model->arena, size + 1, 1);
+    if (name == NULL) return tarei_error_memory(opening->error);
+    memcpy(name, path, size + 1);
+    tare_status status = tarei_source_file_open(&source, folder, path, 0, opening->error);
+    if (status != TARE_OK) return status;
+    return open_single(opening, &source, (tare_string){name, size});
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The public ways in
+ */
+
+tare_status tare_open(const char *path, const tare_options *options, tare_model **out,
+                      tare_error *error)
+{
+    tare_error unused;
+    tarei_opening opening;
+    tare_status status = opening_begin(&opening, options, out, error != NULL ? error : &unused);
+    if (status == TARE_OK) {
+        if (path == NULL)
+            status = fail_argument(opening.error, "path is NULL");
+        else
+            status = tarei_shards_open(&opening, path);
+    }
+    return opening_end(&opening, status, out);
+}
+
+tare_status tare_open_bytes(const void *bytes, size_t size, const tare_options *options,
+                            tare_model **out, tare_error *error)
+{
+    tare_error unused;
+    tarei_opening opening;
+    tare_status status = opening_begin(&opening, options, out, error != NULL ? error : &unused);
+    if (status == TARE_OK && bytes == NULL && size != 0)
+        status = fail_argument(opening.error, "bytes is NULL");
+    if (status == TARE_OK) {
+        tarei_source source;
+        tarei_source_bytes(&source, bytes, size);
+        status = open_single(&opening, &source, (tare_string){"", 0});
+    }
+    return opening_end(&opening, status, out);
+}
+
+tare_status tare_open_reader(const tare_reader *reader, const tare_options *options,
+                             tare_model **out, tare_error *error)
+{
+    tare_error unused;
+    tarei_opening opening;
+    tare_status status = opening_begin(&opening, options, out, error != NULL ? error : &unused);
+    if (status == TARE_OK && (reader == NULL || reader->struct_size < sizeof *reader ||
+                              reader->read_at == NULL))
+        status = fail_argument(opening.error, "reader lacks struct_size or read_at");
+    if (status == TARE_OK) {
+        tarei_source source;
+        tarei_source_reader(&source, reader);
+        status = open_single(&opening, &source, (tare_string){"", 0});
+    }
+    return opening_end(&opening, status, out);
+}
+
+tare_status tare_open_pairs(const tare_pair *pairs, size_t count, const tare_options *options,
+                            tare_model **out, tare_error *error)
+{
+    tare_error unused;
+    tarei_opening opening;
+    tare_status status = opening_begin(&opening, options, out, error != NULL ? error : &unused);
+    if (status == TARE_OK && pairs == NULL && count != 0)
+        status = fail_argument(opening.error, "pairs is NULL");
+    if (status == TARE_OK) status = tarei_open_expect(&opening, 1);
+    if (status == TARE_OK) status = tarei_pairs_copy(&opening, pairs, count);
+    if (status == TARE_OK) status = tarei_open_finish(&opening);
+    return opening_end(&opening, status, out);
+}
+
+void tare_close(tare_model *model)
+{
+    if (model == NULL) return;
+    for (uint32_t i = 0; i < model->shard_count; i++) tarei_source_close(&model->shards[i].source);
+    tarei_buffer_free(&model->parsed.records, &model->memory);
+    tarei_buffer_free(&model->parsed.metadata, &model->memory);
+    tarei_buffer_free(&model->parsed.layouts, &model->memory);
+    tarei_arena_free(&model->arena);
+    tarei_memory memory = model->memory;
+    tarei_memory_give(&memory, model, sizeof *model, TAREI_BUFFER_ALIGNMENT);
+}

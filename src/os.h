@@ -1,0 +1,49 @@
+/*
+ * All that the library asks of an operating system. os_posix.c and os_wasm.c implement it; no other
+ * file knows which one runs. Failures are errno values; 0 is success.
+ */
+#ifndef TAREI_OS_H
+#define TAREI_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Who a file is and how long: what must stay equal while it is used. */
+typedef struct tarei_os_identity {
+    uint64_t size;
+    uint64_t device;
+    uint64_t number;
+    int64_t modified_s;
+    int64_t modified_ns;
+} tarei_os_identity;
+
+#define TAREI_OS_CWD (-1)
+
+/* True when `path` is a folder; *failure is 0 or why it could not be told. */
+bool tarei_os_is_folder(const char *path, int *failure);
+
+/* A descriptor of a folder, for tarei_os_open_file. "" is the current one. */
+int tarei_os_open_folder(const char *path, int *descriptor);
+
+/* Opens a regular file for reading, relative to `folder` (or TAREI_OS_CWD). Never waits, as opening
+ * a FIFO would. EISDIR for folders, EINVAL for devices, sockets and FIFOs. */
+int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_identity *identity);
+int tarei_os_identify(int descriptor, tarei_os_identity *identity);
+void tarei_os_close(int descriptor);
+
+/* Calls visit(context, name) for each entry until it returns a non-zero value. */
+int tarei_os_list(const char *path, int (*visit)(void *context, const char *name), void *context);
+
+/* Reads exactly `size` bytes unless the file ends; *done tells how many. Survives EINTR and short
+ * reads, and asks for at most 1 GiB at a time (Linux reads no more than 2 GiB - 4 KiB at once). */
+int tarei_os_read_at(int descriptor, uint64_t offset, void *target, size_t size, size_t *done);
+
+/* A private read-only mapping of the first `size` bytes, size > 0. */
+int tarei_os_map(int descriptor, size_t size, const void **mapping);
+void tarei_os_unmap(const void *mapping, size_t size);
+
+/* Eight bytes that an attacker cannot guess, or as close to it as the host allows. */
+uint64_t tarei_os_random(void);
+
+#endif

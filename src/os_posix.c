@@ -1,0 +1,123 @@
+#define _GNU_SOURCE /* getrandom, O_CLOEXEC, st_mtim */
+#define _FILE_OFFSET_BITS 64
+#include "os.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define READ_SIZE_MAX ((size_t)1 << 30)
+
+bool tarei_os_is_folder(const char *path, int *failure)
+{
+    struct stat facts;
+    *failure = stat(path, &facts) == 0 ? 0 : errno;
+    return *failure == 0 && S_ISDIR(facts.st_mode);
+}
+
+int tarei_os_open_folder(const char *path, int *descriptor)
+{
+    *descriptor = open(path[0] ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *descriptor >= 0 ? 0 : errno;
+}
+
+static void identity_fill(tarei_os_identity *identity, const struct stat *facts)
+{
+    identity->size = (uint64_t)facts->st_size;
+    identity->device = (uint64_t)facts->st_dev;
+    identity->number = (uint64_t)facts->st_ino;
+    identity->modified_s = (int64_t)facts->st_mtim.tv_sec;
+    identity->modified_ns = (int64_t)facts->st_mtim.tv_nsec;
+}
+
+int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_identity *identity)
+{
+    int at = folder == TAREI_OS_CWD ? AT_FDCWD : folder;
+    int opened = openat(at, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (opened < 0) return errno;
+    struct stat facts;
+    int failure = fstat(opened, &facts) == 0 ? 0 : errno;
+    if (failure == 0 && !S_ISREG(facts.st_mode)) failure = S_ISDIR(facts.st_mode) ? EISDIR : EINVAL;
+    if (failure != 0) {
+        close(opened);
+        return failure;
+    }
+    identity_fill(identity, &facts);
+    *descriptor = opened;
+    return 0;
+}
+
+int tarei_os_identify(int descriptor, tarei_os_identity *identity)
+{
+    struct stat facts;
+    if (fstat(descriptor, &facts) != 0) return errno;
+    identity_fill(identity, &facts);
+    return 0;
+}
+
+void tarei_os_close(int descriptor)
+{
+    close(descriptor);
+}
+
+int tarei_os_list(const char *path, int (*visit)(void *context, const char *name), void *context)
+{
+    DIR *folder = opendir(path);
+    if (folder == NULL) return errno;
+    int failure = 0;
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(folder);
+        if (entry == NULL) {
+            failure = errno;
+            break;
+        }
+        if (visit(context, entry->d_name) != 0) break;
+    }
+    closedir(folder);
+    return failure;
+}
+
+int tarei_os_read_at(int descriptor, uint64_t offset, void *target, size_t size, size_t *done)
+{
+    *done = 0;
+    while (*done < size) {
+        size_t ask = size - *done < READ_SIZE_MAX ? size - *done : READ_SIZE_MAX;
+        ssize_t got = pread(descriptor, (char *)target + *done, ask, (off_t)(offset + *done));
+        if (got == 0) return 0;
+        if (got > 0)
+            *done += (size_t)got;
+        else if (errno != EINTR)
+            return errno;
+    }
+    return 0;
+}
+
+int tarei_os_map(int descriptor, size_t size, const void **mapping)
+{
+    void *mapped = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (mapped == MAP_FAILED) return errno;
+    *mapping = mapped;
+    return 0;
+}
+
+void tarei_os_unmap(const void *mapping, size_t size)
+{
+    munmap((void *)(uintptr_t)mapping, size);
+}
+
+uint64_t tarei_os_random(void)
+{
+    uint64_t value = 0;
+    if (getrandom(&value, sizeof value, GRND_NONBLOCK) == (ssize_t)sizeof value) return value;
+    /* Early in boot or in a sandbox: time and the address of the stack, which is randomised. */
+    struct timespec now = {0, 0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    value = (uint64_t)(uintptr_t)&value ^ ((uint64_t)now.tv_nsec << 32) ^ (uint64_t)now.tv_sec;
+    return value * UINT64_C(0x9E3779B97F4A7C15);
+}

@@ -1,0 +1,255 @@
+/* A path, whatever it leads to: a file, a shard index, or a folder that holds one model. */
+#include <string.h>
+
+#include "internal.h"
+#include "os.h"
+
+#define INDEX_SIZE_MAX (UINT64_C(1) << 30) /* places in an index are 32 bits wide */
+#define ENTRY_SIZE_MAX 512u
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t size = strlen(name), end_size = strlen(end);
+    return size >= end_size && memcmp(name + size - end_size, end, end_size) == 0;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * What a folder holds
+ */
+
+/* Of entries with one ending: how many, and the first two in the order of their names. */
+typedef struct entries {
+    size_t count;
+    char names[2][ENTRY_SIZE_MAX];
+} entries;
+
+typedef struct listing {
+    entries indexes, files;
+    bool usual_index;
+} listing;
+
+#define USUAL_INDEX "model.safetensors.index.json"
+
+static void entries_add(entries *found, const char *name)
+{
+    size_t place = 2;
+    found->count++;
+    while (place > 0 && (found->count <= place || strcmp(name, found->names[place - 1]) < 0))
+        place--;
+    if (place == 2) return;
+    if (place == 0) memcpy(found->names[1], found->names[0], ENTRY_SIZE_MAX);
+    memcpy(found->names[place], name, strlen(name) + 1);
+}
+
+static int list_entry(void *context, const char *name)
+{
+    listing *found = context;
+    if (strlen(name) >= ENTRY_SIZE_MAX) return 0;
+    if (strcmp(name, USUAL_INDEX) == 0) found->usual_index = true;
+    if (ends_with(name, ".safetensors.index.json"))
+        entries_add(&found->indexes, name);
+    else if (ends_with(name, ".safetensors"))
+        entries_add(&found->files, name);
+    return 0;
+}
+
+static tare_status fail_folder(tarei_opening *opening, tare_status status, const char *path,
+                               const char *what, const entries *found)
+{
+    tarei_quoted folder = tarei_quote(path, strlen(path));
+    if (found == NULL)
+        return tarei_error_set(opening->error, status, TARE_NO_SHARD, TARE_NO_OFFSET, "%s: %s",
+                               folder.text, what);
+    tarei_quoted a = tarei_quote(found->names[0], strlen(found->names[0]));
+    tarei_quoted b = tarei_quote(found->names[1], strlen(found->names[1]));
+    return tarei_error_set(opening->error, status, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "%.100s: %zu %s, such as %.100s and %.100s: name one", folder.text,
+                           found->count, what, a.text, b.text);
+}
+
+/* The entry of the folder that is its model. */
+static tare_status choose(tarei_opening *opening, const char *path, listing *found,
+                          const char **chosen)
+{
+    int failure = tarei_os_list(path, list_entry, found);
+    if (failure != 0)
+        return tarei_error_system(opening->error, TARE_E_OPEN, failure, TARE_NO_SHARD,
+                                  "cannot list the folder", path);
+    if (!found->usual_index && found->indexes.count > 1)
+        return fail_folder(opening, TARE_E_AMBIGUOUS, path, "shard indexes", &found->indexes);
+    if (found->indexes.count != 0) {
+        *chosen = found->usual_index ? USUAL_INDEX : found->indexes.names[0];
+        return TARE_OK;
+    }
+    if (found->files.count > 1)
+        return fail_folder(opening, TARE_E_AMBIGUOUS, path,
+                           ".safetensors files and no .safetensors.index.json", &found->files);
+    if (found->files.count == 0)
+        return fail_folder(opening, TARE_E_NO_MODEL, path,
+                           "no .safetensors file and no .safetensors.index.json", NULL);
+    *chosen = found->files.names[0];
+    return TARE_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * A shard index
+ */
+
+static tare_status read_index(tarei_opening *opening, int folder, const char *name,
+                              tarei_buffer *text)
+{
+    tarei_memory *memory = &opening->model->memory;
+    tarei_source source;
+    tare_status status = tarei_source_file_open(&source, folder, name, TARE_NO_SHARD,
+                                                opening->error);
+    if (status != TARE_OK) return status;
+    if (source.size > INDEX_SIZE_MAX)
+        status = tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, 0,
+                                 "%s: a shard index of more than 1 GiB",
+                                 tarei_quote(name, strlen(name)).text);
+    else if (!tarei_buffer_reserve(text, memory, source.size))
+        status = tarei_error_memory(opening->error);
+    else
+        status = tarei_source_read(&source, TARE_NO_SHARD, 0, text->data, (size_t)source.size,
+                                   opening->error);
+    text->size = source.size;
+    tarei_source_close(&source);
+    return status;
+}
+
+static tare_status open_each(tarei_opening *opening, int folder, const tarei_weight_map *map)
+{
+    const tare_string *names = map->shards.data;
+    uint64_t count = map->shards.size / sizeof *names;
+    if (count > UINT32_MAX / 2) return tarei_error_memory(opening->error);
+    tare_status status = tarei_open_expect(opening, (uint32_t)count);
+    if (status != TARE_OK) return status;
+    for (uint32_t i = 0; i < count; i++) {
+        tarei_source source;
+        status = tarei_source_file_open(&source, folder, names[i].data, i, opening->error);
+        if (status == TARE_OK) status = tarei_open_shard(opening, &source, names[i]);
+        if (status != TARE_OK) return status;
+    }
+    return tarei_open_finish(opening);
+}
+
+static tare_status fail_listed(tarei_opening *opening, const tarei_listed *listed, const char *name,
+                               const tare_tensor *tensor)
+{
+    const tare_model *model = opening->model;
+    tare_string want = model->shards[listed->shard].name;
+    tarei_quoted quoted = tarei_quote(name, listed->name_size);
+    tarei_quoted wanted = tarei_quote(want.data, want.size);
+    if (tensor == NULL)
+        return tarei_error_set(opening->error, TARE_E_SHARD_TENSOR, TARE_NO_SHARD, listed->name - 1,
+                               "tensor %s: the index lists it in %s, which lacks it", quoted.text,
+                               wanted.text);
+    tare_string have = model->shards[tensor->shard].name;
+    return tarei_error_set(opening->error, TARE_E_SHARD_TENSOR, TARE_NO_SHARD, listed->name - 1,
+                           "tensor %s: the index lists it in %s, it is in %s", quoted.text,
+                           wanted.text, tarei_quote(have.data, have.size).text);
+}
+
+/* X-LISTED: every listed name is in its shard; X-DUP: and is listed once. `seen` has a bit for each
+ * tensor, `name` room for the longest name. */
+static tare_status check_listed(tarei_opening *opening, const tarei_weight_map *map, uint64_t *seen,
+                                char *name)
+{
+    const tare_model *model = opening->model;
+    const tarei_listed *listed = map->listed.data;
+    uint64_t count = map->listed.size / sizeof *listed;
+    for (uint64_t i = 0; i < count; i++, listed++) {
+        const char *wanted = (const char *)map->text + listed->name;
+        if (listed->name_size != listed->name_raw_size) {
+            tarei_json_unescape(map->text + listed->name, listed->name_size, name);
+            wanted = name;
+        }
+        const tare_tensor *tensor = tare_find(model, wanted, listed->name_size);
+        if (tensor == NULL || tensor->shard != listed->shard)
+            return fail_listed(opening, listed, wanted, tensor);
+        size_t number = tare_index(model, tensor);
+        if (seen[number / 64] >> (number % 64) & 1)
+            return tarei_error_set(opening->error, TARE_E_DUPLICATE, TARE_NO_SHARD,
+                                   listed->name - 1, "tensor %s: listed twice",
+                                   tarei_quote(wanted, listed->name_size).text);
+        seen[number / 64] |= UINT64_C(1) << (number % 64);
+    }
+    return TARE_OK;
+}
+
+static tare_status check_weight_map(tarei_opening *opening, const tarei_weight_map *map)
+{
+    tarei_memory *memory = &opening->model->memory;
+    const tarei_listed *listed = map->listed.data;
+    uint64_t seen_size = (tare_count(opening->model) / 64 + 1) * sizeof(uint64_t), name_size = 0;
+    for (uint64_t i = 0; i < map->listed.size / sizeof *listed; i++)
+        if (listed[i].name_size != listed[i].name_raw_size && listed[i].name_size > name_size)
+            name_size = listed[i].name_size;
+    uint64_t *seen = tarei_memory_take(memory, seen_size, TAREI_BUFFER_ALIGNMENT);
+    char *name = tarei_memory_take(memory, name_size, 1);
+    tare_status status;
+    if (seen == NULL || name == NULL) {
+        status = tarei_error_memory(opening->error);
+    } else {
+        memset(seen, 0, (size_t)seen_size);
+        status = check_listed(opening, map, seen, name);
+    }
+    tarei_memory_give(memory, name, name_size, 1);
+    tarei_memory_give(memory, seen, seen_size, TAREI_BUFFER_ALIGNMENT);
+    return status;
+}
+
+static tare_status open_index(tarei_opening *opening, int folder, const char *name)
+{
+    tarei_memory *memory = &opening->model->memory;
+    tarei_weight_map map = {.memory = memory, .arena = &opening->model->arena};
+    tarei_buffer text = {0};
+    tare_status status = read_index(opening, folder, name, &text);
+    if (status == TARE_OK)
+        status = tarei_parse_weight_map(&map, text.data, text.size, opening->error);
+    if (status == TARE_OK) status = open_each(opening, folder, &map);
+    if (status == TARE_OK) status = check_weight_map(opening, &map);
+    tarei_buffer_free(&map.listed, memory);
+    tarei_buffer_free(&map.shards, memory);
+    tarei_buffer_free(&text, memory);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * A path
+ */
+
+/* Opens `name`, an index or a file, in the folder `path`. */
+static tare_status open_in_folder(tarei_opening *opening, const char *path, const char *name)
+{
+    int folder;
+    int failure = tarei_os_open_folder(path, &folder);
+    if (failure != 0)
+        return tarei_error_system(opening->error, TARE_E_OPEN, failure, TARE_NO_SHARD,
+                                  "cannot open the folder", path);
+    tare_status status = ends_with(name, ".json") ? open_index(opening, folder, name)
+                                                  : tarei_open_file(opening, folder, name);
+    tarei_os_close(folder);
+    return status;
+}
+
+tare_status tarei_shards_open(tarei_opening *opening, const char *path)
+{
+    int failure;
+    if (tarei_os_is_folder(path, &failure)) {
+        listing found = {0};
+        const char *chosen = NULL;
+        tare_status status = choose(opening, path, &found, &chosen);
+        return status == TARE_OK ? open_in_folder(opening, path, chosen) : status;
+    }
+    if (!ends_with(path, ".json")) return tarei_open_file(opening, TAREI_OS_CWD, path);
+    const char *slash = strrchr(path, '/');
+    size_t folder_size = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    char *folder = tarei_memory_take(&opening->model->memory, folder_size + 1, 1);
+    if (folder == NULL) return tarei_error_memory(opening->error);
+    memcpy(folder, path, folder_size);
+    folder[folder_size] = 0;
+    tare_status status = open_in_folder(opening, folder, slash == NULL ? path : slash + 1);
+    tarei_memory_give(&opening->model->memory, folder, folder_size + 1, 1);
+    return status;
+}

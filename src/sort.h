@@ -1,0 +1,14 @@
+#ifndef TAREI_SORT_H
+#define TAREI_SORT_H
+
+#include <stdint.h>
+
+/*
+ * Sorts `count` numbers: a stable merge sort that starts from the runs which are in order already,
+ * so that n numbers in r runs take about n * log2(r) comparisons. libc's qsort may allocate behind
+ * the hooks of a model, and may be quadratic. `scratch` has room for `count` numbers.
+ */
+void tarei_sort(uint32_t *items, uint32_t *scratch, uint32_t count,
+                int (*compare)(const void *context, uint32_t a, uint32_t b), const void *context);
+
+#endif

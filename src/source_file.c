@@ -1,0 +1,56 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "error.h"
+#include "source.h"
+
+void tarei_source_init(tarei_source *source)
+{
+    memset(source, 0, sizeof *source);
+    source->descriptor = -1;
+}
+
+static tare_status file_read_at(const tarei_source *source, uint64_t offset, void *target,
+                                size_t size, int *system_error)
+{
+    size_t done;
+    *system_error = tarei_os_read_at(source->descriptor, offset, target, size, &done);
+    if (*system_error != 0) return TARE_E_READ;
+    return done == size ? TARE_OK : TARE_E_CHANGED; /* it was longer when it was opened */
+}
+
+tare_status tarei_source_file_open(tarei_source *source, int folder, const char *path,
+                                   uint32_t shard, tare_error *error)
+{
+    tarei_source_init(source);
+    int failure = tarei_os_open_file(folder, path, &source->descriptor, &source->identity);
+    if (failure != 0)
+        return tarei_error_system(error, TARE_E_OPEN, failure, shard, "cannot open", path);
+    source->size = source->identity.size;
+    source->read_at = file_read_at;
+    return TARE_OK;
+}
+
+tare_status tarei_source_read(const tarei_source *source, uint32_t shard, uint64_t offset,
+                              void *target, size_t size, tare_error *error)
+{
+    if (size == 0) return TARE_OK;
+    int system_error = 0;
+    tare_status status = source->read_at(source, offset, target, size, &system_error);
+    if (status == TARE_OK) return TARE_OK;
+    const char *why = status == TARE_E_CHANGED ? "the data ends early: it shrank since it was opened"
+                                               : "reading failed";
+    tarei_error_set(error, status, shard, offset, "%s (%zu bytes at %" PRIu64 ", system error %d)",
+                    why, size, offset, system_error);
+    error->system_error = system_error;
+    return status;
+}
+
+void tarei_source_close(tarei_source *source)
+{
+    if (source->descriptor >= 0) {
+        if (source->bytes != NULL) tarei_os_unmap(source->bytes, (size_t)source->size);
+        tarei_os_close(source->descriptor);
+    }
+    tarei_source_init(source);
+}
