@@ -324,8 +324,8 @@ TARE_API size_t tare_count(const tare_model *model);
 
 /*
  * The tensor at `index` in an order that is always the same for the same input: by shard (sorted by
- * file name), then by offset, then as the header lists them; pairs as they were given. NULL at and
- * beyond tare_count.
+ * file name), then by offset, then empty tensors first, then as the header lists them; pairs as they
+ * were given. NULL at and beyond tare_count.
  */
 TARE_API const tare_tensor *tare_at(const tare_model *model, size_t index);
 

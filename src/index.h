@@ -1,14 +1,21 @@
 /*
- * name -> record number: a static open-addressing table over the names of a set of records. It sees
- * names only.
+ * name -> record: a static open-addressing table over the names of a set of records. It sees names
+ * only. A line of the table is a line of the cache and holds eight names:
  *
- *   slot (4 bytes)   | tag: bits of the hash | record number |      all ones: empty
+ *   byte  0        4              32       36             64
+ *         | key 0  | key 1 ...    | pair 0 | pair 1 ...   |
  *
- * The numbers take as many low bits as their count needs; the tag gets the rest. A find looks at the
- * slot that the hash names and at those behind it until the tag fits and the name is equal, or a slot
- * is empty. Names that need more than TAREI_PROBE_MAX slots are hashed anew with another seed, twice
- * at most; if that fails too, somebody made them collide, and they are sorted and searched in order:
- * no set of names makes building worse than O(n log n) or a find worse than the bound or log2(n).
+ *   key   | tag: bits of the hash | mark | record number + 1 |   0: free
+ *
+ * The numbers take as many low bits as their count needs; the tag gets the rest. A find compares the
+ * eight tags of the line that the hash names with one or two instructions, then the name with the
+ * two parts of the pair (names.h). The record itself is not looked at. A line whose `mark` (kept in
+ * key 7) is set was full when a further name came, which then went to the line behind.
+ *
+ * Names that would need more than TAREI_REACH_MAX lines are hashed anew with another seed, twice at
+ * most; if that fails too, somebody made them collide, and they are sorted and searched in order: no
+ * set of names makes building worse than O(n log n), or a find worse than that bound or log2(n)
+ * comparisons. docs/adr/0002-index-layout.md tells what else was measured.
  */
 #ifndef TAREI_INDEX_H
 #define TAREI_INDEX_H
@@ -20,18 +27,29 @@
 #include "names.h"
 #include "tare.h"
 
-#define TAREI_PROBE_MAX 64u
+#define TAREI_LINE_COUNT 8u
+#define TAREI_REACH_MAX 64u
 #define TAREI_RESEEDS_MAX 2u
-#define TAREI_NONE UINT32_MAX
+
+typedef struct tarei_line {
+    _Alignas(64) uint32_t keys[TAREI_LINE_COUNT];
+    tarei_pair pairs[TAREI_LINE_COUNT];
+} tarei_line;
+
+_Static_assert(sizeof(tarei_line) == 64, "a line of the table is a line of the cache");
 
 typedef struct tarei_index {
-    const uint32_t *slots; /* NULL when `sorted` is not */
-    uint32_t mask;
-    uint32_t number_mask; /* the bits of a slot that are the number */
+    const tarei_line *lines;
+    const tarei_part *prefixes, *suffixes;
+    const char *text;
+    const tarei_record *records;
     uint64_t seed;
-    const uint32_t *sorted; /* numbers in the order of their names */
-    uint32_t count;
-    uint32_t probe_max; /* slots that the worst find looks at */
+    uint32_t range; /* lines that a hash can name; those that they run over into follow */
+    uint32_t number_mask;
+    uint32_t tag_mask;
+    uint32_t reach;         /* lines that the worst find looks at */
+    const uint32_t *sorted; /* numbers in the order of their names, where hashing was defeated */
+    const tarei_names *names;
     uint32_t reseeds;
     uint64_t size; /* bytes */
 } tarei_index;
@@ -43,25 +61,48 @@ typedef enum tarei_duplicates {
     TAREI_DUPLICATES_REFUSE_IN_SHARD, /* keep the first unless both are of one shard (sorted only) */
 } tarei_duplicates;
 
-/* TARE_OK, TARE_E_MEMORY, or TARE_E_DUPLICATE with the numbers of a pair, the lower first. */
-tare_status tarei_index_build(tarei_index *index, const tarei_names *names, uint64_t seed,
-                              tarei_duplicates duplicates, tarei_arena *arena, uint32_t pair[2]);
+/*
+ * Building, in step with the names: begin; add each record in turn as soon as it has its name; end,
+ * also after failures. Statuses are TARE_OK, TARE_E_MEMORY, or TARE_E_DUPLICATE with the numbers of
+ * two records in `same`, the lower first.
+ */
+#define TAREI_INDEX_AHEAD 8u
 
-/* The same without a table, for few names or for names that defeat one. */
+typedef struct tarei_index_builder {
+    tarei_index *index;
+    const tarei_names *names;
+    tarei_arena *arena;
+    tarei_line *lines;
+    tarei_pair *pairs; /* of all records, for another try */
+    tarei_duplicates duplicates;
+    bool full; /* a name found no place */
+    uint32_t same[2];
+    uint64_t hashes[TAREI_INDEX_AHEAD]; /* names are placed some later, when their line is there */
+} tarei_index_builder;
+
+tare_status tarei_index_begin(tarei_index_builder *builder, tarei_index *index,
+                              const tarei_names *names, uint64_t seed,
+                              tarei_duplicates duplicates, tarei_arena *arena);
+tare_status tarei_index_add(tarei_index_builder *builder, uint32_t number, const char *name,
+                            uint32_t size, tarei_pair pair);
+
+/* `status` is what add returned last; names are complete. */
+tare_status tarei_index_end(tarei_index_builder *builder, tare_status status);
+
+/* All at once and without a table: for few names, or for names that defeat one. */
 tare_status tarei_index_build_sorted(tarei_index *index, const tarei_names *names,
                                      tarei_duplicates duplicates, tarei_arena *arena,
-                                     uint32_t pair[2]);
+                                     uint32_t same[2]);
 
 uint64_t tarei_index_hash(const tarei_index *index, const char *name, size_t size);
 
 /* The record of that name, or NULL. `hash` is tarei_index_hash of the name. */
-const tarei_record *tarei_index_find(const tarei_index *index, const tarei_names *names,
-                                     const char *name, size_t size);
-const tarei_record *tarei_index_find_hashed(const tarei_index *index, const tarei_names *names,
-                                            const char *name, size_t size, uint64_t hash);
+const tarei_record *tarei_index_find(const tarei_index *index, const char *name, size_t size);
+const tarei_record *tarei_index_find_hashed(const tarei_index *index, const char *name, size_t size,
+                                            uint64_t hash);
 
 /* Many at once, their cache misses overlapped; returns how many were found. */
-size_t tarei_index_find_many(const tarei_index *index, const tarei_names *names,
-                             const tare_string *wanted, size_t count, const tarei_record **out);
+size_t tarei_index_find_many(const tarei_index *index, const tare_string *wanted, size_t count,
+                             const tarei_record **out);
 
 #endif

@@ -32,7 +32,6 @@ struct tare_model {
     tarei_memory memory;
     tarei_arena arena;
     tarei_parsed parsed; /* its buffers hold the records and layouts */
-    uint64_t pairs_size; /* bytes of pairs, 0 for files */
 };
 
 static inline const tarei_layout *tarei_model_layout(const tare_model *model,

@@ -27,7 +27,7 @@ size_t tare_index(const tare_model *model, const tare_tensor *tensor)
 
 const tare_tensor *tare_find(const tare_model *model, const char *name, size_t name_size)
 {
-    return tarei_index_find(&model->index, &model->tensors, name, name_size);
+    return tarei_index_find(&model->index, name, name_size);
 }
 
 tare_key tare_key_make(const tare_model *model, const char *name, size_t name_size)
@@ -37,14 +37,13 @@ tare_key tare_key_make(const tare_model *model, const char *name, size_t name_si
 
 const tare_tensor *tare_find_key(const tare_model *model, const tare_key *key)
 {
-    return tarei_index_find_hashed(&model->index, &model->tensors, key->name, key->name_size,
-                                   key->hash);
+    return tarei_index_find_hashed(&model->index, key->name, key->name_size, key->hash);
 }
 
 size_t tare_find_many(const tare_model *model, const tare_string *names, size_t count,
                       const tare_tensor **out)
 {
-    return tarei_index_find_many(&model->index, &model->tensors, names, count, out);
+    return tarei_index_find_many(&model->index, names, count, out);
 }
 
 tare_range tare_prefix(const tare_model *model, const char *prefix, size_t prefix_size)
@@ -97,7 +96,7 @@ uint64_t tare_size(const tare_model *model, const tare_tensor *tensor)
 uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor)
 {
     (void)model;
-    return tensor->offset;
+    return tarei_record_offset(tensor);
 }
 
 tare_info tare_describe(const tare_model *model, const tare_tensor *tensor)
@@ -111,8 +110,8 @@ tare_info tare_describe(const tare_model *model, const tare_tensor *tensor)
         .rank = layout->rank,
         .dtype = layout->dtype,
         .size = layout->size,
-        .offset = tensor->offset,
-        .shard = tensor->shard,
+        .offset = tarei_record_offset(tensor),
+        .shard = tarei_record_shard(tensor),
     };
 }
 
@@ -123,7 +122,7 @@ size_t tare_metadata_count(const tare_model *model)
 
 static tare_string value_of(const tare_model *model, const tarei_record *entry)
 {
-    return (tare_string){model->values + entry->offset, entry->layout};
+    return (tare_string){model->values + tarei_record_offset(entry), entry->layout};
 }
 
 int tare_metadata_at(const tare_model *model, size_t index, tare_string *key, tare_string *value,
@@ -134,7 +133,7 @@ int tare_metadata_at(const tare_model *model, size_t index, tare_string *key, ta
     const tare_string none = {NULL, 0};
     if (key != NULL) *key = there ? tarei_names_at(&model->metadata, entry) : none;
     if (value != NULL) *value = there ? value_of(model, entry) : none;
-    if (shard != NULL) *shard = there ? entry->shard : TARE_NO_SHARD;
+    if (shard != NULL) *shard = there ? tarei_record_shard(entry) : TARE_NO_SHARD;
     return there;
 }
 
@@ -142,7 +141,7 @@ tare_string tare_metadata_find(const tare_model *model, const char *key, size_t 
 {
     const tarei_record *entry = NULL;
     if (model->metadata.count != 0)
-        entry = tarei_index_find(&model->metadata_index, &model->metadata, key, key_size);
+        entry = tarei_index_find(&model->metadata_index, key, key_size);
     return entry != NULL ? value_of(model, entry) : (tare_string){NULL, 0};
 }
 
@@ -172,10 +171,10 @@ void tare_model_stat(const tare_model *model, tare_stat *out)
         .record_size = (uint64_t)model->tensors.count * sizeof(tarei_record),
         .name_size = model->tensors.text_size,
         .shape_size = model->parsed.layouts.size,
-        .index_size = model->index.size,
+        .index_size = model->index.size + model->tensors.parts_size,
         .index_reseeds = model->index.reseeds,
         .index_sorted = model->index.sorted != NULL,
-        .probe_max = model->index.probe_max,
+        .probe_max = model->index.reach,
     };
     memcpy(out, &stat, size < sizeof stat ? size : sizeof stat);
 }

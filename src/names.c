@@ -3,43 +3,102 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "check.h"
 #include "parse.h"
+
+#define PART_NONE UINT16_MAX
+#define WAYS 4u
+
+static bool side_begin(tarei_side *side, tarei_memory *memory, uint32_t count)
+{
+    side->limit = count + 1 < PART_NONE ? count + 1 : PART_NONE;
+    side->cache_count = 64;
+    while (side->cache_count < 2 * side->limit) side->cache_count *= 2;
+    side->cache_count += WAYS;
+    side->parts = tarei_memory_take(memory, side->limit * sizeof(tarei_part), TAREI_BUFFER_ALIGNMENT);
+    side->cache = tarei_memory_take(memory, side->cache_count * sizeof(uint16_t),
+                                    TAREI_BUFFER_ALIGNMENT);
+    if (side->parts == NULL || side->cache == NULL) return false;
+    memset(side->cache, 0, side->cache_count * sizeof(uint16_t));
+    side->parts[0] = (tarei_part){0, UINT32_MAX}; /* no name is that long */
+    side->count = 1;
+    return true;
+}
+
+/* Leaves the parts in the arena. */
+static const tarei_part *side_end(tarei_side *side, tarei_memory *memory, tarei_arena *arena,
+                                  uint32_t size_short)
+{
+    tarei_part *kept = NULL;
+    if (arena != NULL)
+        kept = tarei_arena_take(arena, side->count * sizeof *kept, _Alignof(tarei_part));
+    for (uint32_t i = 0; kept != NULL && i < side->count; i++) {
+        kept[i] = side->parts[i];
+        if (kept[i].size > size_short) kept[i].size |= TAREI_PART_LONG;
+    }
+    tarei_memory_give(memory, side->parts, side->limit * sizeof(tarei_part), TAREI_BUFFER_ALIGNMENT);
+    tarei_memory_give(memory, side->cache, side->cache_count * sizeof(uint16_t),
+                      TAREI_BUFFER_ALIGNMENT);
+    return kept;
+}
+
+/* The number of the part with that text, PART_NONE when numbers have run out. The cache forgets: a
+ * text may get another number. Names made to collide in it only share less. */
+static uint32_t side_find(tarei_side *side, const char *text, uint32_t place, uint32_t size)
+{
+    uint64_t hash = XXH3_64bits(text + place, size);
+    uint16_t *ways = &side->cache[hash & (side->cache_count - WAYS - 1)];
+    uint32_t way = 0;
+    for (; way < WAYS && ways[way] != 0; way++) {
+        const tarei_part *part = &side->parts[ways[way]];
+        if (part->size == size && tarei_names_same(text + part->place, text + place, size))
+            return ways[way];
+    }
+    if (side->count == side->limit) return PART_NONE;
+    side->parts[side->count] = (tarei_part){place, size};
+    ways[way < WAYS ? way : 0] = (uint16_t)side->count;
+    return side->count++;
+}
 
 bool tarei_names_begin(tarei_names_builder *builder, tarei_names *names, tarei_arena *arena,
                        tarei_record *records, uint32_t count, uint64_t name_size)
 {
     memset(builder, 0, sizeof *builder);
-    uint64_t text_size = name_size + count + TAREI_NAMES_PADDING;
-    uint64_t groups = (count + TAREI_GROUP_COUNT - 1) / TAREI_GROUP_COUNT;
-    builder->shared_count = 64;
-    while (builder->shared_count < count / 4 && builder->shared_count < 16384)
-        builder->shared_count *= 2;
+    uint64_t text_size = name_size + count;
+    uint64_t groups = ((uint64_t)count + TAREI_GROUP_COUNT - 1) / TAREI_GROUP_COUNT;
     builder->names = names;
     builder->memory = arena->memory;
-    builder->text = tarei_arena_take(arena, text_size, 1);
+    char *text = tarei_arena_take(arena, text_size + 2 * TAREI_NAMES_PADDING, 1);
     names->commons = tarei_arena_take(arena, groups * sizeof(uint32_t), _Alignof(uint32_t));
-    uint64_t shared_size = builder->shared_count * sizeof(uint32_t);
-    builder->shared = tarei_memory_take(arena->memory, shared_size, TAREI_BUFFER_ALIGNMENT);
-    if (builder->text == NULL || names->commons == NULL || builder->shared == NULL) {
-        tarei_names_end(builder);
+    bool fine = side_begin(&builder->prefixes, arena->memory, count);
+    fine = side_begin(&builder->suffixes, arena->memory, count) && fine;
+    uint64_t follows_size = builder->suffixes.limit * sizeof(uint16_t);
+    builder->follows = tarei_memory_take(arena->memory, follows_size, TAREI_BUFFER_ALIGNMENT);
+    if (!fine || text == NULL || names->commons == NULL || builder->follows == NULL) {
+        tarei_names_end(builder, NULL);
         return false;
     }
-    memset(builder->shared, 0, (size_t)shared_size);
-    memset(builder->text + text_size - TAREI_NAMES_PADDING, 0, TAREI_NAMES_PADDING);
+    memset(builder->follows, 0, (size_t)follows_size);
+    memset(text, 0, TAREI_NAMES_PADDING);
+    memset(text + TAREI_NAMES_PADDING + text_size, 0, TAREI_NAMES_PADDING);
+    builder->text = text + TAREI_NAMES_PADDING;
     names->records = records;
     names->text = builder->text;
     names->count = count;
     names->text_size = text_size;
+    records[count] = (tarei_record){0, 0, (uint32_t)text_size};
     return true;
 }
 
-void tarei_names_end(tarei_names_builder *builder)
+bool tarei_names_end(tarei_names_builder *builder, tarei_arena *arena)
 {
-    uint64_t shared_size = builder->shared_count * sizeof(uint32_t);
-    if (builder->shared != NULL)
-        tarei_memory_give(builder->memory, builder->shared, shared_size, TAREI_BUFFER_ALIGNMENT);
-    builder->shared = NULL;
+    tarei_names *names = builder->names;
+    tarei_side *prefixes = &builder->prefixes, *suffixes = &builder->suffixes;
+    names->parts_size = ((uint64_t)prefixes->count + suffixes->count) * sizeof(tarei_part);
+    tarei_memory_give(builder->memory, builder->follows, suffixes->limit * sizeof(uint16_t),
+                      TAREI_BUFFER_ALIGNMENT);
+    names->prefixes = side_end(prefixes, builder->memory, arena, TAREI_PREFIX_SHORT);
+    names->suffixes = side_end(suffixes, builder->memory, arena, TAREI_SUFFIX_SHORT);
+    return names->prefixes != NULL && names->suffixes != NULL;
 }
 
 static bool is_digit(char c)
@@ -47,39 +106,54 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Behind the first number and the dot that follows it, as in "model.layers.3."; without a number
- * behind the last dot. */
+/* Behind the first part of the name that is a number, as in "model.layers.3."; 0 without one. */
 static uint32_t find_cut(const char *name, uint32_t size)
 {
-    uint32_t dot = 0;
     for (uint32_t i = 0; i < size; i++) {
-        if (name[i] == '.') dot = i + 1;
-        if (!is_digit(name[i])) continue;
+        if (!is_digit(name[i]) || (i > 0 && name[i - 1] != '.')) continue;
         while (i < size && is_digit(name[i])) i++;
-        return i < size ? i + 1 : size;
+        if (i < size && name[i] == '.') return i + 1;
     }
-    return dot;
+    return 0;
 }
 
-/* Where the same part was stored before, or `place`, which from now on is where it was. */
-static uint32_t share(tarei_names_builder *builder, uint32_t place, uint32_t size)
+/* The prefix is mostly that of the name before, the suffix the one that came behind the same suffix
+ * the last time: headers list layer after layer alike. */
+static tarei_pair split(tarei_names_builder *builder, uint32_t place, uint32_t size)
 {
     const char *text = builder->text;
-    uint64_t hash = XXH3_64bits(text + place, size);
-    uint32_t *shared = &builder->shared[hash & (builder->shared_count - 1)];
-    uint32_t before = *shared;
-    /* The stored place may be of a longer part: equal bytes are all that matters. Places beyond the
-     * text written so far cannot be, since every stored part was `size` bytes or ends in 0. */
-    if (place - before >= size && memcmp(text + before, text + place, size) == 0) return before;
-    *shared = place;
-    return place;
+    tarei_side *prefixes = &builder->prefixes, *suffixes = &builder->suffixes;
+    const tarei_part *held = &prefixes->parts[builder->prefix];
+    if (held->size == 0 || held->size > size ||
+        !tarei_names_same(text + held->place, text + place, held->size)) {
+        uint32_t number = side_find(prefixes, text, place, find_cut(text + place, size));
+        builder->prefix = number == PART_NONE ? 0 : number;
+        if (number == PART_NONE) return TAREI_PAIR_NONE;
+        held = &prefixes->parts[number];
+    }
+    uint32_t cut = held->size, left = size - cut;
+    uint32_t number = builder->follows[builder->suffix];
+    const tarei_part *guess = &suffixes->parts[number];
+    if (guess->size != left ||
+        !tarei_names_same(text + guess->place, text + place + cut, left)) {
+        number = side_find(suffixes, text, place + cut, left);
+        if (number == PART_NONE) return TAREI_PAIR_NONE;
+        builder->follows[builder->suffix] = (uint16_t)number;
+    }
+    builder->suffix = number;
+    return number << 16 | builder->prefix;
 }
 
+/* Bytes that two stored texts have in common, up to `most`. Reads whole words: see the padding. */
 static uint32_t common_size(const char *a, const char *b, uint32_t most)
 {
-    uint32_t i = 0;
-    while (i < most && a[i] == b[i]) i++;
-    return i;
+    for (uint32_t i = 0; i < most; i += 8) {
+        uint64_t differ = tarei_load_le64(a + i) ^ tarei_load_le64(b + i);
+        if (differ == 0) continue;
+        i += (uint32_t)__builtin_ctzll(differ) >> 3;
+        return i < most ? i : most;
+    }
+    return most;
 }
 
 /* Narrows what the group has in common by the name just stored in `record`. */
@@ -96,34 +170,20 @@ static void narrow_group(tarei_names_builder *builder, uint32_t number, uint32_t
     *common = common_size(builder->text + first->name, builder->text + record->name, most);
 }
 
-void tarei_names_add(tarei_names_builder *builder, uint32_t number, const void *name, uint32_t size,
-                     bool escaped)
+tarei_pair tarei_names_add(tarei_names_builder *builder, uint32_t number, const void *name,
+                           uint32_t size, bool escaped)
 {
-    tarei_record *record = &builder->names->records[number];
-    char *stored = builder->text + builder->at;
+    uint32_t place = builder->at;
+    char *stored = builder->text + place;
     if (escaped)
         tarei_json_unescape(name, size, stored);
     else if (size != 0)
         memcpy(stored, name, size);
     stored[size] = 0;
-    record->name = builder->at;
+    builder->names->records[number].name = place;
     builder->at += size + 1;
-    if (size >= TAREI_NAME_LONG) {
-        record->prefix = 0;
-        record->suffix = size;
-        record->prefix_size = 0;
-        record->suffix_size = TAREI_NAME_LONG;
-    } else {
-        uint32_t cut = find_cut(stored, size);
-        const tarei_record *last = number > 0 ? record - 1 : record;
-        bool as_last = number > 0 && last->prefix_size == cut &&
-                       memcmp(builder->text + last->prefix, stored, cut) == 0;
-        record->prefix = as_last ? last->prefix : share(builder, record->name, cut);
-        record->suffix = share(builder, record->name + cut, size - cut);
-        record->prefix_size = (uint16_t)cut;
-        record->suffix_size = (uint16_t)(size - cut);
-    }
     narrow_group(builder, number, size);
+    return split(builder, place, size);
 }
 
 int tarei_names_compare(const tarei_names *names, uint32_t number, const char *name, size_t size)

@@ -85,6 +85,9 @@ static tare_status read_header(tarei_opening *opening, tarei_shard *shard, uint3
     tare_model *model = opening->model;
     tarei_header *header = &opening->headers[number];
     const tarei_source *source = &shard->source;
+    if (source->size > TAREI_OFFSET_MAX)
+        return tarei_error_set(opening->error, TARE_E_LIMIT, number, TARE_NO_OFFSET,
+                               "larger than 64 TiB");
     uint8_t head[TAREI_HEAD_SIZE] = {0};
     size_t head_size = source->size < sizeof head ? (size_t)source->size : sizeof head;
     tare_status status = tarei_source_read(source, number, 0, head, head_size, opening->error);
@@ -145,47 +148,64 @@ tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_
  */
 
 static tare_status fail_duplicate(tarei_opening *opening, const tarei_names *names,
-                                  const char *what, const uint32_t *places, const uint32_t pair[2])
+                                  const char *what, const uint32_t *places, const uint32_t same[2])
 {
     const tare_model *model = opening->model;
-    const tarei_record *first = &names->records[pair[0]], *second = &names->records[pair[1]];
+    const tarei_record *first = &names->records[same[0]], *second = &names->records[same[1]];
+    uint32_t shards[2] = {tarei_record_shard(first), tarei_record_shard(second)};
     tare_string name = tarei_names_at(names, second);
     uint64_t offset = TARE_NO_OFFSET;
-    if (places != NULL) offset = TAREI_HEAD_SIZE + (uint64_t)places[pair[1]] - 1;
+    if (opening->pairs == NULL) offset = TAREI_HEAD_SIZE + (uint64_t)places[same[1]] - 1;
     tarei_quoted quoted = tarei_quote(name.data, name.size);
-    if (first->shard == second->shard)
-        return tarei_error_set(opening->error, TARE_E_DUPLICATE, second->shard, offset,
+    if (shards[0] == shards[1])
+        return tarei_error_set(opening->error, TARE_E_DUPLICATE, shards[1], offset,
                                "%s %s is there twice", what, quoted.text);
-    tare_string a = model->shards[first->shard].name, b = model->shards[second->shard].name;
-    return tarei_error_set(opening->error, TARE_E_DUPLICATE, second->shard, offset,
-                           "%s %s is in two shards, %s and %s", what, quoted.text,
+    tare_string a = model->shards[shards[0]].name, b = model->shards[shards[1]].name;
+    return tarei_error_set(opening->error, TARE_E_DUPLICATE, shards[1], offset,
+                           "%.160s %s is in two shards, %.120s and %.120s", what, quoted.text,
                            tarei_quote(a.data, a.size).text, tarei_quote(b.data, b.size).text);
 }
 
-/* Stores the names of all raw records; places[i] becomes where in its header name i stood. */
-static tare_status store_names(tarei_opening *opening, tarei_names *names, tarei_buffer *records,
-                               uint64_t name_size, uint32_t *places)
+/*
+ * Stores the name of each raw record and, where there is a builder, has it indexed while it is in the
+ * cache. sizes[i] is the size of name i, and becomes where in its header it stood.
+ */
+static tare_status store_names(tarei_opening *opening, tarei_names *names,
+                               tarei_names_builder *builder, uint32_t *sizes,
+                               tarei_index_builder *index)
 {
-    tare_model *model = opening->model;
-    tarei_names_builder builder;
-    tarei_record *record = records->data;
-    uint32_t count = (uint32_t)(records->size / sizeof *record);
+    tare_status status = TARE_OK;
+    tarei_record *record = names->records;
+    for (uint32_t i = 0; i < names->count && status == TARE_OK; i++, record++) {
+        const void *name;
+        uint32_t size;
+        bool escaped = false;
+        if (opening->pairs != NULL) {
+            name = opening->pairs[i].name;
+            size = (uint32_t)opening->pairs[i].name_size;
+        } else {
+            name = opening->headers[tarei_record_shard(record)].text + record->name;
+            size = sizes[i] & ~TAREI_NAME_ESCAPED;
+            escaped = size != sizes[i];
+            sizes[i] = record->name;
+        }
+        tarei_pair pair = tarei_names_add(builder, i, name, size, escaped);
+        if (index != NULL)
+            status = tarei_index_add(index, i, names->text + record->name, size, pair);
+    }
+    return status;
+}
+
+static tare_status names_begin(tarei_opening *opening, tarei_names_builder *builder,
+                               tarei_names *names, const tarei_buffer *records, uint64_t name_size)
+{
+    tarei_arena *arena = &opening->model->arena;
+    uint32_t count = (uint32_t)(records->size / sizeof(tarei_record));
     if (name_size + count > TAREI_NAMES_SIZE_MAX) /* both far below 2^63 */
         return tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
                                "all names together take more than 4 GiB");
-    if (!tarei_names_begin(&builder, names, &model->arena, record, count, name_size))
+    if (!tarei_names_begin(builder, names, arena, records->data, count, name_size))
         return tarei_error_memory(opening->error);
-    for (uint32_t i = 0; i < count; i++, record++) {
-        if (opening->pairs != NULL) {
-            const tare_pair *pair = &opening->pairs[i];
-            tarei_names_add(&builder, i, pair->name, (uint32_t)pair->name_size, false);
-            continue;
-        }
-        places[i] = record->name;
-        const uint8_t *text = opening->headers[record->shard].text + record->name;
-        tarei_names_add(&builder, i, text, record->prefix, record->prefix_size != 0);
-    }
-    tarei_names_end(&builder);
     return TARE_OK;
 }
 
@@ -193,24 +213,24 @@ static tare_status finish_tensors(tarei_opening *opening)
 {
     tare_model *model = opening->model;
     tarei_parsed *parsed = &model->parsed;
-    uint64_t places_size = tarei_parsed_count(parsed) * sizeof(uint32_t);
-    uint32_t *places = tarei_memory_take(&model->memory, places_size, TAREI_BUFFER_ALIGNMENT);
-    if (places == NULL) return tarei_error_memory(opening->error);
-    tare_status status = store_names(opening, &model->tensors, &parsed->records, parsed->name_size,
-                                     places);
-    uint32_t flags = opening->options.flags, pair[2];
-    if (status == TARE_OK) {
-        uint64_t seed = flags & TARE_SEED_FIXED ? opening->options.seed : tarei_os_random();
-        tarei_duplicates duplicates = opening->pairs != NULL && (flags & TARE_PAIRS_KEEP_FIRST)
-                                          ? TAREI_DUPLICATES_KEEP_FIRST
-                                          : TAREI_DUPLICATES_REFUSE;
-        status = tarei_index_build(&model->index, &model->tensors, seed, duplicates, &model->arena,
-                                   pair);
-        if (status == TARE_E_MEMORY) tarei_error_memory(opening->error);
-        if (status == TARE_E_DUPLICATE)
-            fail_duplicate(opening, &model->tensors, "tensor", opening->pairs ? NULL : places, pair);
-    }
-    tarei_memory_give(&model->memory, places, places_size, TAREI_BUFFER_ALIGNMENT);
+    uint32_t flags = opening->options.flags, *sizes = parsed->sizes.data;
+    uint64_t seed = flags & TARE_SEED_FIXED ? opening->options.seed : tarei_os_random();
+    tarei_duplicates duplicates = opening->pairs != NULL && (flags & TARE_PAIRS_KEEP_FIRST)
+                                      ? TAREI_DUPLICATES_KEEP_FIRST
+                                      : TAREI_DUPLICATES_REFUSE;
+    tarei_names_builder names;
+    tarei_index_builder index;
+    tare_status status = names_begin(opening, &names, &model->tensors, &parsed->records,
+                                     parsed->name_size);
+    if (status != TARE_OK) return status;
+    status = tarei_index_begin(&index, &model->index, &model->tensors, seed, duplicates,
+                               &model->arena);
+    if (status == TARE_OK) status = store_names(opening, &model->tensors, &names, sizes, &index);
+    if (!tarei_names_end(&names, &model->arena) && status == TARE_OK) status = TARE_E_MEMORY;
+    status = tarei_index_end(&index, status);
+    if (status == TARE_E_MEMORY) tarei_error_memory(opening->error);
+    if (status == TARE_E_DUPLICATE)
+        fail_duplicate(opening, &model->tensors, "tensor", sizes, index.same);
     return status;
 }
 
@@ -225,8 +245,9 @@ static bool store_values(tarei_opening *opening)
     if (values == NULL) return false;
     char *at = values;
     for (uint64_t i = 0; i < count; i++, record++) {
-        const uint8_t *text = opening->headers[record->shard].text + record->offset;
-        record->offset = (uint64_t)(at - values);
+        uint32_t shard = tarei_record_shard(record);
+        const uint8_t *text = opening->headers[shard].text + tarei_record_offset(record);
+        record->where = tarei_record_where(shard, (uint64_t)(at - values));
         tarei_json_unescape(text, record->layout, at);
         at += record->layout;
         *at++ = 0;
@@ -239,33 +260,34 @@ static tare_status finish_metadata(tarei_opening *opening)
 {
     tare_model *model = opening->model;
     tarei_parsed *parsed = &model->parsed;
-    uint64_t count = parsed->metadata.size / sizeof(tarei_record);
-    if (count == 0) return TARE_OK;
-    uint64_t places_size = count * sizeof(uint32_t);
-    uint32_t *places = tarei_memory_take(&model->memory, places_size, TAREI_BUFFER_ALIGNMENT);
-    if (places == NULL || !store_values(opening)) {
-        tarei_memory_give(&model->memory, places, places_size, TAREI_BUFFER_ALIGNMENT);
-        return tarei_error_memory(opening->error);
-    }
-    tare_status status = store_names(opening, &model->metadata, &parsed->metadata,
-                                     parsed->metadata_name_size, places);
-    uint32_t pair[2];
-    if (status == TARE_OK) {
+    tarei_names_builder names;
+    uint32_t *sizes = parsed->metadata_sizes.data, same[2];
+    if (parsed->metadata.size == 0) return TARE_OK;
+    tare_status status = names_begin(opening, &names, &model->metadata, &parsed->metadata,
+                                     parsed->metadata_name_size);
+    if (status != TARE_OK) return status;
+    bool stored = store_values(opening);
+    store_names(opening, &model->metadata, &names, sizes, NULL);
+    stored = tarei_names_end(&names, &model->arena) && stored;
+    status = TARE_E_MEMORY;
+    if (stored)
         status = tarei_index_build_sorted(&model->metadata_index, &model->metadata,
-                                          TAREI_DUPLICATES_REFUSE_IN_SHARD, &model->arena, pair);
-        if (status == TARE_E_MEMORY) tarei_error_memory(opening->error);
-        if (status == TARE_E_DUPLICATE)
-            fail_duplicate(opening, &model->metadata, "metadata", places, pair);
-    }
-    tarei_memory_give(&model->memory, places, places_size, TAREI_BUFFER_ALIGNMENT);
+                                          TAREI_DUPLICATES_REFUSE_IN_SHARD, &model->arena, same);
+    if (status == TARE_E_MEMORY) tarei_error_memory(opening->error);
+    if (status == TARE_E_DUPLICATE)
+        fail_duplicate(opening, &model->metadata, "metadata", sizes, same);
     return status;
 }
 
 tare_status tarei_open_finish(tarei_opening *opening)
 {
+    tarei_parsed *parsed = &opening->model->parsed;
+    /* Names need one record more than there are; without any header nobody made room for it. */
+    if (!tarei_buffer_reserve(&parsed->records, parsed->memory, sizeof(tarei_record)))
+        return tarei_error_memory(opening->error);
     tare_status status = finish_tensors(opening);
     if (status == TARE_OK) status = finish_metadata(opening);
-    opening->model->layouts = opening->model->parsed.layouts.data;
+    opening->model->layouts = parsed->layouts.data;
     return status;
 }
 
@@ -274,6 +296,8 @@ static tare_status opening_end(tarei_opening *opening, tare_status status, tare_
 {
     tare_model *model = opening->model;
     if (model == NULL) return status;
+    tarei_buffer_free(&model->parsed.sizes, &model->memory);
+    tarei_buffer_free(&model->parsed.metadata_sizes, &model->memory);
     if (opening->headers != NULL) {
         for (uint32_t i = 0; i < opening->header_count; i++)
             tarei_buffer_free(&opening->headers[i].buffer, &model->memory);

@@ -32,8 +32,8 @@ int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_i
 int tarei_os_identify(int descriptor, tarei_os_identity *identity);
 void tarei_os_close(int descriptor);
 
-/* Calls visit(context, name) for each entry until it returns a non-zero value. */
-int tarei_os_list(const char *path, int (*visit)(void *context, const char *name), void *context);
+/* Calls visit for each entry of a folder that is not known to be a folder itself. */
+int tarei_os_list(const char *path, void (*visit)(void *context, const char *name), void *context);
 
 /* Reads exactly `size` bytes unless the file ends; *done tells how many. Survives EINTR and short
  * reads, and asks for at most 1 GiB at a time (Linux reads no more than 2 GiB - 4 KiB at once). */

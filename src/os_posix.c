@@ -65,7 +65,7 @@ void tarei_os_close(int descriptor)
     close(descriptor);
 }
 
-int tarei_os_list(const char *path, int (*visit)(void *context, const char *name), void *context)
+int tarei_os_list(const char *path, void (*visit)(void *context, const char *name), void *context)
 {
     DIR *folder = opendir(path);
     if (folder == NULL) return errno;
@@ -77,7 +77,7 @@ int tarei_os_list(const char *path, int (*visit)(void *context, const char *name
             failure = errno;
             break;
         }
-        if (visit(context, entry->d_name) != 0) break;
+        if (entry->d_type != DT_DIR) visit(context, entry->d_name);
     }
     closedir(folder);
     return failure;

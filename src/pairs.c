@@ -10,7 +10,7 @@ static tare_status measure(tarei_opening *opening, const tare_pair *pairs, size_
 {
     tarei_parsed *parsed = &opening->model->parsed;
     *block_size = 0;
-    bool beyond = count > TAREI_RECORD_COUNT_MAX;
+    bool beyond = count >= TAREI_RECORD_COUNT_MAX;
     for (size_t i = 0; i < count && !beyond; i++) {
         const tare_pair *pair = &pairs[i];
         if ((pair->name == NULL && pair->name_size != 0) || (pair->data == NULL && pair->size != 0))
@@ -19,12 +19,13 @@ static tare_status measure(tarei_opening *opening, const tare_pair *pairs, size_
                                    pair->name == NULL && pair->name_size != 0 ? "name" : "data");
         beyond = pair->name_size >= UINT32_MAX ||
                  tarei_check_round_up(*block_size, opening->options.alignment, block_size) ||
-                 tarei_check_add(*block_size, pair->size, block_size);
+                 tarei_check_add(*block_size, pair->size, block_size) ||
+                 *block_size > TAREI_OFFSET_MAX;
         parsed->name_size += pair->name_size;
     }
     if (!beyond) return TARE_OK;
     return tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
-                           "more than 2^30 pairs, a name of 4 GiB, or 2^64 bytes");
+                           "2^30 pairs or more, a name of 4 GiB, or bytes of 64 TiB");
 }
 
 tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, size_t count)
@@ -36,17 +37,18 @@ tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, siz
     if (status != TARE_OK) return status;
     unsigned char *block = tarei_arena_take(&model->arena, block_size, (size_t)alignment);
     uint64_t records_size = count * sizeof(tarei_record);
-    if (block == NULL || !tarei_buffer_reserve(&parsed->records, &model->memory, records_size))
+    if (block == NULL || !tarei_buffer_reserve(&parsed->records, &model->memory,
+                                               records_size + sizeof(tarei_record)))
         return tarei_error_memory(opening->error);
     for (size_t i = 0; i < count; i++) {
         uint64_t size = pairs[i].size;
-        if (!tarei_layout_begin(parsed) || !tarei_layout_push(parsed, 0, size))
+        if (!tarei_parsed_layout_begin(parsed) || !tarei_parsed_layout_push(parsed, size))
             return tarei_error_memory(opening->error);
         at = (at + alignment - 1) & ~(alignment - 1);
         if (size != 0) memcpy(block + at, pairs[i].data, (size_t)size);
         tarei_parsed_records(parsed)[i] = (tarei_record){
-            .offset = at,
-            .layout = tarei_layout_intern(parsed, TARE_DTYPE_U8, 1, size),
+            .where = at,
+            .layout = tarei_parsed_layout_intern(parsed, TARE_DTYPE_U8, size),
         };
         at += size;
     }

@@ -4,6 +4,7 @@
  *   parse_json.c         strict JSON (RFC 8259), one token at a time, over constant bytes
  *   parse_safetensors.c  the header of one safetensors file
  *   parse_shards.c       model.safetensors.index.json
+ *   parsed.c             where what they find is kept
  *
  * Nothing is unescaped while parsing: a token says where its text stands and how long it will be,
  * and whoever stores it has it unescaped straight into place.
@@ -88,35 +89,50 @@ static inline bool tarei_json_literal(tarei_json *json, const char *text, size_t
 /* ------------------------------------------------------------------------------------------------
  * What parsing leaves behind, for names.c to take up.
  *
- * In a raw record `name` is the place of the name's text in its header, `prefix` its size once
- * unescaped, `suffix` its size as it stands there, `prefix_size` 1 where it has escapes. In a raw
- * metadata record `offset` and `layout` say the same of the value, `suffix_size` 1 where it has
- * escapes.
+ * In a raw record `name` is the place of the name's text in its header; its size once unescaped
+ * stands in a buffer beside. A raw metadata record has the place of its value as its offset, and the
+ * value's size as its layout.
  */
-#define TAREI_LAYOUT_CACHE_SIZE 256u
+#define TAREI_NAME_ESCAPED UINT32_C(0x80000000) /* added to a name's size: it has escapes */
+
+#define TAREI_LAYOUT_CACHE_COUNT 256u
+#define TAREI_LAYOUT_UNIT 8u
 
 typedef struct tarei_parsed {
     tarei_memory *memory;
-    tarei_buffer records;  /* tarei_record, shard by shard */
-    tarei_buffer metadata; /* tarei_record */
+    tarei_buffer records; /* tarei_record, shard by shard */
+    tarei_buffer sizes;   /* uint32_t, of their names */
+    tarei_buffer metadata;
+    tarei_buffer metadata_sizes;
     tarei_buffer layouts;  /* tarei_layout, one behind the other */
+    uint64_t layout_at;    /* bytes of finished layouts */
     uint64_t name_size;    /* of all records, unescaped */
     uint64_t metadata_name_size;
     uint64_t metadata_value_size;
-    uint32_t layout_cache[TAREI_LAYOUT_CACHE_SIZE]; /* places + 1 */
+    uint32_t layout_cache[TAREI_LAYOUT_CACHE_COUNT][2]; /* places + 1 */
 } tarei_parsed;
 
-/* One dtype and shape, kept once as far as a small cache can tell. The shape is the `rank` numbers
- * that stand at the end of parsed->layouts, behind room for a tarei_layout. */
-uint32_t tarei_layout_intern(tarei_parsed *parsed, tare_dtype dtype, uint32_t rank, uint64_t size);
+/* A dtype and shape: begin (which also forgets what was begun before), push each size of the shape,
+ * the slowest dimension first, then intern: its place, in units of 8 bytes. One that a small cache
+ * remembers is not stored again. False without memory. */
+bool tarei_parsed_layout_begin(tarei_parsed *parsed);
+bool tarei_parsed_layout_push(tarei_parsed *parsed, uint64_t dimension);
+uint32_t tarei_parsed_layout_intern(tarei_parsed *parsed, tare_dtype dtype, uint64_t size);
 
-/* Room for a layout and the first sizes of its shape; then one more size. False without memory. */
-bool tarei_layout_begin(tarei_parsed *parsed);
-bool tarei_layout_push(tarei_parsed *parsed, uint32_t rank, uint64_t dimension);
+/* Adds a raw record to one of the two pairs of buffers, with room for one more behind it. */
+bool tarei_parsed_add(tarei_buffer *records, tarei_buffer *sizes, tarei_memory *memory,
+                      tarei_record record, uint32_t size);
 
 static inline tarei_record *tarei_parsed_records(const tarei_parsed *parsed)
 {
     return parsed->records.data;
+}
+
+static inline const tarei_layout *tarei_parsed_layout(const tarei_parsed *parsed,
+                                                      const tarei_record *record)
+{
+    uint64_t at = (uint64_t)record->layout * TAREI_LAYOUT_UNIT;
+    return (const void *)((const char *)parsed->layouts.data + at);
 }
 
 static inline uint64_t tarei_parsed_count(const tarei_parsed *parsed)

@@ -62,50 +62,6 @@ tare_status tarei_parse_head(const uint8_t *head, uint64_t file_size, uint64_t s
 }
 
 /* ------------------------------------------------------------------------------------------------
- * dtype and shape, shared
- */
-
-#define LAYOUT_UNIT 8u
-
-bool tarei_layout_begin(tarei_parsed *parsed)
-{
-    return tarei_buffer_reserve(&parsed->layouts, parsed->memory, sizeof(tarei_layout) + 64);
-}
-
-bool tarei_layout_push(tarei_parsed *parsed, uint32_t rank, uint64_t dimension)
-{
-    uint64_t at = sizeof(tarei_layout) + (uint64_t)rank * sizeof dimension;
-    if (!tarei_buffer_reserve(&parsed->layouts, parsed->memory, at + sizeof dimension)) return false;
-    tarei_layout *layout = (void *)((char *)parsed->layouts.data + parsed->layouts.size);
-    layout->shape[rank] = dimension;
-    return true;
-}
-
-uint32_t tarei_layout_intern(tarei_parsed *parsed, tare_dtype dtype, uint32_t rank, uint64_t size)
-{
-    char *layouts = parsed->layouts.data;
-    tarei_layout *made = (void *)(layouts + parsed->layouts.size);
-    uint64_t shape_size = (uint64_t)rank * sizeof made->shape[0];
-    made->size = size;
-    made->dtype = dtype;
-    made->rank = rank;
-    uint64_t mix = size + dtype * UINT64_C(0x9E3779B97F4A7C15);
-    for (uint32_t i = 0; i < rank; i++)
-        mix = (mix ^ made->shape[i]) * UINT64_C(0x9E3779B97F4A7C15) + rank;
-    uint32_t *cached = &parsed->layout_cache[mix >> 56];
-    if (*cached != 0) {
-        const tarei_layout *kept = (void *)(layouts + (uint64_t)(*cached - 1) * LAYOUT_UNIT);
-        if (kept->size == size && kept->dtype == dtype && kept->rank == rank &&
-            memcmp(kept->shape, made->shape, (size_t)shape_size) == 0)
-            return *cached - 1;
-    }
-    uint64_t place = parsed->layouts.size / LAYOUT_UNIT;
-    parsed->layouts.size += sizeof *made + shape_size;
-    *cached = (uint32_t)place + 1;
-    return (uint32_t)place;
-}
-
-/* ------------------------------------------------------------------------------------------------
  * One tensor: {"dtype": ..., "shape": [...], "data_offsets": [begin, end]}
  */
 
@@ -123,7 +79,6 @@ typedef struct tensor_facts {
     const uint8_t *shape_at, *offsets_at; /* NULL until seen */
     uint64_t elements;
     uint64_t begin, end;
-    uint32_t rank;
     tare_dtype dtype; /* 0 until seen */
     bool overflow;
 } tensor_facts;
@@ -183,7 +138,7 @@ static tare_status parse_shape(parser *p, tensor_facts *facts)
                                "a shape holds integers from 0 to 2^64-1");
         /* S-OVF: from the left, as the reference multiplies, so that [0, 2^64-1, 2] is fine. */
         facts->overflow |= tarei_check_multiply(facts->elements, dimension, &facts->elements);
-        if (!tarei_layout_push(p->parsed, facts->rank++, dimension))
+        if (!tarei_parsed_layout_push(p->parsed, dimension))
             return tarei_error_memory(json->error);
         status = tarei_json_next(json, '[', &more);
     }
@@ -243,7 +198,19 @@ static tare_status check_tensor(parser *p, const tensor_facts *facts, uint64_t *
                  facts->end - facts->begin);
         return fail_tensor(p, facts, TARE_E_SIZE, facts->offsets_at, what);
     }
+    if (facts->end > p->data_size) { /* S-COVER, and offsets fit a record from here on */
+        char what[120];
+        snprintf(what, sizeof what,
+                 "it ends at %" PRIu64 ", the data section has %" PRIu64 " bytes (cut short?)",
+                 facts->end, p->data_size);
+        return fail_tensor(p, facts, TARE_E_COVER, facts->offsets_at, what);
+    }
     return TARE_OK;
+}
+
+static uint32_t size_of(const tarei_token *name)
+{
+    return name->size == name->raw_size ? name->size : name->size | TAREI_NAME_ESCAPED;
 }
 
 static tare_status add_tensor(parser *p, const tensor_facts *facts)
@@ -252,23 +219,18 @@ static tare_status add_tensor(parser *p, const tensor_facts *facts)
     uint64_t size = 0;
     tare_status status = check_tensor(p, facts, &size);
     if (status != TARE_OK) return status;
-    uint32_t layout = tarei_layout_intern(parsed, facts->dtype, facts->rank, size);
-    if (!tarei_buffer_reserve(&parsed->records, parsed->memory, sizeof(tarei_record)))
-        return tarei_error_memory(p->json.error);
-    tarei_record *record = (void *)((char *)parsed->records.data + parsed->records.size);
-    parsed->records.size += sizeof *record;
+    const tarei_record record = {
+        .where = tarei_record_where(p->json.shard, facts->begin),
+        .layout = tarei_parsed_layout_intern(parsed, facts->dtype, size),
+        .name = (uint32_t)(facts->name.text - p->json.start),
+    };
     parsed->name_size += facts->name.size;
-    record->offset = facts->begin;
-    record->layout = layout;
-    record->shard = p->json.shard;
-    record->name = (uint32_t)(facts->name.text - p->json.start);
-    record->prefix = facts->name.size;
-    record->suffix = facts->name.raw_size;
-    record->prefix_size = facts->name.size != facts->name.raw_size;
-    record->suffix_size = 0;
     p->in_order &= facts->begin == p->end;
     p->end = facts->end;
-    return TARE_OK;
+    if (tarei_parsed_add(&parsed->records, &parsed->sizes, parsed->memory, record,
+                         size_of(&facts->name)))
+        return TARE_OK;
+    return tarei_error_memory(p->json.error);
 }
 
 /*
@@ -292,7 +254,7 @@ static bool parse_usual(parser *p, tensor_facts *facts)
         do {
             uint64_t dimension;
             fine = tarei_json_u64(json, &dimension) &&
-                   tarei_layout_push(p->parsed, facts->rank++, dimension);
+                   tarei_parsed_layout_push(p->parsed, dimension);
             if (fine)
                 facts->overflow |=
                     tarei_check_multiply(facts->elements, dimension, &facts->elements);
@@ -312,8 +274,9 @@ static tare_status parse_tensor(parser *p, const tarei_token *name)
 {
     tensor_facts facts = {.name = *name};
     bool more;
-    if (!tarei_layout_begin(p->parsed)) return tarei_error_memory(p->json.error);
+    if (!tarei_parsed_layout_begin(p->parsed)) return tarei_error_memory(p->json.error);
     if (parse_usual(p, &facts)) return add_tensor(p, &facts);
+    tarei_parsed_layout_begin(p->parsed); /* forgets what was pushed; there is room */
     tarei_json_space(&p->json);
     if (p->json.at < p->json.end && *p->json.at != '{')
         return fail_tensor(p, &facts, TARE_E_FIELD, p->json.at,
@@ -357,22 +320,16 @@ static tare_status parse_metadata(parser *p)
                                    tarei_quote(key.text, key.raw_size).text);
         status = tarei_json_string(json, &value);
         if (status != TARE_OK) return status;
-        if (!tarei_buffer_reserve(&parsed->metadata, parsed->memory, sizeof(tarei_record)))
-            return tarei_error_memory(json->error);
-        tarei_record *record = (void *)((char *)parsed->metadata.data + parsed->metadata.size);
-        parsed->metadata.size += sizeof *record;
         parsed->metadata_name_size += key.size;
         parsed->metadata_value_size += value.size;
-        *record = (tarei_record){
-            .offset = (uint64_t)(value.text - json->start),
+        const tarei_record record = {
+            .where = tarei_record_where(json->shard, (uint64_t)(value.text - json->start)),
             .layout = value.size,
-            .shard = json->shard,
             .name = (uint32_t)(key.text - json->start),
-            .prefix = key.size,
-            .suffix = key.raw_size,
-            .prefix_size = key.size != key.raw_size,
-            .suffix_size = value.size != value.raw_size,
         };
+        if (!tarei_parsed_add(&parsed->metadata, &parsed->metadata_sizes, parsed->memory, record,
+                              size_of(&key)))
+            return tarei_error_memory(json->error);
         status = tarei_json_next(json, '{', &more);
     }
     return status;
@@ -381,11 +338,6 @@ static tare_status parse_metadata(parser *p)
 /* ------------------------------------------------------------------------------------------------
  * The whole header
  */
-
-static const tarei_layout *layout_of(const tarei_parsed *parsed, const tarei_record *record)
-{
-    return (void *)((char *)parsed->layouts.data + (uint64_t)record->layout * LAYOUT_UNIT);
-}
 
 typedef struct offset_order {
     const tarei_parsed *parsed;
@@ -397,66 +349,61 @@ static int compare_offsets(const void *context, uint32_t a, uint32_t b)
 {
     const offset_order *order = context;
     const tarei_record *x = order->records + a, *y = order->records + b;
-    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
-    uint64_t x_size = layout_of(order->parsed, x)->size, y_size = layout_of(order->parsed, y)->size;
+    if (x->where != y->where) return x->where < y->where ? -1 : 1;
+    uint64_t x_size = tarei_parsed_layout(order->parsed, x)->size, y_size = tarei_parsed_layout(order->parsed, y)->size;
     return x_size < y_size ? -1 : x_size > y_size;
 }
 
-static tare_status sort_by_offset(parser *p, tarei_record *records, uint32_t count)
+static tare_status sort_by_offset(parser *p, tarei_record *records, uint32_t *sizes, uint32_t count)
 {
     tarei_memory *memory = p->parsed->memory;
-    uint64_t order_size = (uint64_t)count * 2 * sizeof(uint32_t);
+    uint64_t order_size = (uint64_t)count * 3 * sizeof(uint32_t);
     uint64_t copy_size = (uint64_t)count * sizeof(tarei_record);
     uint32_t *order = tarei_memory_take(memory, order_size, TAREI_BUFFER_ALIGNMENT);
     tarei_record *copy = tarei_memory_take(memory, copy_size, TAREI_BUFFER_ALIGNMENT);
     bool fine = order != NULL && copy != NULL;
     if (fine) {
+        uint32_t *sizes_copy = order + 2 * (size_t)count;
         for (uint32_t i = 0; i < count; i++) order[i] = i;
         offset_order context = {p->parsed, records};
         tarei_sort(order, order + count, count, compare_offsets, &context);
         memcpy(copy, records, (size_t)copy_size);
-        for (uint32_t i = 0; i < count; i++) records[i] = copy[order[i]];
+        memcpy(sizes_copy, sizes, count * sizeof *sizes);
+        for (uint32_t i = 0; i < count; i++) {
+            records[i] = copy[order[i]];
+            sizes[i] = sizes_copy[order[i]];
+        }
     }
     tarei_memory_give(memory, copy, copy_size, TAREI_BUFFER_ALIGNMENT);
     tarei_memory_give(memory, order, order_size, TAREI_BUFFER_ALIGNMENT);
     return fine ? TARE_OK : tarei_error_memory(p->json.error);
 }
 
-static tare_status fail_record(parser *p, const tarei_record *record, tare_status status,
-                               const char *what, uint64_t a, uint64_t b)
-{
-    const uint8_t *name = p->json.start + record->name;
-    char text[120];
-    snprintf(text, sizeof text, what, a, b);
-    return tarei_json_fail(&p->json, status, name - 1, "tensor %s: %s",
-                           tarei_quote(name, record->suffix).text, text);
-}
-
 /* The rules of all tensors together: S-CONTIG, S-COVER. Makes offsets count from the file's start. */
-static tare_status check_cover(parser *p, tarei_record *records, uint32_t count)
+static tare_status check_cover(parser *p, tarei_record *records, const uint32_t *sizes,
+                               uint32_t count)
 {
     uint64_t end = 0;
     for (uint32_t i = 0; i < count; i++) {
         tarei_record *record = &records[i];
-        if (record->offset != end)
-            return fail_record(p, record, TARE_E_LAYOUT,
-                               record->offset < end
-                                   ? "it begins at %" PRIu64 ", inside a tensor that ends at %" PRIu64
-                                   : "it begins at %" PRIu64 ", behind a hole from %" PRIu64 " on",
-                               record->offset, end);
-        /* Cannot wrap: offset + size was read from the header as one 64-bit number. */
-        end += layout_of(p->parsed, record)->size;
-        if (end > p->data_size)
-            return fail_record(p, record, TARE_E_COVER,
-                               "it ends at %" PRIu64 ", the data section has %" PRIu64
-                               " bytes (cut short?)", end, p->data_size);
-        record->offset += p->data_offset;
+        uint64_t begin = tarei_record_offset(record);
+        if (begin != end) {
+            const uint8_t *name = p->json.start + record->name;
+            const char *what = begin < end ? "inside a tensor that ends at"
+                                           : "behind a hole that starts at";
+            tarei_quoted quoted = tarei_quote(name, sizes[i] & ~TAREI_NAME_ESCAPED);
+            return tarei_json_fail(&p->json, TARE_E_LAYOUT, name - 1,
+                                   "tensor %s: it begins at %" PRIu64 ", %s %" PRIu64, quoted.text,
+                                   begin, what, end);
+        }
+        end += tarei_parsed_layout(p->parsed, record)->size;
+        record->where += p->data_offset; /* the sum is within the file */
     }
     if (end == p->data_size) return TARE_OK;
     return tarei_error_set(p->json.error, TARE_E_COVER, p->json.shard, p->data_offset + end,
                            "the tensors end at %" PRIu64 ", the data section has %" PRIu64
-                           " bytes: %" PRIu64 " belong to none", end, p->data_size,
-                           p->data_size - end);
+                           " bytes: %" PRIu64 " belong to none",
+                           end, p->data_size, p->data_size - end);
 }
 
 /* Room for all records at once. A tensor takes a brace and at least 50 bytes of header, so this is
@@ -468,7 +415,9 @@ static bool reserve_records(tarei_parsed *parsed, const uint8_t *text, uint64_t 
     uint64_t most = size / 50 + 1;
     if (braces > 0) braces--; /* the header's own */
     if (braces > most) braces = most;
-    return tarei_buffer_reserve(&parsed->records, parsed->memory, braces * sizeof(tarei_record));
+    return tarei_buffer_reserve(&parsed->records, parsed->memory,
+                                (braces + 1) * sizeof(tarei_record)) &&
+           tarei_buffer_reserve(&parsed->sizes, parsed->memory, braces * sizeof(uint32_t));
 }
 
 static tare_status parse_members(parser *p)
@@ -506,11 +455,12 @@ tare_status tarei_parse_safetensors(tarei_parsed *parsed, const void *text, uint
     tare_status status = parse_members(&p);
     if (status != TARE_OK) return status;
     uint64_t count = tarei_parsed_count(parsed) - first;
-    if (tarei_parsed_count(parsed) > TAREI_RECORD_COUNT_MAX ||
-        parsed->layouts.size / LAYOUT_UNIT >= UINT32_MAX)
+    if (tarei_parsed_count(parsed) >= TAREI_RECORD_COUNT_MAX ||
+        parsed->layouts.size / TAREI_LAYOUT_UNIT >= UINT32_MAX)
         return tarei_error_set(error, TARE_E_LIMIT, shard, TARE_NO_OFFSET,
-                               "more than 2^30 tensors, or 32 GiB of shapes");
+                               "2^30 tensors or more, or 32 GiB of shapes");
     tarei_record *records = tarei_parsed_records(parsed) + first;
-    if (!p.in_order) status = sort_by_offset(&p, records, (uint32_t)count);
-    return status == TARE_OK ? check_cover(&p, records, (uint32_t)count) : status;
+    uint32_t *sizes = (uint32_t *)parsed->sizes.data + first;
+    if (!p.in_order) status = sort_by_offset(&p, records, sizes, (uint32_t)count);
+    return status == TARE_OK ? check_cover(&p, records, sizes, (uint32_t)count) : status;
 }

@@ -41,16 +41,15 @@ static void entries_add(entries *found, const char *name)
     memcpy(found->names[place], name, strlen(name) + 1);
 }
 
-static int list_entry(void *context, const char *name)
+static void list_entry(void *context, const char *name)
 {
     listing *found = context;
-    if (strlen(name) >= ENTRY_SIZE_MAX) return 0;
+    if (name[0] == '.' || strlen(name) >= ENTRY_SIZE_MAX) return; /* hidden, as "._model" is */
     if (strcmp(name, USUAL_INDEX) == 0) found->usual_index = true;
     if (ends_with(name, ".safetensors.index.json"))
         entries_add(&found->indexes, name);
     else if (ends_with(name, ".safetensors"))
         entries_add(&found->files, name);
-    return 0;
 }
 
 static tare_status fail_folder(tarei_opening *opening, tare_status status, const char *path,
@@ -121,7 +120,9 @@ static tare_status open_each(tarei_opening *opening, int folder, const tarei_wei
 {
     const tare_string *names = map->shards.data;
     uint64_t count = map->shards.size / sizeof *names;
-    if (count > UINT32_MAX / 2) return tarei_error_memory(opening->error);
+    if (count > TAREI_SHARD_COUNT_MAX)
+        return tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "more than 2^18 shards");
     tare_status status = tarei_open_expect(opening, (uint32_t)count);
     if (status != TARE_OK) return status;
     for (uint32_t i = 0; i < count; i++) {
@@ -144,7 +145,7 @@ static tare_status fail_listed(tarei_opening *opening, const tarei_listed *liste
         return tarei_error_set(opening->error, TARE_E_SHARD_TENSOR, TARE_NO_SHARD, listed->name - 1,
                                "tensor %s: the index lists it in %s, which lacks it", quoted.text,
                                wanted.text);
-    tare_string have = model->shards[tensor->shard].name;
+    tare_string have = model->shards[tarei_record_shard(tensor)].name;
     return tarei_error_set(opening->error, TARE_E_SHARD_TENSOR, TARE_NO_SHARD, listed->name - 1,
                            "tensor %s: the index lists it in %s, it is in %s", quoted.text,
                            wanted.text, tarei_quote(have.data, have.size).text);
@@ -165,7 +166,7 @@ static tare_status check_listed(tarei_opening *opening, const tarei_weight_map *
             wanted = name;
         }
         const tare_tensor *tensor = tare_find(model, wanted, listed->name_size);
-        if (tensor == NULL || tensor->shard != listed->shard)
+        if (tensor == NULL || tarei_record_shard(tensor) != listed->shard)
             return fail_listed(opening, listed, wanted, tensor);
         size_t number = tare_index(model, tensor);
         if (seen[number / 64] >> (number % 64) & 1)

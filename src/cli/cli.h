@@ -17,7 +17,7 @@
 /* Exit statuses. */
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
-/* --- options.c: the command line ---------------------------------------------------------------*/
+/* options.c: the command line */
 
 #define OPTION_JSON 1u
 #define OPTION_BACKING 2u
@@ -44,11 +44,12 @@ void options_help(unsigned accepts);
 /* The long name of one OPTION_* bit, for messages. */
 const char *options_name(unsigned option);
 
-static inline bool options_json(const cli_options *options) {
+static inline bool options_json(const cli_options *options)
+{
     return (options->given & OPTION_JSON) != 0;
 }
 
-/* --- main.c and cmd_*.c: the commands ----------------------------------------------------------*/
+/* main.c and cmd_*.c: the commands */
 
 typedef struct cli_command {
     const char *name;
@@ -69,13 +70,16 @@ int cmd_meta(const cli_options *options);
 int cmd_check(const cli_options *options);
 int cmd_stat(const cli_options *options);
 
-/* --- cli_model.c: what commands do with a model ------------------------------------------------*/
+/* cli_model.c: what commands do with a model */
 
 /* Writes one line to stderr, "tare: " before it, after all that stdout was given. */
 void cli_message(const char *format, ...) CLI_PRINTF(1, 2);
 
 /* Opens a model, or says why not and returns NULL. `seconds` may be NULL. */
 tare_model *cli_open(const cli_options *options, const char *path, double *seconds);
+
+/* Says why `path` was not opened, with the status and its place if `with_status`. */
+void cli_report(const char *path, const tare_error *error, bool with_status);
 
 /* The tensor of that name, as it is or as `tare ls` prints it escaped; or says which names come
  * near and returns NULL. */
@@ -96,7 +100,7 @@ uint64_t cli_element_count(const tare_info *info);
 #define CLI_PAGE_SIZE 4096u
 uint32_t cli_offset_alignment(uint64_t offset);
 
-/* --- suggest.c: near names ---------------------------------------------------------------------*/
+/* suggest.c: near names */
 
 #define SUGGEST_MAX 3
 #define SUGGEST_NAME_MAX 512u /* longer names are not suggested */
@@ -113,7 +117,7 @@ size_t suggest_names(const tare_model *model, tare_string name, bool as_prefix,
 /* Says "did you mean ..." on stderr; nothing at count 0. */
 void suggest_print(const tare_string *names, size_t count);
 
-/* --- text.c: text from files made fit to print -------------------------------------------------*/
+/* text.c: text from files made fit to print */
 
 #define TEXT_HUMAN_SIZE 16u
 #define TEXT_U64_SIZE 21u
@@ -146,18 +150,18 @@ const char *text_escape(tare_string text, char *target, size_t target_size);
  * one that text_escape does not write. */
 bool text_unescape(tare_string text, char *target, size_t *target_size);
 
-size_t text_u64(uint64_t value, char target[TEXT_U64_SIZE]);     /* decimal; returns its size */
-size_t text_human(uint64_t size, char target[TEXT_HUMAN_SIZE]);  /* "1.5 KiB"; returns its size */
-int text_compare_natural(tare_string a, tare_string b);          /* "layers.9" before "layers.10" */
+size_t text_u64(uint64_t value, char target[TEXT_U64_SIZE]);    /* decimal; returns its size */
+size_t text_human(uint64_t size, char target[TEXT_HUMAN_SIZE]); /* "1.5 KiB"; returns its size */
+int text_compare_natural(tare_string a, tare_string b);         /* "layers.9" before "layers.10" */
 
-/* --- output.c: stdout --------------------------------------------------------------------------*/
+/* output.c: stdout */
 
 typedef enum out_style { STYLE_HEAD, STYLE_DTYPE, STYLE_GOOD, STYLE_KEY } out_style;
 
-void out_start(void);                         /* decides about colour */
+void out_start(void); /* decides about colour */
 void out_bytes(const void *data, size_t size);
 void out_string(const char *text);
-void out_escaped(tare_string text);           /* from a file: as text_next makes it */
+void out_escaped(tare_string text); /* from a file: as text_next makes it */
 void out_format(const char *format, ...) CLI_PRINTF(1, 2);
 void out_spaces(size_t count);
 void out_u64(uint64_t value);
@@ -166,7 +170,7 @@ void out_shape(const uint64_t *shape, uint32_t rank);
 size_t out_shape_width(const uint64_t *shape, uint32_t rank);
 void out_style_on(out_style style);
 void out_style_off(void);
-void out_key(const char *key);                /* "key     " at the start of a line of facts */
+void out_key(const char *key); /* "key     " at the start of a line of facts */
 
 /* Writes past the buffer, without a copy. False when stdout is gone. */
 bool out_direct(const void *data, size_t size);
@@ -177,7 +181,7 @@ bool out_stopped(void); /* stdout is gone: what follows is dropped */
 /* Writes what is left; CLI_FAILED, and says so, if anything was lost but for a closed pipe. */
 int out_finish(void);
 
-/* --- json_out.c: the same as JSON --------------------------------------------------------------*/
+/* json_out.c: the same as JSON */
 
 void json_open(char bracket); /* '{' or '[' */
 void json_close(char bracket);
@@ -191,9 +195,11 @@ void json_raw(const char *text); /* a value that is JSON already */
 void json_end(void);             /* ends the document with a newline */
 void json_shape(const uint64_t *shape, uint32_t rank);
 void json_field(const char *key, uint64_t value);
-void json_tensor(const tare_model *model, const tare_info *info); /* members that ls and show share */
 
-/* --- decode.c: values of the 22 dtypes ---------------------------------------------------------*/
+/* The members that tell one tensor: name, dtype, shape, size, offset, shard, file. */
+void json_tensor(const tare_model *model, const tare_info *info);
+
+/* decode.c: values of the 22 dtypes */
 
 #define DECODE_TEXT_SIZE 64u
 
@@ -201,7 +207,7 @@ void json_tensor(const tare_model *model, const tare_info *info); /* members tha
 void decode_value(tare_dtype dtype, const unsigned char *data, uint64_t index, bool json,
                   char target[DECODE_TEXT_SIZE]);
 
-/* --- groups.c: tensors by layer ----------------------------------------------------------------*/
+/* groups.c: tensors by layer */
 
 typedef struct group {
     tare_string key;  /* "model.layers.3." */

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-void cli_message(const char *format, ...) {
+void cli_message(const char *format, ...)
+{
     out_flush();
     va_list arguments;
     va_start(arguments, format);
@@ -17,7 +18,36 @@ void cli_message(const char *format, ...) {
     va_end(arguments);
 }
 
-tare_model *cli_open(const cli_options *options, const char *path, double *seconds) {
+/* The message without the path that the line begins with already. Long paths end in "..." there. */
+static const char *skip_path(const char *message, const char *shown)
+{
+    if (*message != '\'') return message;
+    const char *at = message + 1;
+    for (; *shown != '\0' && *at == *shown; shown++) at++;
+    if (strncmp(at, "...", 3) == 0)
+        at += 3;
+    else if (*shown != '\0')
+        return message;
+    return strncmp(at, "': ", 3) == 0 ? at + 3 : message;
+}
+
+void cli_report(const char *path, const tare_error *error, bool with_status)
+{
+    char shown[1024];
+    char tail[96] = "";
+    text_escape(text_of(path), shown, sizeof shown);
+    const char *message = skip_path(error->message, shown);
+    if (with_status && error->offset == TARE_NO_OFFSET) {
+        snprintf(tail, sizeof tail, " (%s)", tare_status_name(error->status));
+    } else if (with_status) {
+        snprintf(tail, sizeof tail, " (%s at byte %llu)", tare_status_name(error->status),
+                 (unsigned long long)error->offset);
+    }
+    cli_message("%s: %s%s", *shown != '\0' ? shown : "''", message, tail);
+}
+
+tare_model *cli_open(const cli_options *options, const char *path, double *seconds)
+{
     tare_options open_options = TARE_OPTIONS_INIT;
     open_options.backing = options->backing;
     tare_model *model;
@@ -28,17 +58,17 @@ tare_model *cli_open(const cli_options *options, const char *path, double *secon
     tare_status status = tare_open(path, &open_options, &model, &error);
     clock_gettime(CLOCK_MONOTONIC, &end);
     if (seconds != NULL) {
-        *seconds = (double)(end.tv_sec - start.tv_sec) +
-                   1e-9 * (double)(end.tv_nsec - start.tv_nsec);
+        *seconds =
+            (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
     }
     if (status == TARE_OK) return model;
-    char shown[1024];
-    cli_message("%s: %s", text_escape(text_of(path), shown, sizeof shown), error.message);
+    cli_report(path, &error, false);
     return NULL;
 }
 
 /* A name that holds control characters can be asked for as it is printed. */
-static const tare_tensor *find_unescaped(const tare_model *model, tare_string name) {
+static const tare_tensor *find_unescaped(const tare_model *model, tare_string name)
+{
     char *plain = malloc(name.size + 1);
     size_t size;
     const tare_tensor *tensor = NULL;
@@ -47,7 +77,8 @@ static const tare_tensor *find_unescaped(const tare_model *model, tare_string na
     return tensor;
 }
 
-const tare_tensor *cli_find(const tare_model *model, const char *path, const char *name) {
+const tare_tensor *cli_find(const tare_model *model, const char *path, const char *name)
+{
     tare_string text = text_of(name);
     const tare_tensor *tensor = tare_find(model, text.data, text.size);
     if (tensor == NULL) tensor = find_unescaped(model, text);
@@ -63,7 +94,8 @@ const tare_tensor *cli_find(const tare_model *model, const char *path, const cha
 }
 
 const unsigned char *cli_bytes(const tare_model *model, const tare_tensor *tensor,
-                               unsigned char **copy) {
+                               unsigned char **copy)
+{
     const unsigned char *data = tare_data(model, tensor);
     *copy = NULL;
     if (data != NULL) return data;
@@ -81,7 +113,8 @@ const unsigned char *cli_bytes(const tare_model *model, const tare_tensor *tenso
     return NULL;
 }
 
-tare_string cli_shard_label(const tare_model *model, uint32_t shard) {
+tare_string cli_shard_label(const tare_model *model, uint32_t shard)
+{
     tare_string name = tare_shard_at(model, shard).name;
     if (tare_shard_count(model) > 1) return name;
     for (size_t i = name.size; i-- > 0;) {
@@ -90,7 +123,8 @@ tare_string cli_shard_label(const tare_model *model, uint32_t shard) {
     return name;
 }
 
-uint64_t cli_element_count(const tare_info *info) {
+uint64_t cli_element_count(const tare_info *info)
+{
     /* A zero first: the others' product may then be beyond 64 bits. */
     for (uint32_t i = 0; i < info->rank; i++) {
         if (info->shape[i] == 0) return 0;
@@ -100,7 +134,8 @@ uint64_t cli_element_count(const tare_info *info) {
     return count;
 }
 
-uint32_t cli_offset_alignment(uint64_t offset) {
+uint32_t cli_offset_alignment(uint64_t offset)
+{
     uint32_t alignment = 1;
     while (alignment < CLI_PAGE_SIZE && offset % (2 * (uint64_t)alignment) == 0) alignment *= 2;
     return alignment;

@@ -10,11 +10,13 @@ enum { PIECE_SIZE = 3 << 18 };
 
 typedef bool (*piece_writer)(const unsigned char *data, size_t size);
 
-static bool write_raw(const unsigned char *data, size_t size) {
+static bool write_raw(const unsigned char *data, size_t size)
+{
     return out_direct(data, size);
 }
 
-static bool write_base64(const unsigned char *data, size_t size) {
+static bool write_base64(const unsigned char *data, size_t size)
+{
     static const char letters[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < size; i += 3) {
@@ -30,7 +32,8 @@ static bool write_base64(const unsigned char *data, size_t size) {
     return !out_stopped();
 }
 
-static void write_pieces(const unsigned char *data, uint64_t size, piece_writer writer) {
+static void write_pieces(const unsigned char *data, uint64_t size, piece_writer writer)
+{
     while (size > 0) {
         size_t piece = size < PIECE_SIZE ? (size_t)size : PIECE_SIZE;
         if (!writer(data, piece)) return;
@@ -39,7 +42,8 @@ static void write_pieces(const unsigned char *data, uint64_t size, piece_writer 
     }
 }
 
-static void write_json(const tare_model *model, const tare_info *info, const unsigned char *data) {
+static void write_json(const tare_model *model, const tare_info *info, const unsigned char *data)
+{
     json_open('{');
     json_tensor(model, info);
     json_key("base64");
@@ -51,18 +55,22 @@ static void write_json(const tare_model *model, const tare_info *info, const uns
 }
 
 static int write_tensor(const cli_options *options, const tare_model *model,
-                        const tare_tensor *tensor) {
+                        const tare_tensor *tensor)
+{
     tare_info info = tare_describe(model, tensor);
     unsigned char *copy;
     const unsigned char *data = cli_bytes(model, tensor, &copy);
     if (data == NULL) return CLI_FAILED;
-    if (options_json(options)) write_json(model, &info, data);
-    else write_pieces(data, info.size, write_raw);
+    if (options_json(options))
+        write_json(model, &info, data);
+    else
+        write_pieces(data, info.size, write_raw);
     free(copy);
     return CLI_OK;
 }
 
-int cmd_cat(const cli_options *options) {
+int cmd_cat(const cli_options *options)
+{
     const char *path = options->operands[0];
     if (isatty(STDOUT_FILENO) && (options->given & (OPTION_FORCE | OPTION_JSON)) == 0) {
         cli_message("raw bytes are not for a terminal: redirect them, or use --force");

@@ -1,13 +1,15 @@
 #include "cli.h"
 
 /* What the bytes of all tensors come to. */
-static uint64_t data_size(const tare_model *model) {
+static uint64_t data_size(const tare_model *model)
+{
     uint64_t size = 0;
     for (size_t i = 0; i < tare_count(model); i++) size += tare_size(model, tare_at(model, i));
     return size;
 }
 
-static void print_accepted(const char *path, const tare_model *model) {
+static void print_accepted(const char *path, const tare_model *model)
+{
     size_t count = tare_count(model);
     size_t shards = tare_shard_count(model);
     out_escaped(text_of(path));
@@ -21,39 +23,35 @@ static void print_accepted(const char *path, const tare_model *model) {
     out_string(")\n");
 }
 
-static void print_rejected(const char *path, const tare_error *error) {
-    char shown[1024];
-    text_escape(text_of(path), shown, sizeof shown);
-    if (error->offset == TARE_NO_OFFSET) {
-        cli_message("%s: %s (%s)", shown, error->message, tare_status_name(error->status));
-    } else {
-        cli_message("%s: %s (%s at byte %llu)", shown, error->message,
-                    tare_status_name(error->status), (unsigned long long)error->offset);
-    }
-}
-
-static void json_accepted(const tare_model *model) {
+static void json_accepted(const tare_model *model)
+{
     json_field("tensors", tare_count(model));
     json_field("size", data_size(model));
     json_field("shards", tare_shard_count(model));
 }
 
-static void json_rejected(const tare_error *error) {
+static void json_rejected(const tare_error *error)
+{
     json_key("status");
     json_text(tare_status_name(error->status));
     json_field("value", (uint32_t)error->status);
     json_key("message");
     json_text(error->message);
     json_key("offset");
-    if (error->offset == TARE_NO_OFFSET) json_raw("null");
-    else json_u64(error->offset);
+    if (error->offset == TARE_NO_OFFSET)
+        json_raw("null");
+    else
+        json_u64(error->offset);
     json_key("shard");
-    if (error->shard == TARE_NO_SHARD) json_raw("null");
-    else json_u64(error->shard);
+    if (error->shard == TARE_NO_SHARD)
+        json_raw("null");
+    else
+        json_u64(error->shard);
     json_field("system_error", (uint32_t)error->system_error);
 }
 
-static bool check(const cli_options *options, const char *path) {
+static bool check(const cli_options *options, const char *path)
+{
     tare_options open_options = TARE_OPTIONS_INIT;
     open_options.backing = options->backing;
     tare_model *model;
@@ -65,19 +63,22 @@ static bool check(const cli_options *options, const char *path) {
         json_text(path);
         json_key("ok");
         json_bool(accepted);
-        if (accepted) json_accepted(model);
-        else json_rejected(&error);
+        if (accepted)
+            json_accepted(model);
+        else
+            json_rejected(&error);
         json_close('}');
         json_line();
     } else if (accepted) {
         print_accepted(path, model);
     }
-    if (!accepted) print_rejected(path, &error);
+    if (!accepted) cli_report(path, &error, true);
     tare_close(model);
     return accepted;
 }
 
-int cmd_check(const cli_options *options) {
+int cmd_check(const cli_options *options)
+{
     uint64_t rejected = 0;
     if (options_json(options)) {
         json_open('{');

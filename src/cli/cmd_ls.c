@@ -17,12 +17,16 @@ typedef struct totals {
     uint64_t size;
 } totals;
 
-static void widen(size_t *width, size_t needed, size_t limit) {
-    if (needed > *width && needed <= limit) *width = needed;
-    else if (needed > limit) *width = limit;
+static void widen(size_t *width, size_t needed, size_t limit)
+{
+    if (needed > *width && needed <= limit)
+        *width = needed;
+    else if (needed > limit)
+        *width = limit;
 }
 
-static widths measure(const tare_model *model, tare_range range, totals *sum) {
+static widths measure(const tare_model *model, tare_range range, totals *sum)
+{
     widths wide = {strlen("NAME"), strlen("DTYPE"), strlen("SHAPE"), strlen("SIZE")};
     for (const tare_tensor *tensor; (tensor = tare_next(model, &range)) != NULL;) {
         tare_info info = tare_describe(model, tensor);
@@ -37,11 +41,13 @@ static widths measure(const tare_model *model, tare_range range, totals *sum) {
     return wide;
 }
 
-static void pad(size_t width, size_t used) {
+static void pad(size_t width, size_t used)
+{
     out_spaces(GAP + (used < width ? width - used : 0));
 }
 
-static void print_head(const widths *wide) {
+static void print_head(const widths *wide)
+{
     out_style_on(STYLE_HEAD);
     out_string("NAME");
     pad(wide->name, strlen("NAME"));
@@ -55,7 +61,8 @@ static void print_head(const widths *wide) {
     out_string("\n");
 }
 
-static void print_row(const tare_model *model, const tare_tensor *tensor, const widths *wide) {
+static void print_row(const tare_model *model, const tare_tensor *tensor, const widths *wide)
+{
     tare_info info = tare_describe(model, tensor);
     tare_string name = {info.name, info.name_size};
     const char *dtype = tare_dtype_name(info.dtype);
@@ -76,7 +83,8 @@ static void print_row(const tare_model *model, const tare_tensor *tensor, const 
     out_string("\n");
 }
 
-static void print_total(const tare_model *model, const totals *sum) {
+static void print_total(const tare_model *model, const totals *sum)
+{
     size_t count = tare_count(model);
     size_t shards = tare_shard_count(model);
     out_style_on(STYLE_HEAD);
@@ -96,7 +104,8 @@ static void print_total(const tare_model *model, const totals *sum) {
     out_string("\n");
 }
 
-static void print_table(const tare_model *model, tare_range range) {
+static void print_table(const tare_model *model, tare_range range)
+{
     totals sum = {0, 0};
     widths wide = measure(model, range, &sum);
     if (sum.tensors > 0) print_head(&wide);
@@ -107,7 +116,8 @@ static void print_table(const tare_model *model, tare_range range) {
     print_total(model, &sum);
 }
 
-static void print_json(const tare_model *model, tare_range range) {
+static void print_json(const tare_model *model, tare_range range)
+{
     totals sum = {0, 0};
     json_open('{');
     json_key("tensors");
@@ -130,7 +140,8 @@ static void print_json(const tare_model *model, tare_range range) {
     json_end();
 }
 
-static void explain_nothing(const tare_model *model, const char *path, const char *prefix) {
+static void explain_nothing(const tare_model *model, const char *path, const char *prefix)
+{
     char shown_path[512];
     char shown_prefix[1024];
     tare_string near[SUGGEST_MAX];
@@ -140,7 +151,8 @@ static void explain_nothing(const tare_model *model, const char *path, const cha
     suggest_print(near, suggest_names(model, text_of(prefix), true, near));
 }
 
-int cmd_ls(const cli_options *options) {
+int cmd_ls(const cli_options *options)
+{
     const char *path = options->operands[0];
     const char *prefix = options->operand_count > 1 ? options->operands[1] : "";
     tare_model *model = cli_open(options, path, NULL);

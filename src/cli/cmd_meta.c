@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One entry; those that shards repeat are printed once, with the number of shards that have them. */
+/* Entries that shards repeat are printed once, with the number of shards that have them. */
 typedef struct entry {
     tare_string key;
     tare_string value;
@@ -11,13 +11,15 @@ typedef struct entry {
     size_t shards; /* 0 for a repetition */
 } entry;
 
-static int compare_strings(tare_string a, tare_string b) {
+static int compare_strings(tare_string a, tare_string b)
+{
     size_t common = a.size < b.size ? a.size : b.size;
     int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
     return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
 }
 
-static int compare_content(const void *first, const void *second) {
+static int compare_content(const void *first, const void *second)
+{
     const entry *a = first;
     const entry *b = second;
     int order = compare_strings(a->key, b->key);
@@ -25,14 +27,16 @@ static int compare_content(const void *first, const void *second) {
     return order != 0 ? order : (a->index > b->index) - (a->index < b->index);
 }
 
-static int compare_index(const void *first, const void *second) {
+static int compare_index(const void *first, const void *second)
+{
     const entry *a = first;
     const entry *b = second;
     return (a->index > b->index) - (a->index < b->index);
 }
 
 /* Counts repetitions into the first of equal entries, by sorting there and back. */
-static void merge_repetitions(entry *entries, size_t count) {
+static void merge_repetitions(entry *entries, size_t count)
+{
     qsort(entries, count, sizeof *entries, compare_content);
     size_t first = 0;
     for (size_t i = 0; i < count; i++) {
@@ -46,7 +50,8 @@ static void merge_repetitions(entry *entries, size_t count) {
     qsort(entries, count, sizeof *entries, compare_index);
 }
 
-static void print_entries(const tare_model *model, const entry *entries, size_t count) {
+static void print_entries(const tare_model *model, const entry *entries, size_t count)
+{
     enum { WIDTH_MAX = 40 };
     size_t shards = tare_shard_count(model);
     size_t wide = 0;
@@ -71,7 +76,8 @@ static void print_entries(const tare_model *model, const entry *entries, size_t 
     }
 }
 
-static int print_text(const tare_model *model) {
+static int print_text(const tare_model *model)
+{
     size_t count = tare_metadata_count(model);
     if (count == 0) {
         out_string("no metadata\n");
@@ -92,7 +98,8 @@ static int print_text(const tare_model *model) {
     return CLI_OK;
 }
 
-static void print_json(const tare_model *model) {
+static void print_json(const tare_model *model)
+{
     tare_string key;
     tare_string value;
     uint32_t shard;
@@ -118,12 +125,15 @@ static void print_json(const tare_model *model) {
     json_end();
 }
 
-int cmd_meta(const cli_options *options) {
+int cmd_meta(const cli_options *options)
+{
     tare_model *model = cli_open(options, options->operands[0], NULL);
     if (model == NULL) return CLI_FAILED;
     int status = CLI_OK;
-    if (options_json(options)) print_json(model);
-    else status = print_text(model);
+    if (options_json(options))
+        print_json(model);
+    else
+        status = print_text(model);
     tare_close(model);
     return status;
 }

@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* Values of a matrix that `tare show` prints are few, so each goes through decode_value alone. */
-static void print_values(const tare_info *info, const unsigned char *data, uint64_t count) {
+static void print_values(const tare_info *info, const unsigned char *data, uint64_t count)
+{
     uint64_t total = cli_element_count(info);
     size_t column = 0;
     out_key("values");
@@ -19,12 +20,15 @@ static void print_values(const tare_info *info, const unsigned char *data, uint6
         out_string(text);
         column += strlen(text) + (column > 0);
     }
-    if (count < total) out_string(count > 0 ? " ..." : "...");
-    else if (total == 0) out_string("none");
+    if (count < total)
+        out_string(count > 0 ? " ..." : "...");
+    else if (total == 0)
+        out_string("none");
     out_string("\n");
 }
 
-static void print_facts(const tare_model *model, const tare_info *info) {
+static void print_facts(const tare_model *model, const tare_info *info)
+{
     tare_shard_info shard = tare_shard_at(model, info->shard);
     uint32_t alignment = cli_offset_alignment(info->offset);
     out_key("name");
@@ -48,11 +52,8 @@ static void print_facts(const tare_model *model, const tare_info *info) {
     if (info->size >= 1024) out_format(" (%llu bytes)", (unsigned long long)info->size);
     out_string("\n");
     out_key("shard");
+    out_format("%lu: ", (unsigned long)info->shard);
     out_escaped(shard.name);
-    if (tare_shard_count(model) > 1) {
-        out_format(" (%lu of 0 to %lu)", (unsigned long)info->shard,
-                   (unsigned long)(tare_shard_count(model) - 1));
-    }
     out_string("\n");
     out_key("offset");
     out_format("%llu in the file, %llu in its data section\n", (unsigned long long)info->offset,
@@ -63,7 +64,8 @@ static void print_facts(const tare_model *model, const tare_info *info) {
 }
 
 static void print_json(const tare_model *model, const tare_info *info, const unsigned char *data,
-                       uint64_t count) {
+                       uint64_t count)
+{
     json_open('{');
     json_tensor(model, info);
     json_field("bits", tare_dtype_bits(info->dtype));
@@ -82,7 +84,8 @@ static void print_json(const tare_model *model, const tare_info *info, const uns
     json_end();
 }
 
-static int show(const cli_options *options, const tare_model *model, const tare_tensor *tensor) {
+static int show(const cli_options *options, const tare_model *model, const tare_tensor *tensor)
+{
     tare_info info = tare_describe(model, tensor);
     uint64_t total = cli_element_count(&info);
     uint64_t count = options->value_count < total ? options->value_count : total;
@@ -102,7 +105,8 @@ static int show(const cli_options *options, const tare_model *model, const tare_
     return CLI_OK;
 }
 
-int cmd_show(const cli_options *options) {
+int cmd_show(const cli_options *options)
+{
     const char *path = options->operands[0];
     tare_model *model = cli_open(options, path, NULL);
     if (model == NULL) return CLI_FAILED;

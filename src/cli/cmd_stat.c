@@ -5,9 +5,9 @@
 
 enum {
     DTYPES_MAX = 256,
-    ROWS_MAX = 12,    /* groups that are listed without --all */
+    ROWS_MAX = 12, /* groups that are listed without --all */
     LABEL_WIDTH_MAX = 60,
-    CENSUS_COUNT = 7  /* alignments 1, 2, 4 ... 64 and above */
+    CENSUS_COUNT = 7 /* alignments 1, 2, 4 ... 64 and above */
 };
 
 typedef struct sum {
@@ -25,13 +25,15 @@ typedef struct statistics {
     group_list groups;
 } statistics;
 
-static void add(sum *to, uint64_t size) {
+static void add(sum *to, uint64_t size)
+{
     to->tensors++;
     to->size += size;
 }
 
 /* False when memory ran out. */
-static bool gather(const tare_model *model, statistics *stats) {
+static bool gather(const tare_model *model, statistics *stats)
+{
     size_t count = tare_count(model);
     for (size_t i = 0; i < count; i++) {
         tare_info info = tare_describe(model, tare_at(model, i));
@@ -50,14 +52,16 @@ static bool gather(const tare_model *model, statistics *stats) {
     return groups_make(model, &stats->groups);
 }
 
-static void print_size(const char *key, uint64_t size) {
+static void print_size(const char *key, uint64_t size)
+{
     out_key(key);
     out_human(size);
     if (size >= 1024) out_format(" (%llu bytes)", (unsigned long long)size);
     out_string("\n");
 }
 
-static void print_model(const tare_model *model, const char *path, const statistics *stats) {
+static void print_model(const tare_model *model, const char *path, const statistics *stats)
+{
     const tare_stat *cost = &stats->cost;
     size_t shards = tare_shard_count(model);
     bool mapped = shards > 0 && tare_shard_at(model, 0).backing == TARE_BACKING_MAP;
@@ -85,15 +89,18 @@ static void print_model(const tare_model *model, const char *path, const statist
     }
     out_string("\n");
     out_key("index");
-    if (cost->index_sorted) out_string("sorted: the names defeat hashing");
-    else out_format("hashed, a find looks at no more than %lu lines",
-                    (unsigned long)cost->probe_max);
-    if (cost->index_reseeds > 0) out_format(", seeded anew %lu times",
-                                            (unsigned long)cost->index_reseeds);
+    if (cost->index_sorted)
+        out_string("sorted: the names defeat hashing");
+    else
+        out_format("hashed, at most %lu table lines a find", (unsigned long)cost->probe_max);
+    if (cost->index_reseeds > 0) {
+        out_format(", %lu times seeded anew", (unsigned long)cost->index_reseeds);
+    }
     out_string("\n");
 }
 
-static void print_head(const char *title, size_t width) {
+static void print_head(const char *title, size_t width)
+{
     out_string("\n");
     out_style_on(STYLE_HEAD);
     out_string(title);
@@ -104,7 +111,8 @@ static void print_head(const char *title, size_t width) {
 }
 
 /* What follows a label that took `used` of `width` columns. */
-static void print_sum(size_t width, size_t used, sum row, uint64_t total) {
+static void print_sum(size_t width, size_t used, sum row, uint64_t total)
+{
     char human[TEXT_HUMAN_SIZE];
     text_human(row.size, human);
     out_spaces(width > used ? width - used : 0);
@@ -113,7 +121,8 @@ static void print_sum(size_t width, size_t used, sum row, uint64_t total) {
 }
 
 /* The dtypes that are there, the one with most bytes first. */
-static size_t sort_dtypes(const statistics *stats, tare_dtype order[DTYPES_MAX]) {
+static size_t sort_dtypes(const statistics *stats, tare_dtype order[DTYPES_MAX])
+{
     size_t count = 0;
     for (tare_dtype dtype = 0; dtype < DTYPES_MAX; dtype++) {
         if (stats->dtypes[dtype].tensors == 0) continue;
@@ -127,7 +136,8 @@ static size_t sort_dtypes(const statistics *stats, tare_dtype order[DTYPES_MAX])
     return count;
 }
 
-static void print_dtypes(const statistics *stats) {
+static void print_dtypes(const statistics *stats)
+{
     tare_dtype order[DTYPES_MAX];
     size_t count = sort_dtypes(stats, order);
     size_t wide = strlen("ALIGNMENT");
@@ -145,7 +155,8 @@ static void print_dtypes(const statistics *stats) {
     }
 }
 
-static void print_census(const statistics *stats) {
+static void print_census(const statistics *stats)
+{
     size_t wide = strlen("ALIGNMENT");
     print_head("ALIGNMENT", wide);
     for (size_t step = 0; step < CENSUS_COUNT; step++) {
@@ -159,7 +170,8 @@ static void print_census(const statistics *stats) {
 }
 
 /* "model.layers.* (61)" for folded groups; returns its width. */
-static size_t group_label(const group *row, bool print) {
+static size_t group_label(const group *row, bool print)
+{
     tare_string text = row->key;
     char tail[32] = "";
     if (row->folded > 1) {
@@ -177,14 +189,16 @@ static size_t group_label(const group *row, bool print) {
     return text_width(text) + strlen(tail);
 }
 
-static int compare_sizes(const void *first, const void *second) {
+static int compare_sizes(const void *first, const void *second)
+{
     uint64_t a = *(const uint64_t *)first;
     uint64_t b = *(const uint64_t *)second;
     return (a < b) - (a > b);
 }
 
-/* Marks what is listed: all, or the `limit` groups with most bytes. Those left out have folded 0. */
-static void choose_rows(group_list *list, size_t limit) {
+/* Chooses what is listed: the `limit` groups with most bytes. Those left out get folded 0. */
+static void choose_rows(group_list *list, size_t limit)
+{
     uint64_t *sizes = list->count > limit ? malloc(list->count * sizeof *sizes) : NULL;
     if (sizes == NULL) return;
     for (size_t i = 0; i < list->count; i++) sizes[i] = list->groups[i].size;
@@ -194,13 +208,16 @@ static void choose_rows(group_list *list, size_t limit) {
     for (size_t i = 0; i < limit; i++) ties += sizes[i] == least;
     for (size_t i = 0; i < list->count; i++) {
         group *row = &list->groups[i];
-        if (row->size > least || (row->size == least && ties > 0)) ties -= row->size == least;
-        else row->folded = 0;
+        if (row->size > least || (row->size == least && ties > 0))
+            ties -= row->size == least;
+        else
+            row->folded = 0;
     }
     free(sizes);
 }
 
-static void print_groups(statistics *stats, bool all) {
+static void print_groups(statistics *stats, bool all)
+{
     group_list *list = &stats->groups;
     size_t wide = strlen("ALIGNMENT");
     size_t hidden = 0;
@@ -236,16 +253,19 @@ static void print_groups(statistics *stats, bool all) {
     }
 }
 
-static void json_sum(sum value) {
+static void json_sum(sum value)
+{
     json_field("tensors", value.tensors);
     json_field("size", value.size);
     json_close('}');
     json_line();
 }
 
-static void json_tables(const statistics *stats) {
+static void json_tables(const statistics *stats)
+{
     tare_dtype order[DTYPES_MAX];
     size_t count = sort_dtypes(stats, order);
+    json_line();
     json_key("dtypes");
     json_open('[');
     json_line();
@@ -256,6 +276,7 @@ static void json_tables(const statistics *stats) {
         json_sum(stats->dtypes[order[i]]);
     }
     json_close(']');
+    json_line();
     json_key("groups");
     json_open('[');
     json_line();
@@ -267,6 +288,7 @@ static void json_tables(const statistics *stats) {
         json_sum((sum){row->tensors, row->size});
     }
     json_close(']');
+    json_line();
     json_key("alignments");
     json_open('[');
     json_line();
@@ -278,16 +300,19 @@ static void json_tables(const statistics *stats) {
     json_close(']');
 }
 
-static void print_json(const tare_model *model, const char *path, const statistics *stats) {
+static void print_json(const tare_model *model, const char *path, const statistics *stats)
+{
     const tare_stat *cost = &stats->cost;
     json_open('{');
     json_key("model");
     json_text(path);
+    json_line();
     json_field("tensors", stats->all.tensors);
     json_field("size", stats->all.size);
     json_field("header_size", stats->header_size);
     json_field("shards", tare_shard_count(model));
     json_field("open_ns", (uint64_t)(stats->open_seconds * 1e9));
+    json_line();
     json_key("memory");
     json_open('{');
     json_field("size", cost->memory_size);
@@ -296,6 +321,7 @@ static void print_json(const tare_model *model, const char *path, const statisti
     json_field("shape_size", cost->shape_size);
     json_field("index_size", cost->index_size);
     json_close('}');
+    json_line();
     json_key("index");
     json_open('{');
     json_key("sorted");
@@ -308,7 +334,8 @@ static void print_json(const tare_model *model, const char *path, const statisti
     json_end();
 }
 
-int cmd_stat(const cli_options *options) {
+int cmd_stat(const cli_options *options)
+{
     const char *path = options->operands[0];
     statistics stats = {0};
     tare_model *model = cli_open(options, path, &stats.open_seconds);

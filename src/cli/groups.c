@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_separator(char letter) {
+static bool is_separator(char letter)
+{
     return letter == '.' || letter == '/';
 }
 
@@ -11,7 +12,8 @@ static bool is_separator(char letter) {
  * The group of a name: all up to and including its first component that is a number, which
  * `stem_size` leaves out; without one, all but the last component; without that, the whole name.
  */
-static group group_of(tare_string name, uint64_t size) {
+static group group_of(tare_string name, uint64_t size)
+{
     group made = {.key = name, .folded = 1, .tensors = 1, .size = size};
     size_t start = 0;
     bool number = true;
@@ -33,11 +35,13 @@ static group group_of(tare_string name, uint64_t size) {
     return made;
 }
 
-static bool same(tare_string a, tare_string b) {
+static bool same(tare_string a, tare_string b)
+{
     return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
-static bool append(group_list *list, const group *added) {
+static bool append(group_list *list, const group *added)
+{
     if (list->count == list->capacity) {
         size_t capacity = list->capacity > 0 ? 2 * list->capacity : 64;
         if (capacity > SIZE_MAX / sizeof *list->groups) return false;
@@ -50,16 +54,19 @@ static bool append(group_list *list, const group *added) {
     return true;
 }
 
-static void add_up(group *into, const group *from) {
+static void add_up(group *into, const group *from)
+{
     into->tensors += from->tensors;
     into->size += from->size;
 }
 
-static int compare_groups(const void *first, const void *second) {
+static int compare_groups(const void *first, const void *second)
+{
     return text_compare_natural(((const group *)first)->key, ((const group *)second)->key);
 }
 
-bool groups_make(const tare_model *model, group_list *list) {
+bool groups_make(const tare_model *model, group_list *list)
+{
     *list = (group_list){NULL, 0, 0};
     size_t count = tare_count(model);
     for (size_t i = 0; i < count; i++) {
@@ -89,7 +96,8 @@ bool groups_make(const tare_model *model, group_list *list) {
 }
 
 /* Those that differ only in their number side by side. */
-static int compare_stems(const void *first, const void *second) {
+static int compare_stems(const void *first, const void *second)
+{
     const group *a = first;
     const group *b = second;
     if (a->numbered != b->numbered) return a->numbered - b->numbered;
@@ -98,7 +106,8 @@ static int compare_stems(const void *first, const void *second) {
     return text_compare_natural(stem_a, stem_b);
 }
 
-void groups_fold(group_list *list) {
+void groups_fold(group_list *list)
+{
     if (list->count == 0) return;
     qsort(list->groups, list->count, sizeof *list->groups, compare_stems);
     size_t kept = 0;
@@ -116,7 +125,8 @@ void groups_fold(group_list *list) {
     qsort(list->groups, list->count, sizeof *list->groups, compare_groups);
 }
 
-void groups_free(group_list *list) {
+void groups_free(group_list *list)
+{
     free(list->groups);
     *list = (group_list){NULL, 0, 0};
 }

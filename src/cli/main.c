@@ -15,11 +15,13 @@ static const cli_command commands[] = {
      "PREFIX. SIZE counts in units of 1024; --json has bytes.\n",
      "tare ls model.safetensors model.layers.3.", 1, 2, FOR_ALL, cmd_ls},
     {"show", "show one tensor: all facts, and its first values", "MODEL NAME",
-     "Shows what is known about one tensor and decodes its first values. A name that holds control\n"
+     "Shows what is known about one tensor and decodes its first values. A name that holds "
+     "control\n"
      "characters can be given as it is listed, with \\x1b and the like.\n",
      "tare show model.safetensors lm_head.weight", 2, 2, FOR_ALL | OPTION_VALUES, cmd_show},
     {"cat", "write the bytes of one tensor to standard output", "MODEL NAME",
-     "Writes a tensor's bytes as they are in the file: little-endian, nothing before or after them.\n"
+     "Writes a tensor's bytes as they are in the file: little-endian, nothing before or after "
+     "them.\n"
      "With --json they are a base64 string beside the tensor's facts.\n",
      "tare cat model.safetensors lm_head.weight > lm_head.bin", 2, 2, FOR_ALL | OPTION_FORCE,
      cmd_cat},
@@ -28,13 +30,16 @@ static const cli_command commands[] = {
      "--json has every entry of every shard.\n",
      "tare meta model.safetensors", 1, 1, FOR_ALL, cmd_meta},
     {"check", "say whether models are valid", "PATH...",
-     "Checks headers, shapes, offsets, sizes and the shard index in full. Every PATH gets one line:\n"
+     "Checks headers, shapes, offsets, sizes and the shard index in full. Every PATH gets one "
+     "line:\n"
      "on standard output when it is accepted, on standard error when it is rejected. Bytes of\n"
      "tensors are not looked at: any value is valid.\n",
      "tare check *.safetensors", 1, 0, FOR_ALL, cmd_check},
     {"stat", "sum up a model by dtype, layer and alignment", "MODEL",
-     "Sums up a model: tensors and bytes by dtype, by layer and by the alignment of their offsets,\n"
-     "how long opening took, and the memory that the names and the index take. More than 12 groups\n"
+     "Sums up a model: tensors and bytes by dtype, by layer and by the alignment of their "
+     "offsets,\n"
+     "how long opening took, and the memory that the names and the index take. More than 12 "
+     "groups\n"
      "of layers are folded, unless --all is given.\n",
      "tare stat model/", 1, 1, FOR_ALL | OPTION_ALL, cmd_stat},
     {"help", "explain a command", "[COMMAND]", "Prints what COMMAND does and takes.\n",
@@ -42,14 +47,16 @@ static const cli_command commands[] = {
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
-static const cli_command *find_command(const char *name) {
+static const cli_command *find_command(const char *name)
+{
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(commands[i].name, name) == 0) return &commands[i];
     }
     return NULL;
 }
 
-static int unknown_command(const char *name) {
+static int unknown_command(const char *name)
+{
     char shown[128];
     const char *near = NULL;
     unsigned bound = 2;
@@ -61,27 +68,31 @@ static int unknown_command(const char *name) {
         bound = edits - 1;
     }
     text_escape(text_of(name), shown, sizeof shown);
-    if (near != NULL) cli_message("unknown command '%s'; did you mean '%s'?", shown, near);
-    else cli_message("unknown command '%s'; 'tare --help' lists them", shown);
+    if (near != NULL)
+        cli_message("unknown command '%s'; did you mean '%s'?", shown, near);
+    else
+        cli_message("unknown command '%s'; 'tare --help' lists them", shown);
     return CLI_USAGE;
 }
 
-static void print_program_help(void) {
+static void print_program_help(void)
+{
     out_string("usage: tare COMMAND [options] ...\n\n"
                "Shows what the weight files of a model hold, without reading the weights.\n\n"
                "commands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        out_format("  %-6s %-17s%s\n", commands[i].name, commands[i].operands,
-                   commands[i].summary);
+        out_format("  %-6s %-17s%s\n", commands[i].name, commands[i].operands, commands[i].summary);
     }
-    out_string("\nMODEL is a .safetensors file, a .safetensors.index.json of a sharded model, or a\n"
-               "folder that holds one of them.\n\noptions:\n");
+    out_string(
+        "\nMODEL is a .safetensors file, a .safetensors.index.json of a sharded model, or a\n"
+        "folder that holds one of them.\n\noptions:\n");
     options_help(~0u);
     out_string("\nexit status: 0 done or accepted, 1 failed, absent or rejected, 2 wrong usage\n\n"
                "example:\n  tare ls model.safetensors\n");
 }
 
-static void print_command_help(const cli_command *command) {
+static void print_command_help(const cli_command *command)
+{
     out_format("usage: tare %s [options] %s\n\n", command->name, command->operands);
     out_string(command->text);
     out_string("\noptions:\n");
@@ -89,7 +100,8 @@ static void print_command_help(const cli_command *command) {
     out_format("\nexample:\n  %s\n", command->example);
 }
 
-static int run_help(const cli_options *options) {
+static int run_help(const cli_options *options)
+{
     if (options->operand_count == 0) {
         print_program_help();
         return CLI_OK;
@@ -102,11 +114,12 @@ static int run_help(const cli_options *options) {
 
 #define TEXT_OF_NUMBER_(number) #number
 #define TEXT_OF_NUMBER(number) TEXT_OF_NUMBER_(number)
-#define COMPILED_VERSION                                                            \
-    TEXT_OF_NUMBER(TARE_VERSION_MAJOR)                                              \
+#define COMPILED_VERSION               \
+    TEXT_OF_NUMBER(TARE_VERSION_MAJOR) \
     "." TEXT_OF_NUMBER(TARE_VERSION_MINOR) "." TEXT_OF_NUMBER(TARE_VERSION_PATCH)
 
-static int print_version(const cli_options *options) {
+static int print_version(const cli_options *options)
+{
     if (options_json(options)) {
         json_open('{');
         json_key("version");
@@ -123,13 +136,15 @@ static int print_version(const cli_options *options) {
     return CLI_OK;
 }
 
-static int wrong_usage(const cli_command *command) {
+static int wrong_usage(const cli_command *command)
+{
     cli_message("usage: tare %s [options] %s", command->name, command->operands);
     return CLI_USAGE;
 }
 
 /* `options` begins with the command's name among its operands. */
-static int run_command(cli_options *options) {
+static int run_command(cli_options *options)
+{
     const cli_command *command = find_command(options->operands[0]);
     if (command == NULL) return unknown_command(options->operands[0]);
     options->operands++;
@@ -152,7 +167,8 @@ static int run_command(cli_options *options) {
 }
 
 /* A mapped file that another process cuts short raises SIGBUS where its bytes are decoded. */
-static void on_bus_error(int number) {
+static void on_bus_error(int number)
+{
     static const char text[] = "tare: a mapped file was cut short or could not be read\n";
     (void)number;
     ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
@@ -160,7 +176,8 @@ static void on_bus_error(int number) {
     _exit(CLI_FAILED);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     struct sigaction action = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &action, NULL); /* a closed pipe becomes EPIPE, see out_finish */
     action.sa_handler = on_bus_error;

@@ -6,7 +6,7 @@
 
 typedef struct option {
     unsigned bit;
-    char letter;          /* or 0 */
+    char letter; /* or 0 */
     const char *name;
     const char *argument; /* or NULL */
     const char *text;
@@ -23,14 +23,16 @@ static const option table[] = {
 };
 enum { TABLE_COUNT = sizeof table / sizeof *table };
 
-const char *options_name(unsigned bit) {
+const char *options_name(unsigned bit)
+{
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         if (table[i].bit == bit) return table[i].name;
     }
     return "";
 }
 
-void options_help(unsigned accepts) {
+void options_help(unsigned accepts)
+{
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         if ((table[i].bit & accepts) == 0) continue;
         const char *argument = table[i].argument != NULL ? table[i].argument : "";
@@ -42,7 +44,8 @@ void options_help(unsigned accepts) {
     }
 }
 
-static const option *find_name(const char *name, size_t size) {
+static const option *find_name(const char *name, size_t size)
+{
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         if (strlen(table[i].name) == size && memcmp(table[i].name, name, size) == 0) {
             return &table[i];
@@ -51,14 +54,16 @@ static const option *find_name(const char *name, size_t size) {
     return NULL;
 }
 
-static const option *find_letter(char letter) {
+static const option *find_letter(char letter)
+{
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         if (table[i].letter == letter) return &table[i];
     }
     return NULL;
 }
 
-static int unknown_option(const char *argument, tare_string name) {
+static int unknown_option(const char *argument, tare_string name)
+{
     char shown[128];
     const char *near = NULL;
     unsigned bound = 2;
@@ -70,12 +75,15 @@ static int unknown_option(const char *argument, tare_string name) {
         bound = edits - 1;
     }
     text_escape(text_of(argument), shown, sizeof shown);
-    if (near != NULL) cli_message("unknown option '%s'; did you mean '--%s'?", shown, near);
-    else cli_message("unknown option '%s'; 'tare --help' lists them", shown);
+    if (near != NULL)
+        cli_message("unknown option '%s'; did you mean '--%s'?", shown, near);
+    else
+        cli_message("unknown option '%s'; 'tare --help' lists them", shown);
     return CLI_USAGE;
 }
 
-static int parse_backing(cli_options *options, const char *value) {
+static int parse_backing(cli_options *options, const char *value)
+{
     static const char *const names[] = {
         [TARE_BACKING_AUTO] = "auto", [TARE_BACKING_MAP] = "map", [TARE_BACKING_READ] = "read"};
     for (uint32_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -90,7 +98,8 @@ static int parse_backing(cli_options *options, const char *value) {
     return CLI_USAGE;
 }
 
-static int parse_count(cli_options *options, const char *value) {
+static int parse_count(cli_options *options, const char *value)
+{
     char *end;
     errno = 0;
     unsigned long long count = strtoull(value, &end, 10);
@@ -105,7 +114,8 @@ static int parse_count(cli_options *options, const char *value) {
 }
 
 /* Takes the option at argv[*at], and its argument, which may be the next of argv. */
-static int take_option(cli_options *options, int argc, char **argv, int *at) {
+static int take_option(cli_options *options, int argc, char **argv, int *at)
+{
     const char *argument = argv[*at];
     const option *found;
     const char *value = NULL;
@@ -139,7 +149,8 @@ static int take_option(cli_options *options, int argc, char **argv, int *at) {
     return found->bit == OPTION_VALUES ? parse_count(options, value) : CLI_OK;
 }
 
-int options_parse(cli_options *options, int argc, char **argv) {
+int options_parse(cli_options *options, int argc, char **argv)
+{
     *options = (cli_options){.backing = TARE_BACKING_AUTO, .value_count = 8, .operands = argv};
     bool ended = false;
     for (int at = 1; at < argc; at++) {

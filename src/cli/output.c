@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The program writes to stdout through here only. stdio would lose the errno of a failed write, which
- * tells a closed pipe from a full disk. */
+/* The program writes to stdout through here only: stdio would lose the errno of a failed write,
+ * which tells a closed pipe from a full disk. */
 static struct {
     char buffer[1u << 16];
     size_t used;
@@ -17,14 +17,16 @@ static struct {
     bool colour;
 } output;
 
-void out_start(void) {
+void out_start(void)
+{
     const char *no_colour = getenv("NO_COLOR");
     const char *terminal = getenv("TERM");
     output.colour = isatty(STDOUT_FILENO) && (no_colour == NULL || *no_colour == '\0') &&
                     (terminal == NULL || strcmp(terminal, "dumb") != 0);
 }
 
-static void write_all(const char *data, size_t size) {
+static void write_all(const char *data, size_t size)
+{
     while (size > 0 && output.error == 0) {
         ssize_t written = write(STDOUT_FILENO, data, size);
         if (written > 0) {
@@ -36,31 +38,38 @@ static void write_all(const char *data, size_t size) {
     }
 }
 
-void out_flush(void) {
+void out_flush(void)
+{
     write_all(output.buffer, output.used);
     output.used = 0;
 }
 
-bool out_stopped(void) {
+bool out_stopped(void)
+{
     return output.error != 0;
 }
 
-bool out_direct(const void *data, size_t size) {
+bool out_direct(const void *data, size_t size)
+{
     out_flush();
     write_all(data, size);
     return !out_stopped();
 }
 
-int out_finish(void) {
+int out_finish(void)
+{
     out_flush();
     if (output.error == 0 || output.error == EPIPE) return CLI_OK;
     /* Bytes of a mapping whose file was cut cannot be copied to the kernel: EFAULT. */
-    if (output.error == EFAULT) cli_message("a file was cut short while it was read");
-    else cli_message("standard output: %s", strerror(output.error));
+    if (output.error == EFAULT)
+        cli_message("a file was cut short while it was read");
+    else
+        cli_message("standard output: %s", strerror(output.error));
     return CLI_FAILED;
 }
 
-void out_bytes(const void *data, size_t size) {
+void out_bytes(const void *data, size_t size)
+{
     if (size > sizeof output.buffer - output.used) {
         out_flush();
         if (size > sizeof output.buffer) {
@@ -72,11 +81,13 @@ void out_bytes(const void *data, size_t size) {
     output.used += size;
 }
 
-void out_string(const char *text) {
+void out_string(const char *text)
+{
     out_bytes(text, strlen(text));
 }
 
-void out_escaped(tare_string text) {
+void out_escaped(tare_string text)
+{
     text_piece piece;
     while (text.size > 0) {
         size_t taken = text_next(text, &piece);
@@ -86,7 +97,8 @@ void out_escaped(tare_string text) {
     }
 }
 
-void out_format(const char *format, ...) {
+void out_format(const char *format, ...)
+{
     char text[512];
     va_list arguments;
     va_start(arguments, format);
@@ -95,23 +107,27 @@ void out_format(const char *format, ...) {
     if (size > 0) out_bytes(text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1);
 }
 
-void out_spaces(size_t count) {
+void out_spaces(size_t count)
+{
     static const char spaces[] = "                                ";
     for (; count >= sizeof spaces; count -= sizeof spaces - 1) out_bytes(spaces, sizeof spaces - 1);
     out_bytes(spaces, count);
 }
 
-void out_u64(uint64_t value) {
+void out_u64(uint64_t value)
+{
     char text[TEXT_U64_SIZE];
     out_bytes(text, text_u64(value, text));
 }
 
-void out_human(uint64_t size) {
+void out_human(uint64_t size)
+{
     char text[TEXT_HUMAN_SIZE];
     out_bytes(text, text_human(size, text));
 }
 
-void out_shape(const uint64_t *shape, uint32_t rank) {
+void out_shape(const uint64_t *shape, uint32_t rank)
+{
     out_bytes("[", 1);
     for (uint32_t i = 0; i < rank; i++) {
         if (i > 0) out_bytes(", ", 2);
@@ -120,7 +136,8 @@ void out_shape(const uint64_t *shape, uint32_t rank) {
     out_bytes("]", 1);
 }
 
-size_t out_shape_width(const uint64_t *shape, uint32_t rank) {
+size_t out_shape_width(const uint64_t *shape, uint32_t rank)
+{
     size_t width = 2 + (rank > 1 ? 2 * (size_t)(rank - 1) : 0);
     for (uint32_t i = 0; i < rank; i++) {
         char text[TEXT_U64_SIZE];
@@ -129,7 +146,8 @@ size_t out_shape_width(const uint64_t *shape, uint32_t rank) {
     return width;
 }
 
-void out_style_on(out_style style) {
+void out_style_on(out_style style)
+{
     static const char *const codes[] = {
         [STYLE_HEAD] = "\x1b[2m",   /* dim */
         [STYLE_DTYPE] = "\x1b[36m", /* cyan */
@@ -139,11 +157,13 @@ void out_style_on(out_style style) {
     if (output.colour) out_string(codes[style]);
 }
 
-void out_style_off(void) {
+void out_style_off(void)
+{
     if (output.colour) out_string("\x1b[0m");
 }
 
-void out_key(const char *key) {
+void out_key(const char *key)
+{
     const size_t width = 11;
     size_t size = strlen(key);
     out_style_on(STYLE_HEAD);

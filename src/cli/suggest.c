@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A candidate's score is 64 an edit; a name that holds all of what was asked for, but has more
- * components before or after it, counts as one edit or two and a little for each further byte. */
+/* A candidate's score is 64 an edit. A name that has the same components as what was asked for, and
+ * more before or after them, counts as one edit (two if both) and a little for each further byte;
+ * so does one that has fewer before. */
 enum { SCORE_EDIT = 64, SCORE_NONE = 1 << 20 };
 
 typedef struct candidates {
@@ -13,28 +14,31 @@ typedef struct candidates {
     size_t count;
 } candidates;
 
-static unsigned fold(char letter) {
+static unsigned fold(char letter)
+{
     unsigned code = (unsigned char)letter;
     return code >= 'A' && code <= 'Z' ? code + 32 : code;
 }
 
-static unsigned least(unsigned a, unsigned b) {
+static unsigned least(unsigned a, unsigned b)
+{
     return a < b ? a : b;
 }
 
 /* Takes away what both begin and end with: most names of a model differ little from one another. */
-static void strip_common(tare_string *a, tare_string *b) {
+static void strip_common(tare_string *a, tare_string *b)
+{
     while (a->size > 0 && b->size > 0 && fold(*a->data) == fold(*b->data)) {
         a->data++, b->data++;
         a->size--, b->size--;
     }
-    while (a->size > 0 && b->size > 0 &&
-           fold(a->data[a->size - 1]) == fold(b->data[b->size - 1])) {
+    while (a->size > 0 && b->size > 0 && fold(a->data[a->size - 1]) == fold(b->data[b->size - 1])) {
         a->size--, b->size--;
     }
 }
 
-unsigned suggest_distance(tare_string a, tare_string b, unsigned bound) {
+unsigned suggest_distance(tare_string a, tare_string b, unsigned bound)
+{
     size_t difference = a.size > b.size ? a.size - b.size : b.size - a.size;
     if (difference > bound || a.size > SUGGEST_NAME_MAX || b.size > SUGGEST_NAME_MAX) {
         return bound + 1;
@@ -66,12 +70,14 @@ unsigned suggest_distance(tare_string a, tare_string b, unsigned bound) {
     return least(rows[a.size % 3][b.size], bound + 1);
 }
 
-static bool is_separator(char letter) {
+static bool is_separator(char letter)
+{
     return letter == '.' || letter == '/';
 }
 
 /* Where `part` lies in `name` between separators, or SIZE_MAX. */
-static size_t find_component(tare_string name, tare_string part, bool open_end) {
+static size_t find_component(tare_string name, tare_string part, bool open_end)
+{
     for (size_t at = 0; at + part.size <= name.size; at++) {
         if (at > 0 && !is_separator(name.data[at - 1])) continue;
         if (memcmp(name.data + at, part.data, part.size) != 0) continue;
@@ -81,9 +87,18 @@ static size_t find_component(tare_string name, tare_string part, bool open_end) 
     return SIZE_MAX;
 }
 
+/* Whether the last components of `name` are `part`. */
+static bool has_tail(tare_string name, tare_string part)
+{
+    return part.size > 0 && part.size < name.size &&
+           is_separator(name.data[name.size - part.size - 1]) &&
+           memcmp(name.data + name.size - part.size, part.data, part.size) == 0;
+}
+
 /* The start of `name` that stands against `prefix`: as many whole components, then as much of the
  * next as the prefix has of its own. */
-static tare_string matching_start(tare_string name, tare_string prefix) {
+static tare_string matching_start(tare_string name, tare_string prefix)
+{
     size_t whole = 0;
     size_t tail = 0;
     for (size_t i = 0; i < prefix.size; i++) {
@@ -96,7 +111,8 @@ static tare_string matching_start(tare_string name, tare_string prefix) {
     return (tare_string){name.data, end};
 }
 
-static bool is_listed(const candidates *found, tare_string name) {
+static bool is_listed(const candidates *found, tare_string name)
+{
     for (size_t i = 0; i < found->count; i++) {
         if (found->names[i].size == name.size &&
             memcmp(found->names[i].data, name.data, name.size) == 0) {
@@ -106,7 +122,8 @@ static bool is_listed(const candidates *found, tare_string name) {
     return false;
 }
 
-static void add(candidates *found, tare_string name, unsigned score) {
+static void add(candidates *found, tare_string name, unsigned score)
+{
     size_t at = found->count < SUGGEST_MAX ? found->count++ : SUGGEST_MAX - 1;
     for (; at > 0 && found->scores[at - 1] > score; at--) {
         found->names[at] = found->names[at - 1];
@@ -117,33 +134,63 @@ static void add(candidates *found, tare_string name, unsigned score) {
 }
 
 /* Scores below this one make a place in the list. */
-static unsigned score_limit(const candidates *found) {
+static unsigned score_limit(const candidates *found)
+{
     return found->count < SUGGEST_MAX ? SCORE_NONE : found->scores[SUGGEST_MAX - 1];
 }
 
+/* What `more` bytes before or after count beside the edits. */
+static unsigned score_bytes(size_t more)
+{
+    return more < SCORE_EDIT ? (unsigned)more : SCORE_EDIT - 1;
+}
+
+/* A name that has all of what was asked for, or lacks only its first components. */
+static unsigned score_components(tare_string name, tare_string asked, size_t at)
+{
+    if (has_tail(asked, name)) return SCORE_EDIT + score_bytes(asked.size - name.size);
+    if (at == SIZE_MAX) return SCORE_NONE;
+    bool at_end = at == 0 || at + asked.size == name.size;
+    return (at_end ? 1u : 2u) * SCORE_EDIT + score_bytes(name.size - asked.size);
+}
+
+static unsigned score_edits(tare_string name, tare_string asked, unsigned bound)
+{
+    unsigned edits = suggest_distance(name, asked, bound);
+    return edits <= bound ? edits * SCORE_EDIT : SCORE_NONE;
+}
+
+/* The name without its first component, such as "model.", against what was asked for. */
+static unsigned score_tail(tare_string name, tare_string asked, unsigned bound)
+{
+    size_t head = 0;
+    while (head < name.size && !is_separator(name.data[head])) head++;
+    if (head == name.size || bound == 0) return SCORE_NONE;
+    tare_string tail = {name.data + head + 1, name.size - head - 1};
+    return SCORE_EDIT + score_edits(tail, asked, bound - 1);
+}
+
 static void consider(candidates *found, tare_string name, tare_string asked, bool as_prefix,
-                     unsigned bound) {
+                     unsigned bound)
+{
     unsigned limit = score_limit(found);
-    if (limit == 0) return;
-    unsigned score = SCORE_NONE;
+    if (limit == 0 || (name.size > SUGGEST_NAME_MAX && !as_prefix)) return;
+    if (name.size > SUGGEST_NAME_MAX) name.size = SUGGEST_NAME_MAX;
     tare_string candidate = as_prefix ? matching_start(name, asked) : name;
     size_t at = find_component(name, asked, as_prefix);
-    if (at != SIZE_MAX) {
-        if (as_prefix) candidate.size = at + asked.size;
-        size_t more = candidate.size - asked.size;
-        bool at_end = at == 0 || at + asked.size == candidate.size;
-        score = (at_end ? 1u : 2u) * SCORE_EDIT + (unsigned)(more < 63 ? more : 63);
-    }
+    if (as_prefix && at != SIZE_MAX) candidate.size = at + asked.size;
     bound = least(bound, (limit - 1) / SCORE_EDIT);
-    unsigned edits = suggest_distance(candidate, asked, bound);
-    if (edits <= bound) score = least(score, edits * SCORE_EDIT);
+    unsigned score = score_components(candidate, asked, at);
+    score = least(score, score_edits(candidate, asked, bound));
+    if (!as_prefix) score = least(score, score_tail(name, asked, bound));
     if (score < limit && candidate.size <= SUGGEST_NAME_MAX && !is_listed(found, candidate)) {
         add(found, candidate, score);
     }
 }
 
 size_t suggest_names(const tare_model *model, tare_string name, bool as_prefix,
-                     tare_string out[SUGGEST_MAX]) {
+                     tare_string out[SUGGEST_MAX])
+{
     candidates found = {.count = 0};
     if (name.size > 0 && name.size <= SUGGEST_NAME_MAX) {
         unsigned bound = least(5, 1 + (unsigned)name.size / 5);
@@ -152,16 +199,25 @@ size_t suggest_names(const tare_model *model, tare_string name, bool as_prefix,
             consider(&found, tare_name(model, tare_at(model, i)), name, as_prefix, bound);
         }
     }
-    for (size_t i = 0; i < found.count; i++) out[i] = found.names[i];
-    return found.count;
+    /* Those that are as near as the nearest: more would only distract. */
+    size_t count = 0;
+    while (count < found.count &&
+           found.scores[count] / SCORE_EDIT == found.scores[0] / SCORE_EDIT) {
+        out[count] = found.names[count];
+        count++;
+    }
+    return count;
 }
 
-void suggest_print(const tare_string *names, size_t count) {
+void suggest_print(const tare_string *names, size_t count)
+{
     /* An escaped byte takes up to four. */
     char texts[SUGGEST_MAX][4 * SUGGEST_NAME_MAX + 8];
     for (size_t i = 0; i < count; i++) text_escape(names[i], texts[i], sizeof texts[i]);
-    if (count == 1) cli_message("did you mean '%s'?", texts[0]);
-    else if (count == 2) cli_message("did you mean '%s' or '%s'?", texts[0], texts[1]);
+    if (count == 1)
+        cli_message("did you mean '%s'?", texts[0]);
+    else if (count == 2)
+        cli_message("did you mean '%s' or '%s'?", texts[0], texts[1]);
     else if (count == 3) {
         cli_message("did you mean '%s', '%s' or '%s'?", texts[0], texts[1], texts[2]);
     }

@@ -2,15 +2,18 @@
 
 #include <string.h>
 
-tare_string text_of(const char *text) {
+tare_string text_of(const char *text)
+{
     return (tare_string){text, strlen(text)};
 }
 
-static bool is_continuation(unsigned char byte) {
+static bool is_continuation(unsigned char byte)
+{
     return (byte & 0xC0) == 0x80;
 }
 
-size_t text_decode(tare_string text, uint32_t *code) {
+size_t text_decode(tare_string text, uint32_t *code)
+{
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
     const unsigned char *at = (const unsigned char *)text.data;
     if (at[0] < 0x80) {
@@ -33,14 +36,16 @@ size_t text_decode(tare_string text, uint32_t *code) {
 }
 
 /* Whether a sorted list of inclusive ranges holds a code. */
-static bool in_ranges(uint32_t code, const uint32_t (*ranges)[2], size_t count) {
+static bool in_ranges(uint32_t code, const uint32_t (*ranges)[2], size_t count)
+{
     for (size_t i = 0; i < count && code >= ranges[i][0]; i++) {
         if (code <= ranges[i][1]) return true;
     }
     return false;
 }
 
-bool text_is_unsafe(uint32_t code) {
+bool text_is_unsafe(uint32_t code)
+{
     /* Controls, then what reorders text, what is invisible, and line breaks beyond ASCII. */
     static const uint32_t unsafe[][2] = {
         {0x00, 0x1F},     {0x7F, 0x9F},     {0xAD, 0xAD},     {0x61C, 0x61C},
@@ -51,19 +56,21 @@ bool text_is_unsafe(uint32_t code) {
 }
 
 /* Columns of a printable character: coarse blocks, enough to keep tables straight. */
-static size_t code_width(uint32_t code) {
-    static const uint32_t zero[][2] = {{0x300, 0x36F}, {0x200C, 0x200D}, {0x20D0, 0x20FF},
-                                       {0xFE00, 0xFE0F}};
+static size_t code_width(uint32_t code)
+{
+    static const uint32_t zero[][2] = {
+        {0x300, 0x36F}, {0x200C, 0x200D}, {0x20D0, 0x20FF}, {0xFE00, 0xFE0F}};
     static const uint32_t wide[][2] = {
-        {0x1100, 0x115F}, {0x2E80, 0x303E},   {0x3041, 0xA4CF},   {0xAC00, 0xD7A3},
-        {0xF900, 0xFAFF}, {0xFE30, 0xFE6F},   {0xFF00, 0xFF60},   {0xFFE0, 0xFFE6},
+        {0x1100, 0x115F},   {0x2E80, 0x303E},   {0x3041, 0xA4CF},   {0xAC00, 0xD7A3},
+        {0xF900, 0xFAFF},   {0xFE30, 0xFE6F},   {0xFF00, 0xFF60},   {0xFFE0, 0xFFE6},
         {0x1F300, 0x1F64F}, {0x1F680, 0x1F6FF}, {0x1F900, 0x1F9FF}, {0x20000, 0x3FFFD},
     };
     if (in_ranges(code, zero, sizeof zero / sizeof *zero)) return 0;
     return in_ranges(code, wide, sizeof wide / sizeof *wide) ? 2 : 1;
 }
 
-static size_t write_hex(char *target, const char *introduction, uint32_t value, size_t digits) {
+static size_t write_hex(char *target, const char *introduction, uint32_t value, size_t digits)
+{
     static const char hex[] = "0123456789abcdef";
     size_t size = strlen(introduction);
     memcpy(target, introduction, size);
@@ -71,7 +78,8 @@ static size_t write_hex(char *target, const char *introduction, uint32_t value, 
     return size;
 }
 
-static size_t write_escape(char *target, uint32_t code) {
+static size_t write_escape(char *target, uint32_t code)
+{
     static const char letters[][2] = {{'\n', 'n'}, {'\r', 'r'}, {'\t', 't'}, {'\\', '\\'}};
     for (size_t i = 0; i < sizeof letters / sizeof *letters; i++) {
         if (code == (unsigned char)letters[i][0]) {
@@ -84,11 +92,13 @@ static size_t write_escape(char *target, uint32_t code) {
     return code <= 0xFFFF ? write_hex(target, "\\u", code, 4) : write_hex(target, "\\U", code, 8);
 }
 
-static bool is_plain(char letter) {
+static bool is_plain(char letter)
+{
     return letter >= 0x20 && letter < 0x7F && letter != '\\';
 }
 
-size_t text_next(tare_string text, text_piece *piece) {
+size_t text_next(tare_string text, text_piece *piece)
+{
     size_t plain = 0;
     while (plain < text.size && is_plain(text.data[plain])) plain++;
     piece->data = text.data;
@@ -110,7 +120,8 @@ size_t text_next(tare_string text, text_piece *piece) {
     return size;
 }
 
-size_t text_width(tare_string text) {
+size_t text_width(tare_string text)
+{
     size_t width = 0;
     text_piece piece;
     while (text.size > 0) {
@@ -122,7 +133,8 @@ size_t text_width(tare_string text) {
     return width;
 }
 
-const char *text_escape(tare_string text, char *target, size_t target_size) {
+const char *text_escape(tare_string text, char *target, size_t target_size)
+{
     size_t used = 0;
     text_piece piece;
     while (text.size > 0) {
@@ -146,21 +158,26 @@ const char *text_escape(tare_string text, char *target, size_t target_size) {
     return target;
 }
 
-static bool read_hex(tare_string text, size_t digits, uint32_t *value) {
+static bool read_hex(tare_string text, size_t digits, uint32_t *value)
+{
     *value = 0;
     if (text.size < digits) return false;
     for (size_t i = 0; i < digits; i++) {
         char digit = text.data[i];
         uint32_t part;
-        if (digit >= '0' && digit <= '9') part = (uint32_t)(digit - '0');
-        else if (digit >= 'a' && digit <= 'f') part = (uint32_t)(digit - 'a' + 10);
-        else return false;
+        if (digit >= '0' && digit <= '9')
+            part = (uint32_t)(digit - '0');
+        else if (digit >= 'a' && digit <= 'f')
+            part = (uint32_t)(digit - 'a' + 10);
+        else
+            return false;
         *value = *value << 4 | part;
     }
     return true;
 }
 
-static size_t write_utf8(char *target, uint32_t code) {
+static size_t write_utf8(char *target, uint32_t code)
+{
     size_t size = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
     static const unsigned char lead[5] = {0, 0x00, 0xC0, 0xE0, 0xF0};
     for (size_t i = size; i-- > 1; code >>= 6) target[i] = (char)(0x80 | (code & 0x3F));
@@ -168,8 +185,9 @@ static size_t write_utf8(char *target, uint32_t code) {
     return size;
 }
 
-/* Undoes the escape after a backslash; returns how many bytes of `text` it took, 0 if it is none. */
-static size_t read_escape(tare_string text, char *target, size_t *target_size) {
+/* Undoes the escape after a backslash; returns the bytes of `text` it took, 0 if it is none. */
+static size_t read_escape(tare_string text, char *target, size_t *target_size)
+{
     static const char letters[][2] = {{'\n', 'n'}, {'\r', 'r'}, {'\t', 't'}, {'\\', '\\'}};
     if (text.size == 0) return 0;
     for (size_t i = 0; i < sizeof letters / sizeof *letters; i++) {
@@ -182,12 +200,15 @@ static size_t read_escape(tare_string text, char *target, size_t *target_size) {
     uint32_t value;
     tare_string rest = {text.data + 1, text.size - 1};
     if (digits == 0 || !read_hex(rest, digits, &value) || value > 0x10FFFF) return 0;
-    if (digits == 2) target[(*target_size)++] = (char)value;
-    else *target_size += write_utf8(target + *target_size, value);
+    if (digits == 2)
+        target[(*target_size)++] = (char)value;
+    else
+        *target_size += write_utf8(target + *target_size, value);
     return 1 + digits;
 }
 
-bool text_unescape(tare_string text, char *target, size_t *target_size) {
+bool text_unescape(tare_string text, char *target, size_t *target_size)
+{
     bool any = false;
     *target_size = 0;
     while (text.size > 0) {
@@ -207,7 +228,8 @@ bool text_unescape(tare_string text, char *target, size_t *target_size) {
     return any;
 }
 
-size_t text_u64(uint64_t value, char target[TEXT_U64_SIZE]) {
+size_t text_u64(uint64_t value, char target[TEXT_U64_SIZE])
+{
     char digits[TEXT_U64_SIZE];
     size_t count = 0;
     do {
@@ -221,7 +243,8 @@ size_t text_u64(uint64_t value, char target[TEXT_U64_SIZE]) {
 
 /* Integers only: `tare ls` does this for every tensor, and printf of a double takes longer than the
  * rest of the line. */
-size_t text_human(uint64_t size, char target[TEXT_HUMAN_SIZE]) {
+size_t text_human(uint64_t size, char target[TEXT_HUMAN_SIZE])
+{
     static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
     size_t unit = 0;
     while (unit < 6 && (size >> (10 * unit)) >= 1024) unit++;
@@ -251,12 +274,14 @@ size_t text_human(uint64_t size, char target[TEXT_HUMAN_SIZE]) {
     return used + strlen(units[unit]);
 }
 
-static bool is_digit(tare_string text, size_t at) {
+static bool is_digit(tare_string text, size_t at)
+{
     return at < text.size && text.data[at] >= '0' && text.data[at] <= '9';
 }
 
 /* Compares the numbers at `a` and `b` by value and moves past them. */
-static int compare_numbers(tare_string a, size_t *at_a, tare_string b, size_t *at_b) {
+static int compare_numbers(tare_string a, size_t *at_a, tare_string b, size_t *at_b)
+{
     while (is_digit(a, *at_a) && a.data[*at_a] == '0') ++*at_a;
     while (is_digit(b, *at_b) && b.data[*at_b] == '0') ++*at_b;
     int first = 0;
@@ -269,7 +294,8 @@ static int compare_numbers(tare_string a, size_t *at_a, tare_string b, size_t *a
     return is_digit(b, *at_b) ? -1 : first;
 }
 
-int text_compare_natural(tare_string a, tare_string b) {
+int text_compare_natural(tare_string a, tare_string b)
+{
     size_t at_a = 0;
     size_t at_b = 0;
     while (at_a < a.size && at_b < b.size) {
