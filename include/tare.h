@@ -39,11 +39,14 @@
  *     renaming a new one over them, never in place; or open with TARE_BACKING_READ and use
  *     tare_read, which returns an error instead: it never reads through a mapping.
  *   - A mapping is not a snapshot: bytes that another process writes into the file show up behind
- *     tare_data. Headers are parsed from a private copy and cannot change under the library.
+ *     tare_data. Headers of files are parsed from a private copy and cannot change meanwhile.
+ *   - One descriptor for each shard stays open until tare_close, also when mapped: tare_read uses it.
  *   - Mapped tensors are aligned as their writer placed them, which may be not at all; see
  *     tare_alignment. tare_read and tare_open_pairs give aligned bytes.
  *   - After fork() a model may be used in both processes; each must close its own.
  *   - On 32-bit hosts files over the address space cannot be mapped; AUTO then reads instead.
+ *   - A model has fewer than 2^30 tensors, at most 2^18 shards of up to 64 TiB, and 4 GiB of names; a
+ *     shard index has at most 1 GiB. Beyond that opening is TARE_E_LIMIT.
  */
 #ifndef TARE_H
 #define TARE_H
@@ -119,13 +122,14 @@ enum {
 
 /*
  * What went wrong and where. The caller's; the library writes all of it on every call.
- * `message` is one line of printable ASCII, always terminated, that names the tensor, key or file it
- * speaks of; other bytes of names are escaped as \xNN, and long names are cut with "...".
+ * `message` is one line of printable ASCII, always terminated. Where it speaks of a file it begins
+ * with that file's name in quotes and a colon; then it names the tensor or key. Bytes of names that
+ * are not printable ASCII are escaped as \xNN, and long names are cut with "...".
  */
 typedef struct tare_error {
     tare_status status;
     int32_t system_error; /* errno of the failed system call, or 0 */
-    uint32_t shard;       /* number of the shard, or TARE_NO_SHARD */
+    uint32_t shard; /* number of the shard whose content is at fault, or TARE_NO_SHARD */
     uint32_t reserved;
     uint64_t offset; /* bytes from the start of that shard (or of the index file), TARE_NO_OFFSET */
     char message[488];
@@ -252,6 +256,7 @@ typedef struct tare_allocator {
 #define TARE_BACKING_AUTO 0u /* map; where the file system refuses, read */
 #define TARE_BACKING_MAP 1u  /* map, or fail with TARE_E_MAP */
 #define TARE_BACKING_READ 2u /* never map: tare_data is NULL, tare_read reads */
+#define TARE_BACKING_MEMORY 3u /* not an option: how tare_shard_at tells bytes and pairs */
 
 /* Flags. KEEP_FIRST: of pairs with one name tare_open_pairs finds the first and lists all of them;
  * without it they are refused. SEED_FIXED: hash with `seed` as given instead of a random one, for
@@ -259,9 +264,10 @@ typedef struct tare_allocator {
 #define TARE_PAIRS_KEEP_FIRST 1u
 #define TARE_SEED_FIXED 2u
 
-/* All zero but struct_size means: defaults. */
+/* All zero but struct_size means: defaults. Fields beyond struct_size count as zero; bytes that are
+ * not zero beyond the fields of the library that runs are TARE_E_ARGUMENT. */
 typedef struct tare_options {
-    size_t struct_size; /* sizeof(tare_options); fields beyond it count as zero */
+    size_t struct_size; /* sizeof(tare_options) */
     uint32_t backing;   /* TARE_BACKING_* */
     uint32_t flags;     /* TARE_PAIRS_KEEP_FIRST, TARE_SEED_FIXED */
     size_t alignment;   /* tare_open_pairs: power of two up to 2 MiB, 0 is 64 */
@@ -283,10 +289,12 @@ typedef struct tare_options {
 /*
  * Opens the model at `path`: a `.safetensors` file, a `*.safetensors.index.json`, or a folder that
  * holds one model (`model.safetensors.index.json` or the only index there, else its only
- * `.safetensors` file; several are TARE_E_AMBIGUOUS). Headers are read and checked in full, tensor
- * bytes are not touched. Symbolic links are followed (model caches are made of them); only regular
- * files are opened. A shard index decides which files are read; every name it lists must be in the
- * shard it names, and no name may be in two shards.
+ * `.safetensors` file; several are TARE_E_AMBIGUOUS). A file whose name ends in `.json` is taken for
+ * an index, any other for safetensors. Headers are read and checked in full, tensor bytes are not
+ * touched. Symbolic links are followed (model caches are made of them); only regular files are
+ * opened. A shard index decides which files are read; every name it lists must be in the shard it
+ * names, and no name may be in two shards. Tensors of a shard that it does not list are part of the
+ * model; its `metadata` is not looked at.
  */
 TARE_API tare_status tare_open(const char *path, const tare_options *options, tare_model **out,
                                tare_error *error);
@@ -329,8 +337,8 @@ TARE_API size_t tare_count(const tare_model *model);
  */
 TARE_API const tare_tensor *tare_at(const tare_model *model, size_t index);
 
-/* The place of a tensor of this model in that order: tare_at(model, tare_index(model, t)) == t. */
-TARE_API size_t tare_index(const tare_model *model, const tare_tensor *tensor);
+/* The index of a tensor of this model in that order: the one at which tare_at gives it back. */
+TARE_API size_t tare_index_of(const tare_model *model, const tare_tensor *tensor);
 
 /* The tensor of exactly that name, or NULL. `name` needs no terminator, may be NULL at size 0. */
 TARE_API const tare_tensor *tare_find(const tare_model *model, const char *name, size_t name_size);
@@ -395,7 +403,8 @@ TARE_API uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor
  */
 TARE_API const void *tare_data(const tare_model *model, const tare_tensor *tensor);
 
-/* The largest power of two that divides the address of tare_data, at most 2 MiB; 0 without data. */
+/* The largest power of two that divides the address of tare_data, at most 2 MiB; 0 without data. Of
+ * mapped bytes only what is below the size of a page is the same in every run. */
 TARE_API size_t tare_alignment(const tare_model *model, const tare_tensor *tensor);
 
 /*
@@ -406,6 +415,12 @@ TARE_API size_t tare_alignment(const tare_model *model, const tare_tensor *tenso
  */
 TARE_API tare_status tare_read(const tare_model *model, const tare_tensor *tensor, void *target,
                                size_t target_size, tare_error *error);
+
+/* The same for `target_size` bytes from the byte `begin` of the tensor on, which must be within it
+ * (TARE_E_TARGET_SIZE). */
+TARE_API tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor,
+                                  uint64_t begin, void *target, size_t target_size,
+                                  tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
  * Metadata: the strings of `__metadata__`, in the order of the file, shard by shard.
@@ -427,12 +442,13 @@ TARE_API tare_string tare_metadata_find(const tare_model *model, const char *key
  * The model as a whole
  */
 
-/* One shard. `name`: the path as opened, relative to the index for shards, "" for memory. */
+/* One shard. `name`: the path that was opened, in the folder of the index or the model where a
+ * folder or an index was given; "" for memory and readers. */
 typedef struct tare_shard_info {
     tare_string name;
     uint64_t size;        /* bytes of the file or buffer */
-    uint64_t data_offset; /* where its data section starts: the size of all before it */
-    uint32_t backing;     /* TARE_BACKING_MAP or _READ; bytes and pairs count as _MAP */
+    uint64_t data_offset; /* where its data section starts, and its header ends */
+    uint32_t backing;     /* TARE_BACKING_MAP, _READ or _MEMORY */
     uint32_t reserved;
 } tare_shard_info;
 

@@ -21,28 +21,45 @@ size_t tare_alignment(const tare_model *model, const tare_tensor *tensor)
     return lowest < ALIGNMENT_MAX ? lowest : ALIGNMENT_MAX;
 }
 
+tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
+                         void *target, size_t target_size, tare_error *error)
+{
+    tare_error unused, failure;
+    if (error == NULL) error = &unused;
+    uint64_t size = tarei_model_layout(model, tensor)->size;
+    uint64_t offset = tarei_record_offset(tensor);
+    uint32_t shard = tarei_record_shard(tensor);
+    tare_string name = tarei_names_at(&model->tensors, tensor);
+    if (begin > size || target_size > size - begin)
+        return tarei_error_set(error, TARE_E_TARGET_SIZE, shard, offset,
+                               "tensor %s: it has %" PRIu64 " bytes, asked for %zu from %" PRIu64,
+                               tarei_quote(name.data, name.size).text, size, target_size, begin);
+    if (target == NULL && target_size != 0)
+        return tarei_error_set(error, TARE_E_ARGUMENT, shard, offset, "tensor %s: target is NULL",
+                               tarei_quote(name.data, name.size).text);
+    tare_status status = tarei_source_read(&model->shards[shard].source, shard, offset + begin,
+                                           target, target_size, &failure);
+    if (status == TARE_OK) {
+        tarei_error_clear(error);
+        return TARE_OK;
+    }
+    tarei_error_set(error, status, shard, failure.offset, "tensor %s: %.240s",
+                    tarei_quote(name.data, name.size).text, failure.message);
+    tarei_error_prefix(error, model->shards[shard].name);
+    error->system_error = failure.system_error;
+    return status;
+}
+
 tare_status tare_read(const tare_model *model, const tare_tensor *tensor, void *target,
                       size_t target_size, tare_error *error)
 {
     tare_error unused;
     if (error == NULL) error = &unused;
     uint64_t size = tarei_model_layout(model, tensor)->size;
-    uint64_t offset = tarei_record_offset(tensor);
-    uint32_t shard = tarei_record_shard(tensor);
+    if (target_size == size) return tare_read_at(model, tensor, 0, target, target_size, error);
     tare_string name = tarei_names_at(&model->tensors, tensor);
-    if (target_size != size || (target == NULL && size != 0))
-        return tarei_error_set(error, target_size != size ? TARE_E_TARGET_SIZE : TARE_E_ARGUMENT,
-                               shard, offset,
-                               "tensor %s: it has %" PRIu64 " bytes, the target %zu",
-                               tarei_quote(name.data, name.size).text, size,
-                               target == NULL ? 0 : target_size);
-    tarei_error_clear(error);
-    tare_error failure;
-    tare_status status = tarei_source_read(&model->shards[shard].source, shard, offset, target,
-                                            target_size, &failure);
-    if (status == TARE_OK) return TARE_OK;
-    tarei_error_set(error, status, shard, offset, "tensor %s: %.240s",
-                    tarei_quote(name.data, name.size).text, failure.message);
-    error->system_error = failure.system_error;
-    return status;
+    return tarei_error_set(error, TARE_E_TARGET_SIZE, tarei_record_shard(tensor),
+                           tarei_record_offset(tensor),
+                           "tensor %s: it has %" PRIu64 " bytes, the target %zu",
+                           tarei_quote(name.data, name.size).text, size, target_size);
 }

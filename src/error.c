@@ -60,6 +60,16 @@ tare_status tarei_error_system(tare_error *error, tare_status status, int system
     return status;
 }
 
+tare_status tarei_error_prefix(tare_error *error, tare_string file)
+{
+    char message[sizeof error->message];
+    if (file.size == 0 || error->status == TARE_E_MEMORY) return error->status;
+    memcpy(message, error->message, sizeof message);
+    snprintf(error->message, sizeof error->message, "%s: %.300s",
+             tarei_quote(file.data, file.size).text, message);
+    return error->status;
+}
+
 tare_status tarei_error_memory(tare_error *error)
 {
     return tarei_error_set(error, TARE_E_MEMORY, TARE_NO_SHARD, TARE_NO_OFFSET, "out of memory");

@@ -21,6 +21,9 @@ tare_status tarei_error_set(tare_error *error, tare_status status, uint32_t shar
 tare_status tarei_error_system(tare_error *error, tare_status status, int system_error,
                                uint32_t shard, const char *what, const char *path);
 
+/* Puts the name of the file that the message speaks of before it, if it has one. Returns the status. */
+tare_status tarei_error_prefix(tare_error *error, tare_string file);
+
 tare_status tarei_error_memory(tare_error *error);
 
 typedef struct tarei_quoted {

@@ -20,7 +20,7 @@ const tare_tensor *tare_at(const tare_model *model, size_t index)
     return index < model->tensors.count ? &model->tensors.records[index] : NULL;
 }
 
-size_t tare_index(const tare_model *model, const tare_tensor *tensor)
+size_t tare_index_of(const tare_model *model, const tare_tensor *tensor)
 {
     return (size_t)(tensor - model->tensors.records);
 }
@@ -158,7 +158,10 @@ tare_shard_info tare_shard_at(const tare_model *model, size_t shard)
     info.name = from->name;
     info.size = from->source.size;
     info.data_offset = from->data_offset;
-    info.backing = from->bytes != NULL ? TARE_BACKING_MAP : TARE_BACKING_READ;
+    bool is_file = from->source.descriptor >= 0;
+    info.backing = from->bytes == NULL ? TARE_BACKING_READ
+                   : is_file           ? TARE_BACKING_MAP
+                                       : TARE_BACKING_MEMORY;
     return info;
 }
 

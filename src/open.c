@@ -1,5 +1,4 @@
 /* The conductor: from a path, bytes, pairs or a reader to a model. */
-#include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
@@ -72,10 +71,12 @@ tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count)
     uint64_t headers_size = shard_count * sizeof(tarei_header);
     model->shards = tarei_arena_take(&model->arena, shards_size, _Alignof(tarei_shard));
     opening->headers = tarei_memory_take(&model->memory, headers_size, TAREI_BUFFER_ALIGNMENT);
+    if (opening->headers != NULL) {
+        memset(opening->headers, 0, (size_t)headers_size);
+        opening->header_count = shard_count;
+    }
     if (model->shards == NULL || opening->headers == NULL)
         return tarei_error_memory(opening->error);
-    memset(opening->headers, 0, (size_t)headers_size);
-    opening->header_count = shard_count;
     return TARE_OK;
 }
 
@@ -111,16 +112,6 @@ static tare_status read_header(tarei_opening *opening, tarei_shard *shard, uint3
                                    opening->error);
 }
 
-/* Puts the shard's name before what the error says, where shards have names. */
-static void name_error(tare_error *error, const char *name)
-{
-    char message[sizeof error->message];
-    if (name[0] == 0) return;
-    memcpy(message, error->message, sizeof message);
-    snprintf(error->message, sizeof error->message, "%s: %.300s",
-             tarei_quote(name, strlen(name)).text, message);
-}
-
 tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_string name)
 {
     tare_model *model = opening->model;
@@ -130,10 +121,7 @@ tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_
     shard->source = *source;
     shard->name = name;
     tare_status status = read_header(opening, shard, number);
-    if (status != TARE_OK) {
-        name_error(opening->error, name.data);
-        return status;
-    }
+    if (status != TARE_OK) return tarei_error_prefix(opening->error, name);
     uint32_t backing = opening->options.backing;
     if (shard->source.descriptor >= 0 && backing != TARE_BACKING_READ) {
         status = tarei_source_map(&shard->source, name.data, number, opening->error);
@@ -157,13 +145,15 @@ static tare_status fail_duplicate(tarei_opening *opening, const tarei_names *nam
     uint64_t offset = TARE_NO_OFFSET;
     if (opening->pairs == NULL) offset = TAREI_HEAD_SIZE + (uint64_t)places[same[1]] - 1;
     tarei_quoted quoted = tarei_quote(name.data, name.size);
+    tare_string other = model->shards[shards[0]].name;
     if (shards[0] == shards[1])
-        return tarei_error_set(opening->error, TARE_E_DUPLICATE, shards[1], offset,
-                               "%s %s is there twice", what, quoted.text);
-    tare_string a = model->shards[shards[0]].name, b = model->shards[shards[1]].name;
-    return tarei_error_set(opening->error, TARE_E_DUPLICATE, shards[1], offset,
-                           "%.160s %s is in two shards, %.120s and %.120s", what, quoted.text,
-                           tarei_quote(a.data, a.size).text, tarei_quote(b.data, b.size).text);
+        tarei_error_set(opening->error, TARE_E_DUPLICATE, shards[1], offset,
+                        "%s %s is there twice", what, quoted.text);
+    else
+        tarei_error_set(opening->error, TARE_E_DUPLICATE, shards[1], offset,
+                        "%s %s is in %s too", what, quoted.text,
+                        tarei_quote(other.data, other.size).text);
+    return tarei_error_prefix(opening->error, model->shards[shards[1]].name);
 }
 
 /*
@@ -331,7 +321,8 @@ tare_status tarei_open_file(tarei_opening *opening, int folder, const char *path
     char *name = tarei_arena_take(&opening->model->arena, size + 1, 1);
     if (name == NULL) return tarei_error_memory(opening->error);
     memcpy(name, path, size + 1);
-    tare_status status = tarei_source_file_open(&source, folder, path, 0, opening->error);
+    tare_status status = tarei_source_file_open(&source, folder, path, TARE_NO_SHARD,
+                                                opening->error);
     if (status != TARE_OK) return status;
     return open_single(opening, &source, (tare_string){name, size});
 }

@@ -218,20 +218,40 @@ tare_status tarei_json_key(tarei_json *json, tarei_token *token)
     return TARE_OK;
 }
 
+/* The digits among the next eight bytes, at once: finds the first byte that is none, shifts it and
+ * all behind it out, then adds up digits in pairs, pairs of pairs, and fours. */
+static uint32_t eight_digits(const uint8_t *at, uint64_t *value)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word = tarei_load_le64(at) ^ ones * '0';
+    uint64_t others = ((word + ones * (128 - 10)) | word) & ones << 7;
+    uint32_t count = others != 0 ? (uint32_t)__builtin_ctzll(others) >> 3 : 8;
+    if (count == 0) return 0;
+    word <<= 64 - 8 * count;
+    word = (word * 10 + (word >> 8)) & UINT64_C(0x00FF00FF00FF00FF);
+    word = (word * 100 + (word >> 16)) & UINT64_C(0x0000FFFF0000FFFF);
+    *value = (word * 10000 + (word >> 32)) & UINT32_MAX;
+    return count;
+}
+
 bool tarei_json_u64(tarei_json *json, uint64_t *value)
 {
+    static const uint32_t powers[] = {1,      10,      100,      1000,     10000,
+                                      100000, 1000000, 10000000, 100000000};
     tarei_json_space(json);
     const uint8_t *start = json->at, *at = start, *end = json->end;
-    uint64_t sum = 0;
-    if (end - start > 19) end = start + 19; /* 19 digits always fit */
-    while (at < end && (uint8_t)(*at - '0') <= 9) sum = sum * 10 + (uint8_t)(*at++ - '0');
-    end = json->end;
-    if (at - start == 19 && at < end && (uint8_t)(*at - '0') <= 9) {
-        if (tarei_check_multiply(sum, 10, &sum)) return false;
-        if (tarei_check_add(sum, (uint8_t)(*at++ - '0'), &sum)) return false;
+    uint64_t sum = 0, some = 0;
+    uint32_t count = 8;
+    for (int i = 0; i < 2 && count == 8 && end - at >= 8; i++) { /* 16 digits always fit */
+        count = eight_digits(at, &some);
+        if (count != 0) sum = sum * powers[count] + some;
+        at += count;
     }
+    for (; at < end && (uint8_t)(*at - '0') <= 9; at++)
+        if (tarei_check_multiply(sum, 10, &sum) || tarei_check_add(sum, (uint8_t)(*at - '0'), &sum))
+            return false;
     if (at == start || (at - start > 1 && *start == '0')) return false;
-    if (at < end && ((uint8_t)(*at - '0') <= 9 || *at == '.' || (*at | 0x20) == 'e')) return false;
+    if (at < end && (*at == '.' || (*at | 0x20) == 'e')) return false;
     json->at = at;
     *value = sum;
     return true;

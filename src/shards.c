@@ -143,12 +143,11 @@ static tare_status fail_listed(tarei_opening *opening, const tarei_listed *liste
     tarei_quoted wanted = tarei_quote(want.data, want.size);
     if (tensor == NULL)
         return tarei_error_set(opening->error, TARE_E_SHARD_TENSOR, TARE_NO_SHARD, listed->name - 1,
-                               "tensor %s: the index lists it in %s, which lacks it", quoted.text,
-                               wanted.text);
+                               "tensor %s: listed in %s, which lacks it", quoted.text, wanted.text);
     tare_string have = model->shards[tarei_record_shard(tensor)].name;
     return tarei_error_set(opening->error, TARE_E_SHARD_TENSOR, TARE_NO_SHARD, listed->name - 1,
-                           "tensor %s: the index lists it in %s, it is in %s", quoted.text,
-                           wanted.text, tarei_quote(have.data, have.size).text);
+                           "tensor %s: listed in %.100s, it is in %.100s", quoted.text, wanted.text,
+                           tarei_quote(have.data, have.size).text);
 }
 
 /* X-LISTED: every listed name is in its shard; X-DUP: and is listed once. `seen` has a bit for each
@@ -168,7 +167,7 @@ static tare_status check_listed(tarei_opening *opening, const tarei_weight_map *
         const tare_tensor *tensor = tare_find(model, wanted, listed->name_size);
         if (tensor == NULL || tarei_record_shard(tensor) != listed->shard)
             return fail_listed(opening, listed, wanted, tensor);
-        size_t number = tare_index(model, tensor);
+        size_t number = tare_index_of(model, tensor);
         if (seen[number / 64] >> (number % 64) & 1)
             return tarei_error_set(opening->error, TARE_E_DUPLICATE, TARE_NO_SHARD,
                                    listed->name - 1, "tensor %s: listed twice",
@@ -206,10 +205,16 @@ static tare_status open_index(tarei_opening *opening, int folder, const char *na
     tarei_weight_map map = {.memory = memory, .arena = &opening->model->arena};
     tarei_buffer text = {0};
     tare_status status = read_index(opening, folder, name, &text);
-    if (status == TARE_OK)
+    if (status == TARE_OK) {
+        const tare_string index = {name, strlen(name)};
         status = tarei_parse_weight_map(&map, text.data, text.size, opening->error);
-    if (status == TARE_OK) status = open_each(opening, folder, &map);
-    if (status == TARE_OK) status = check_weight_map(opening, &map);
+        if (status != TARE_OK) tarei_error_prefix(opening->error, index);
+        if (status == TARE_OK) status = open_each(opening, folder, &map);
+        if (status == TARE_OK) {
+            status = check_weight_map(opening, &map);
+            if (status != TARE_OK) tarei_error_prefix(opening->error, index);
+        }
+    }
     tarei_buffer_free(&map.listed, memory);
     tarei_buffer_free(&map.shards, memory);
     tarei_buffer_free(&text, memory);

@@ -85,11 +85,6 @@ void cli_report(const char *path, const tare_error *error, bool with_status);
  * near and returns NULL. */
 const tare_tensor *cli_find(const tare_model *model, const char *path, const char *name);
 
-/* The tensor's bytes: those mapped, or a copy that goes to `copy` for the caller to free. Says why
- * when it returns NULL. */
-const unsigned char *cli_bytes(const tare_model *model, const tare_tensor *tensor,
-                               unsigned char **copy);
-
 /* The file of a shard for tables: without the folder where the model is one file. */
 tare_string cli_shard_label(const tare_model *model, uint32_t shard);
 

@@ -93,26 +93,6 @@ const tare_tensor *cli_find(const tare_model *model, const char *path, const cha
     return NULL;
 }
 
-const unsigned char *cli_bytes(const tare_model *model, const tare_tensor *tensor,
-                               unsigned char **copy)
-{
-    const unsigned char *data = tare_data(model, tensor);
-    *copy = NULL;
-    if (data != NULL) return data;
-    uint64_t size = tare_size(model, tensor);
-    if (size < SIZE_MAX) *copy = malloc((size_t)size + 1); /* malloc(0) may be NULL */
-    if (*copy == NULL) {
-        cli_message("no memory for the %llu bytes of the tensor", (unsigned long long)size);
-        return NULL;
-    }
-    tare_error error;
-    if (tare_read(model, tensor, *copy, (size_t)size, &error) == TARE_OK) return *copy;
-    cli_message("%s", error.message);
-    free(*copy);
-    *copy = NULL;
-    return NULL;
-}
-
 tare_string cli_shard_label(const tare_model *model, uint32_t shard)
 {
     tare_string name = tare_shard_at(model, shard).name;

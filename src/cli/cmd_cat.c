@@ -1,7 +1,6 @@
 #define _POSIX_C_SOURCE 200809L
 #include "cli.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 /* Written a piece at a time, so that a reader that goes away is noticed soon. A multiple of 3: of a
@@ -32,40 +31,37 @@ static bool write_base64(const unsigned char *data, size_t size)
     return !out_stopped();
 }
 
-static void write_pieces(const unsigned char *data, uint64_t size, piece_writer writer)
+/* Reads and writes piece by piece: a tensor may be larger than memory. */
+static bool write_pieces(const tare_model *model, const tare_tensor *tensor, piece_writer writer)
 {
-    while (size > 0) {
-        size_t piece = size < PIECE_SIZE ? (size_t)size : PIECE_SIZE;
-        if (!writer(data, piece)) return;
-        data += piece;
-        size -= piece;
+    static unsigned char piece[PIECE_SIZE];
+    tare_error error;
+    uint64_t size = tare_size(model, tensor);
+    for (uint64_t at = 0; at < size; at += sizeof piece) {
+        size_t some = size - at < sizeof piece ? (size_t)(size - at) : sizeof piece;
+        if (tare_read_at(model, tensor, at, piece, some, &error) != TARE_OK) {
+            cli_message("%s", error.message);
+            return false;
+        }
+        if (!writer(piece, some)) break;
     }
-}
-
-static void write_json(const tare_model *model, const tare_info *info, const unsigned char *data)
-{
-    json_open('{');
-    json_tensor(model, info);
-    json_key("base64");
-    json_raw("\"");
-    write_pieces(data, info->size, write_base64);
-    out_string("\"");
-    json_close('}');
-    json_end();
+    return true;
 }
 
 static int write_tensor(const cli_options *options, const tare_model *model,
                         const tare_tensor *tensor)
 {
+    if (!options_json(options))
+        return write_pieces(model, tensor, write_raw) ? CLI_OK : CLI_FAILED;
     tare_info info = tare_describe(model, tensor);
-    unsigned char *copy;
-    const unsigned char *data = cli_bytes(model, tensor, &copy);
-    if (data == NULL) return CLI_FAILED;
-    if (options_json(options))
-        write_json(model, &info, data);
-    else
-        write_pieces(data, info.size, write_raw);
-    free(copy);
+    json_open('{');
+    json_tensor(model, &info);
+    json_key("base64");
+    json_raw("\"");
+    if (!write_pieces(model, tensor, write_base64)) return CLI_FAILED;
+    out_string("\"");
+    json_close('}');
+    json_end();
     return CLI_OK;
 }
 

@@ -84,24 +84,35 @@ static void print_json(const tare_model *model, const tare_info *info, const uns
     json_end();
 }
 
+/* The bytes of the first `count` values, in memory to be freed; NULL after a message. */
+static unsigned char *read_values(const tare_model *model, const tare_tensor *tensor,
+                                  const tare_info *info, uint64_t count)
+{
+    uint64_t size = count / 8 * tare_dtype_bits(info->dtype);
+    size += (count % 8 * tare_dtype_bits(info->dtype) + 7) / 8;
+    unsigned char *data = size < SIZE_MAX ? malloc((size_t)size + 1) : NULL;
+    tare_error error = {.message = "out of memory"};
+    if (data != NULL && tare_read_at(model, tensor, 0, data, (size_t)size, &error) == TARE_OK)
+        return data;
+    cli_message("%s", error.message);
+    free(data);
+    return NULL;
+}
+
 static int show(const cli_options *options, const tare_model *model, const tare_tensor *tensor)
 {
     tare_info info = tare_describe(model, tensor);
     uint64_t total = cli_element_count(&info);
     uint64_t count = options->value_count < total ? options->value_count : total;
-    unsigned char *copy = NULL;
-    const unsigned char *data = NULL;
-    if (count > 0) {
-        data = cli_bytes(model, tensor, &copy);
-        if (data == NULL) return CLI_FAILED;
-    }
+    unsigned char *data = read_values(model, tensor, &info, count);
+    if (data == NULL) return CLI_FAILED;
     if (options_json(options)) {
         print_json(model, &info, data, count);
     } else {
         print_facts(model, &info);
         print_values(&info, data, count);
     }
-    free(copy);
+    free(data);
     return CLI_OK;
 }
 

@@ -166,22 +166,10 @@ static int run_command(cli_options *options)
     return command->run(options);
 }
 
-/* A mapped file that another process cuts short raises SIGBUS where its bytes are decoded. */
-static void on_bus_error(int number)
-{
-    static const char text[] = "tare: a mapped file was cut short or could not be read\n";
-    (void)number;
-    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)written;
-    _exit(CLI_FAILED);
-}
-
 int main(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &action, NULL); /* a closed pipe becomes EPIPE, see out_finish */
-    action.sa_handler = on_bus_error;
-    sigaction(SIGBUS, &action, NULL);
     out_start();
     cli_options options;
     int status = options_parse(&options, argc, argv);

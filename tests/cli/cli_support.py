@@ -1,0 +1,126 @@
+"""What the tests of the `tare` program share: running it, and making small models for it.
+
+The program's path is the first argument of every test file, or the environment's TARE.
+"""
+
+import json
+import math
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BITS = {
+    "BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8,
+    "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+    "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64,
+}
+
+program = os.environ.get("TARE", "")
+
+
+def make_model(tensors, metadata=None, header_size=None):
+    """The bytes of a safetensors file of (name, dtype, shape, data) in this order.
+
+    `data` None is zeros of the right size. `header_size` pads the header to that many bytes.
+    """
+    header = {}
+    if metadata is not None:
+        header["__metadata__"] = metadata
+    parts = []
+    end = 0
+    for name, dtype, shape, data in tensors:
+        if data is None:
+            data = bytes(math.prod(shape) * BITS[dtype] // 8)
+        begin, end = end, end + len(data)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+        parts.append(data)
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    size = header_size if header_size is not None else -(-len(text) // 8) * 8
+    assert size >= len(text)
+    return struct.pack("<Q", size) + text.ljust(size) + b"".join(parts)
+
+
+def make_sharded(folder, shards):
+    """Writes {file name: make_model arguments} and the index over them into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weight_map = {}
+    for file_name, arguments in shards.items():
+        (folder / file_name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file_name).write_bytes(make_model(**arguments))
+        weight_map.update((tensor[0], file_name) for tensor in arguments["tensors"])
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return index
+
+
+class Result:
+    def __init__(self, status, out, err):
+        self.status = status
+        self.bytes = out
+        self.err = err.decode()
+
+    @property
+    def out(self):
+        return self.bytes.decode()
+
+    @property
+    def lines(self):
+        return self.out.splitlines()
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+class CliTest(unittest.TestCase):
+    """A folder that goes away, and `tare`."""
+
+    maxDiff = None
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tare-cli-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def write(self, name, tensors, **more):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(make_model(tensors, **more))
+        return path
+
+    def tare(self, *arguments, stdout=subprocess.PIPE, environment=None):
+        full = dict(os.environ, **(environment or {}))
+        done = subprocess.run([program, *map(os.fspath, arguments)], stdin=subprocess.DEVNULL,
+                              stdout=stdout, stderr=subprocess.PIPE, env=full, check=False,
+                              cwd=self.folder)
+        return Result(done.returncode, done.stdout or b"", done.stderr)
+
+    def good(self, *arguments, **more):
+        """Runs it; it must succeed without a word on stderr."""
+        result = self.tare(*arguments, **more)
+        self.assertEqual((result.status, result.err), (0, ""))
+        return result
+
+    def bad(self, status, *arguments, **more):
+        """Runs it; it must fail with that status, say so, and write nothing to stdout."""
+        result = self.tare(*arguments, **more)
+        self.assertEqual((result.status, result.out), (status, ""))
+        self.assertRegex(result.err, r"\A(tare: .+\n)+\Z")
+        return result
+
+
+def main():
+    global program
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        program = sys.argv.pop(1)
+    if not program:
+        sys.exit("usage: %s PATH_OF_TARE" % sys.argv[0])
+    program = os.path.abspath(program)
+    # The tests of colour decide for themselves.
+    for name in ("NO_COLOR", "TERM"):
+        os.environ.pop(name, None)
+    unittest.main(module="__main__")
