@@ -101,6 +101,11 @@ int tarei_names_compare(const tarei_names *names, uint32_t number, const char *n
  * Comparing few bytes, inline: 16 at a time, the last window overlapping the one before.
  */
 
+/* How a vector is passed depends on the target, of which gcc warns; these calls are all inlined. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
 typedef uint64_t tarei_window __attribute__((vector_size(16)));
 
 static inline tarei_window tarei_window_at(const char *text)
