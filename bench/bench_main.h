@@ -31,7 +31,7 @@ inline std::vector<std::string> take_options(int *count, char **arguments,
     return values;
 }
 
-/* Ten interleaved repetitions unless the command line says otherwise: of two flags the last counts. */
+/* Ten interleaved repetitions unless the command line says otherwise: the last flag counts. */
 inline int run(int argument_count, char **arguments)
 {
     static char repetitions[] = "--benchmark_repetitions=10";

@@ -188,15 +188,15 @@ static const char *format_time(double seconds, char *text, size_t room)
 
 static void print_row(const char *label, const char *value, const char *note)
 {
-    printf("  %-30s %12s   %s\n", label, value, note);
+    printf("  %-22s %12s%s%s\n", label, value, *note == '\0' ? "" : "   ", note);
 }
 
 static void print_lookups(double found, double scanned, size_t scans)
 {
     char text[40], note[96], count[32];
     print_row("lookup, tare_find", format_time(found, text, sizeof text),
-              "every name, random order");
-    snprintf(note, sizeof note, "%s names of those", format_count(scans, count, sizeof count));
+              "every name, in random order");
+    snprintf(note, sizeof note, "%s of those names", format_count(scans, count, sizeof count));
     print_row("lookup, linear scan", format_time(scanned, text, sizeof text), note);
     format_count((size_t)(scanned / found + 0.5), count, sizeof count);
     snprintf(text, sizeof text, "%s x", count);

@@ -4,8 +4,8 @@
  * otherwise. The containers are templates and inline into the timing loops; tare is called through
  * its C functions in libtare.a, as any user calls it.
  *
- * C++17's std::unordered_map cannot be asked for a string_view when its keys are strings: its caller
- * holds ready-made strings, which costs nothing in the loop. The view-keyed variant stands beside it.
+ * C++17's std::unordered_map cannot be asked for a string_view when its keys are strings: its
+ * caller holds ready-made strings, which costs nothing in the loop. A view-keyed one stands beside.
  */
 #ifndef TARE_BENCH_LOOKUP_ENGINES_H
 #define TARE_BENCH_LOOKUP_ENGINES_H
@@ -97,7 +97,7 @@ struct Tare : TareBase {
 
     uint32_t number(uint64_t token) const
     {
-        return order_[tare_index(model_, tensor(token))];
+        return order_[tare_index_of(model_, tensor(token))];
     }
     uint64_t offset(uint64_t token) const
     {
@@ -121,7 +121,7 @@ struct TarePairs : TareBase {
 
     uint32_t number(uint64_t token) const
     {
-        return (uint32_t)tare_index(model_, tensor(token));
+        return (uint32_t)tare_index_of(model_, tensor(token));
     }
     uint64_t offset(uint64_t token) const
     {
@@ -178,8 +178,8 @@ class OwnNames
     const names_list &list_;
 };
 
-/* The design that tare replaces: a list of (name, value) gone through from its start, sizes compared
- * before bytes. */
+/* The design that tare replaces: a list of (name, value) gone through from its start, sizes
+ * compared before bytes. */
 class Linear : public NumberBase
 {
   public:

@@ -5,7 +5,7 @@
  *     struct Engine {
  *         static constexpr const char *name;       // as it stands in benchmark names
  *         static constexpr uint64_t absent;        // the token of a name that is not there
- *         static constexpr size_t count_max;       // larger sets are not run
+ *         static constexpr size_t count_max;       // no_limit, but for scans
  *         using Query = ...;                       // a caller's ready-made name
  *         explicit Engine(const Workload &);       // this is what build/ times
  *         uint64_t find(const Query &) const;      // a token; below 2^63
@@ -24,6 +24,7 @@
 #include <benchmark/benchmark.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -47,6 +48,24 @@ inline size_t heap_size()
 {
     struct mallinfo2 info = mallinfo2();
     return info.uordblks + info.hblkhd;
+}
+
+inline std::string_view view(const tare_string &name)
+{
+    return {name.data, name.size};
+}
+
+template <class Query>
+std::string_view view(const Query &name)
+{
+    return {name.data(), name.size()};
+}
+
+/* Always 0, which neither the compiler nor the processor knows before `value` is there. */
+inline uint64_t zero_after(uint64_t value)
+{
+    asm volatile("" : "+r"(value));
+    return value >> 63;
 }
 
 [[noreturn]] inline void wrong_answer(const char *engine, const char *what, std::string_view name)
@@ -76,6 +95,7 @@ class Lane
     {
         find(state, hits_, hit_at_);
     }
+
     void find_misses(benchmark::State &state)
     {
         find(state, misses_, miss_at_);
@@ -85,27 +105,21 @@ class Lane
     void find_dependent(benchmark::State &state)
     {
         const Query *queries = hits_.data();
-        size_t at = hit_at_;
-        for (auto _ : state) {
-            if (at + chunk_ > hits_.size()) at = 0;
-            for (size_t i = 0; i < chunk_; i++) at += 1 + (engine_->find(queries[at]) >> 63);
-        }
-        finish(state, at, hit_at_);
+        time(state, hits_.size(), hit_at_, [&](size_t at) {
+            for (size_t i = 0; i < chunk_; i++) at += 1 + zero_after(engine_->find(queries[at]));
+            return at;
+        });
     }
 
     /* The next name's place depends on the data offset of the tensor that was found. */
     void find_offset(benchmark::State &state)
     {
         const Query *queries = hits_.data();
-        size_t at = hit_at_;
-        for (auto _ : state) {
-            if (at + chunk_ > hits_.size()) at = 0;
-            for (size_t i = 0; i < chunk_; i++) {
-                uint64_t token = engine_->find(queries[at]);
-                at += 1 + (engine_->offset(token) >> 63);
-            }
-        }
-        finish(state, at, hit_at_);
+        time(state, hits_.size(), hit_at_, [&](size_t at) {
+            for (size_t i = 0; i < chunk_; i++)
+                at += 1 + zero_after(engine_->offset(engine_->find(queries[at])));
+            return at;
+        });
     }
 
     /* `batch` names a call where the engine has such a call, else its loop. */
@@ -114,16 +128,14 @@ class Lane
         if constexpr (has_find_many<Engine>::value) {
             std::vector<uint64_t> tokens(batch);
             uint64_t sum = 0;
-            size_t at = hit_at_;
-            for (auto _ : state) {
-                if (at + chunk_ > hits_.size()) at = 0;
+            time(state, hits_.size(), hit_at_, [&](size_t at) {
                 for (size_t end = at + chunk_; at < end; at += batch) {
                     engine_->find_many(&hits_[at], batch, tokens.data());
                     for (uint64_t token : tokens) sum += token;
                 }
-            }
+                return at;
+            });
             benchmark::DoNotOptimize(sum);
-            finish(state, at, hit_at_);
         } else {
             (void)batch;
             find(state, hits_, hit_at_);
@@ -142,37 +154,28 @@ class Lane
         size_t before = heap_size();
         engine_ = std::make_unique<Engine>(workload);
         heap_size_per_name_ = double(heap_size() - before) / double(workload.list().count);
-        bool scans = workload.list().count * chunk_wanted > scan_limit && is_scan();
-        chunk_ = scans ? 16 : chunk_wanted;
-        check(workload, scans ? 97 : 1);
-    }
-
-    static constexpr bool is_scan()
-    {
-        return Engine::count_max != no_limit;
+        bool sampled = Engine::count_max != no_limit && workload.list().count > 10000;
+        check(workload, sampled ? 97 : 1);
     }
 
     /* Every name must be found, every look-alike rejected; a scan of a large set is sampled. */
     void check(const Workload &workload, size_t stride) const
     {
-        for (size_t i = 0; i < hits_.size(); i += stride) {
-            std::string_view name(hits_[i].data(), hits_[i].size());
-            check_token(workload, engine_->find(hits_[i]), i, name);
-        }
+        for (size_t i = 0; i < hits_.size(); i += stride)
+            check_token(workload, engine_->find(hits_[i]), i);
         for (size_t i = 0; i < misses_.size(); i += stride)
             if (engine_->find(misses_[i]) != Engine::absent)
-                wrong_answer(Engine::name, "finds", {misses_[i].data(), misses_[i].size()});
+                wrong_answer(Engine::name, "finds", view(misses_[i]));
         if constexpr (has_find_many<Engine>::value) {
             std::vector<uint64_t> tokens(hits_.size());
             engine_->find_many(hits_.data(), hits_.size(), tokens.data());
-            for (size_t i = 0; i < hits_.size(); i++)
-                check_token(workload, tokens[i], i, {hits_[i].data(), hits_[i].size()});
+            for (size_t i = 0; i < hits_.size(); i++) check_token(workload, tokens[i], i);
         }
     }
 
-    void check_token(const Workload &workload, uint64_t token, size_t i,
-                     std::string_view name) const
+    void check_token(const Workload &workload, uint64_t token, size_t i) const
     {
+        std::string_view name = view(hits_[i]);
         if (token == Engine::absent) wrong_answer(Engine::name, "misses", name);
         if (engine_->number(token) != workload.hit_numbers()[i])
             wrong_answer(Engine::name, "finds another tensor for", name);
@@ -183,30 +186,35 @@ class Lane
     void find(benchmark::State &state, const std::vector<Query> &queries, size_t &start)
     {
         uint64_t sum = 0;
-        size_t at = start;
-        for (auto _ : state) {
-            if (at + chunk_ > queries.size()) at = 0;
-            for (size_t i = 0; i < chunk_; i++) sum += engine_->find(queries[at + i]);
-            at += chunk_;
-        }
+        time(state, queries.size(), start, [&](size_t at) {
+            for (size_t end = at + chunk_; at < end; at++) sum += engine_->find(queries[at]);
+            return at;
+        });
         benchmark::DoNotOptimize(sum);
-        finish(state, at, start);
     }
 
-    void finish(benchmark::State &state, size_t at, size_t &start)
+    /* Times `find_chunk`, which asks for the chunk of names at a place of the stream and returns
+     * the place behind it. Repetitions of other engines came before: a pass over the stream,
+     * not timed, brings the table back into the caches. */
+    template <class FindChunk>
+    void time(benchmark::State &state, size_t stream_size, size_t &start, FindChunk find_chunk)
     {
+        size_t at = start;
+        for (size_t done = 0; done < std::min(stream_size, warm_up_); done += chunk_)
+            at = find_chunk(at + chunk_ > stream_size ? 0 : at);
+        for (auto _ : state) at = find_chunk(at + chunk_ > stream_size ? 0 : at);
         start = at;
         state.SetItemsProcessed(int64_t(state.iterations() * chunk_));
     }
 
-    static constexpr size_t chunk_wanted = 256;
-    static constexpr size_t scan_limit = 1u << 22;
+    /* Names of one iteration of the benchmark library's loop; few where each takes long. */
+    static constexpr size_t chunk_ = Engine::count_max == no_limit ? 256 : 16;
+    static constexpr size_t warm_up_ = Engine::count_max == no_limit ? 100000 : 16;
 
     const std::vector<Query> &hits_;
     const std::vector<Query> &misses_;
     std::unique_ptr<Engine> engine_;
     double heap_size_per_name_;
-    size_t chunk_;
     size_t hit_at_ = 0;
     size_t miss_at_ = 0;
 };

@@ -50,6 +50,11 @@ Workload::Workload(const std::string &label, const std::string &source) : label_
     bool is_path = source.find_first_of("/.") != std::string::npos;
     int failed = is_path ? names_read(source.c_str(), &list_) : names_make(source.c_str(), &list_);
     check(failed, "names from " + source);
+    make_streams();
+    make_file();
+    pairs_.reserve(list_.count);
+    for (size_t i = 0; i < list_.count; i++)
+        pairs_.push_back({list_.tensors[i].name, list_.tensors[i].name_size, nullptr, 0});
 }
 
 Workload::~Workload()
@@ -57,32 +62,16 @@ Workload::~Workload()
     names_free(&list_);
 }
 
-const Stream &Workload::hit_stream() const
+void Workload::make_streams()
 {
-    if (hit_stream_.names.empty()) hit_stream_ = make_stream(list_, hit_seed);
-    return hit_stream_;
+    hit_stream_ = make_stream(list_, hit_seed);
+    names_list misses;
+    check(names_misses(&list_, miss_name_seed, &misses), "look-alike names");
+    miss_stream_ = make_stream(misses, miss_seed);
+    names_free(&misses);
 }
 
-const Stream &Workload::miss_stream() const
-{
-    if (miss_stream_.names.empty()) {
-        names_list misses;
-        check(names_misses(&list_, miss_name_seed, &misses), "look-alike names");
-        miss_stream_ = make_stream(misses, miss_seed);
-        names_free(&misses);
-    }
-    return miss_stream_;
-}
-
-const std::vector<tare_pair> &Workload::pairs() const
-{
-    if (pairs_.empty())
-        for (size_t i = 0; i < list_.count; i++)
-            pairs_.push_back({list_.tensors[i].name, list_.tensors[i].name_size, nullptr, 0});
-    return pairs_;
-}
-
-void Workload::make_file() const
+void Workload::make_file()
 {
     model_shard shard;
     check(model_shard_make(&list_, 0, list_.count, MODEL_DATA_SMALL, nullptr, &shard), label_);
@@ -102,24 +91,6 @@ void Workload::make_file() const
         offset += record.size;
     }
     model_shard_free(&shard);
-}
-
-const std::string &Workload::file() const
-{
-    if (file_.empty()) make_file();
-    return file_;
-}
-
-const std::vector<uint32_t> &Workload::file_order() const
-{
-    file();
-    return file_order_;
-}
-
-const std::vector<Record> &Workload::records() const
-{
-    file();
-    return records_;
 }
 
 } // namespace lookup

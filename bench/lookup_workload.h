@@ -58,28 +58,43 @@ class Workload
     template <class Query>
     const std::vector<Query> &hits() const
     {
-        return queries<Query>(hit_queries_, hit_stream());
+        return queries<Query>(hit_queries_, hit_stream_);
     }
 
     template <class Query>
     const std::vector<Query> &misses() const
     {
-        return queries<Query>(miss_queries_, miss_stream());
+        return queries<Query>(miss_queries_, miss_stream_);
     }
 
     const std::vector<uint32_t> &hit_numbers() const
     {
-        return hit_stream().numbers;
+        return hit_stream_.numbers;
     }
 
-    const std::vector<Record> &records() const;      /* by place in the list */
-    const std::vector<tare_pair> &pairs() const;     /* names with no data */
-    const std::string &file() const;                 /* a safetensors file of the set */
-    const std::vector<uint32_t> &file_order() const; /* place in the file -> place in the list */
+    const std::vector<Record> &records() const
+    {
+        return records_;
+    } /* by place in the list */
+    const std::vector<tare_pair> &pairs() const
+    {
+        return pairs_;
+    } /* names with no data */
+    const std::string &file() const
+    {
+        return file_;
+    } /* safetensors, of the list */
+
+    /* For a place in the file, the place in the list. */
+    const std::vector<uint32_t> &file_order() const
+    {
+        return file_order_;
+    }
 
   private:
     using Cache = std::unordered_map<std::type_index, std::shared_ptr<void>>;
 
+    /* The stream in the form that an engine's caller has ready. */
     template <class Query>
     static const std::vector<Query> &queries(Cache &cache, const Stream &stream)
     {
@@ -94,18 +109,17 @@ class Workload
         return *static_cast<const std::vector<Query> *>(held.get());
     }
 
-    const Stream &hit_stream() const;
-    const Stream &miss_stream() const;
-    void make_file() const;
+    void make_streams();
+    void make_file();
 
     std::string label_;
     names_list list_;
-    mutable Stream hit_stream_, miss_stream_;
+    Stream hit_stream_, miss_stream_;
     mutable Cache hit_queries_, miss_queries_;
-    mutable std::vector<Record> records_;
-    mutable std::vector<tare_pair> pairs_;
-    mutable std::string file_;
-    mutable std::vector<uint32_t> file_order_;
+    std::vector<Record> records_;
+    std::vector<tare_pair> pairs_;
+    std::string file_;
+    std::vector<uint32_t> file_order_;
 };
 
 } // namespace lookup

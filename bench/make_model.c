@@ -1,18 +1,9 @@
 /* Makes a safetensors model of real-scheme tensor names with made-up data; see usage below. */
-#define _POSIX_C_SOURCE 200809L
+#include "model_folder.h"
 
-#include "model_file.h"
-
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define INDEX_NAME "model.safetensors.index.json"
-#define SINGLE_NAME "model.safetensors"
 
 static const char usage[] =
     "usage: make_model OUT [--set S|M|L|XL | --names FILE] [--shards N | --single]\n"
@@ -28,240 +19,7 @@ static const char usage[] =
     "An OUT that make_model made before with the same options is left as it is; with other\n"
     "options it is replaced. Anything else at OUT is an error.\n";
 
-struct request {
-    const char *out;
-    const char *set;
-    const char *names_path; /* or NULL */
-    size_t shards;          /* 0 is a single file */
-    int shards_given;
-    int data;
-    int file_only; /* OUT is the single file, not a folder */
-    char recipe[512];
-};
-
-static int fail(const char *what, const char *path, int error)
-{
-    fprintf(stderr, "make_model: %s %s: %s\n", what, path, strerror(error));
-    return 1;
-}
-
-static char *join(const char *folder, const char *name)
-{
-    size_t size = strlen(folder) + strlen(name) + 2;
-    char *path = malloc(size);
-    if (path == NULL) {
-        fputs("make_model: no memory\n", stderr);
-        exit(1);
-    }
-    snprintf(path, size, "%s/%s", folder, name);
-    return path;
-}
-
-static int ends_with(const char *text, const char *end)
-{
-    size_t text_size = strlen(text), end_size = strlen(end);
-    return text_size > end_size && strcmp(text + text_size - end_size, end) == 0;
-}
-
-/* What is at OUT already */
-
-enum { OUT_FREE, OUT_SAME, OUT_OTHER, OUT_FOREIGN };
-
-/* The recipe stands near the start of the index, or of the header of a single file. */
-static int look_at(const char *path, const char *recipe)
-{
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) return OUT_FOREIGN;
-    char start[2048];
-    size_t size = fread(start, 1, sizeof start - 1, file);
-    fclose(file);
-    start[size] = '\0';
-    const char *text = start;
-    if (ends_with(path, ".safetensors")) text += size < 8 ? size : 8;
-    const char *found = strstr(text, "\"make_model ");
-    if (found == NULL) return OUT_FOREIGN;
-    size_t recipe_size = strlen(recipe);
-    return strncmp(found + 1, recipe, recipe_size) == 0 && found[1 + recipe_size] == '"'
-               ? OUT_SAME
-               : OUT_OTHER;
-}
-
-static int look_at_out(const struct request *request)
-{
-    struct stat facts;
-    if (lstat(request->out, &facts) != 0) return OUT_FREE;
-    if (request->file_only)
-        return S_ISREG(facts.st_mode) ? look_at(request->out, request->recipe) : OUT_FOREIGN;
-    if (!S_ISDIR(facts.st_mode)) return OUT_FOREIGN;
-    if (rmdir(request->out) == 0) return OUT_FREE;
-    const char *const names[] = {INDEX_NAME, SINGLE_NAME};
-    int found = OUT_FOREIGN;
-    for (int i = 0; i < 2 && found == OUT_FOREIGN; i++) {
-        char *path = join(request->out, names[i]);
-        found = look_at(path, request->recipe);
-        free(path);
-    }
-    return found;
-}
-
-/* Removes a folder that this program made: its files only, then the folder if it is empty. */
-static void remove_folder(const char *folder)
-{
-    DIR *entries = opendir(folder);
-    if (entries == NULL) return;
-    for (struct dirent *entry; (entry = readdir(entries)) != NULL;) {
-        if (!ends_with(entry->d_name, ".safetensors") && strcmp(entry->d_name, INDEX_NAME) != 0)
-            continue;
-        char *path = join(folder, entry->d_name);
-        unlink(path);
-        free(path);
-    }
-    closedir(entries);
-    rmdir(folder);
-}
-
-/* Writing */
-
-static void shard_name(const struct request *request, size_t shard, char *name, size_t room)
-{
-    if (request->shards == 0)
-        snprintf(name, room, SINGLE_NAME);
-    else
-        snprintf(name, room, "model-%05zu-of-%05zu.safetensors", shard + 1, request->shards);
-}
-
-struct entry {
-    const char *name;
-    uint32_t shard;
-};
-
-static int compare_entries(const void *left, const void *right)
-{
-    return strcmp(((const struct entry *)left)->name, ((const struct entry *)right)->name);
-}
-
-static size_t shard_start(size_t shard, size_t shards, size_t count)
-{
-    return shard * count / shards;
-}
-
-static void print_name(FILE *file, const char *name)
-{
-    putc('"', file);
-    for (; *name != '\0'; name++) {
-        if (*name == '"' || *name == '\\') putc('\\', file);
-        if ((unsigned char)*name < 0x20)
-            fprintf(file, "\\u%04x", (unsigned)(unsigned char)*name);
-        else
-            putc(*name, file);
-    }
-    putc('"', file);
-}
-
-/* As `json.dumps(index, indent=2, sort_keys=True)` writes it. */
-static int write_index(const struct request *request, const struct names_list *list,
-                       uint64_t total_size, const char *path)
-{
-    struct entry *entries = malloc((list->count + 1) * sizeof *entries);
-    FILE *file = entries == NULL ? NULL : fopen(path, "wb");
-    if (file == NULL) {
-        free(entries);
-        return errno;
-    }
-    for (size_t shard = 0, i = 0; shard < request->shards; shard++)
-        for (; i < shard_start(shard + 1, request->shards, list->count); i++)
-            entries[i] = (struct entry){list->tensors[i].name, (uint32_t)shard};
-    qsort(entries, list->count, sizeof *entries, compare_entries);
-    fprintf(file, "{\n  \"metadata\": {\n    \"recipe\": \"%s\",\n    \"total_size\": %llu\n  },\n",
-            request->recipe, (unsigned long long)total_size);
-    fputs("  \"weight_map\": {", file);
-    for (size_t i = 0; i < list->count; i++) {
-        char name[64];
-        shard_name(request, entries[i].shard, name, sizeof name);
-        fputs(i == 0 ? "\n    " : ",\n    ", file);
-        print_name(file, entries[i].name);
-        fprintf(file, ": \"%s\"", name);
-    }
-    fputs("\n  }\n}\n", file);
-    free(entries);
-    int failed = ferror(file) ? EIO : 0;
-    return fclose(file) != 0 && failed == 0 ? errno : failed;
-}
-
-static int write_files(const struct request *request, const struct names_list *list,
-                       const char *target)
-{
-    uint64_t total_size = 0;
-    size_t shards = request->shards == 0 ? 1 : request->shards;
-    int failed = 0;
-    for (size_t shard = 0; shard < shards && failed == 0; shard++) {
-        char name[64];
-        shard_name(request, shard, name, sizeof name);
-        char *path = request->file_only ? NULL : join(target, name);
-        size_t first = shard_start(shard, shards, list->count);
-        size_t count = shard_start(shard + 1, shards, list->count) - first;
-        struct model_shard made;
-        failed = model_shard_make(list, first, count, request->data, request->recipe, &made);
-        if (failed == 0) {
-            failed = model_shard_write(list, &made, path == NULL ? target : path);
-            total_size += made.data_size;
-            model_shard_free(&made);
-        }
-        free(path);
-    }
-    if (failed == 0 && request->shards != 0) {
-        char *path = join(target, INDEX_NAME);
-        failed = write_index(request, list, total_size, path);
-        free(path);
-    }
-    return failed;
-}
-
-static void discard(const struct request *request, const char *target)
-{
-    if (request->file_only)
-        unlink(target);
-    else
-        remove_folder(target);
-}
-
-/* Writes beside OUT and renames, so that OUT is never there in part. A folder cannot be renamed
- * over another: the old one steps aside first. */
-static int make_out(const struct request *request, const struct names_list *list, int found)
-{
-    char suffix[32];
-    size_t room = strlen(request->out) + sizeof suffix;
-    char *beside = malloc(room), *old = malloc(room);
-    if (beside == NULL || old == NULL) return fail("cannot make", request->out, ENOMEM);
-    snprintf(beside, room, "%s.new-%ld", request->out, (long)getpid());
-    snprintf(old, room, "%s.old-%ld", request->out, (long)getpid());
-
-    int failed = 0;
-    if (!request->file_only && mkdir(beside, 0777) != 0) failed = errno;
-    if (failed == 0) failed = write_files(request, list, beside);
-    int aside = failed == 0 && found == OUT_OTHER && !request->file_only;
-    if (aside && rename(request->out, old) != 0) failed = errno;
-    if (failed == 0 && rename(beside, request->out) != 0) failed = errno;
-    if (failed != 0)
-        discard(request, beside);
-    else if (aside)
-        remove_folder(old);
-    free(beside);
-    free(old);
-    return failed == 0 ? 0 : fail("cannot make", request->out, failed);
-}
-
-/* The command line */
-
-static size_t published_shards(const struct request *request)
-{
-    if (request->names_path != NULL) return 10;
-    if (strcmp(request->set, "S") == 0) return 2;
-    if (strcmp(request->set, "M") == 0) return 4;
-    return strcmp(request->set, "L") == 0 ? 163 : 1000;
-}
-
-static int read_option(struct request *request, const char *option, const char *value)
+static int read_option(struct model_request *request, const char *option, const char *value)
 {
     if (strcmp(option, "--set") == 0) {
         request->set = value;
@@ -270,7 +28,6 @@ static int read_option(struct request *request, const char *option, const char *
     } else if (strcmp(option, "--shards") == 0) {
         char *end;
         request->shards = strtoul(value, &end, 10);
-        request->shards_given = 1;
         return *end == '\0' && request->shards >= 1 && request->shards <= 99999;
     } else if (strcmp(option, "--data-size") == 0) {
         request->data = strcmp(value, "true") == 0 ? MODEL_DATA_TRUE : MODEL_DATA_SMALL;
@@ -281,36 +38,45 @@ static int read_option(struct request *request, const char *option, const char *
     return 1;
 }
 
-static int read_arguments(int count, char **arguments, struct request *request)
+static int ends_in_safetensors(const char *path)
+{
+    size_t size = strlen(path);
+    return size > 12 && strcmp(path + size - 12, ".safetensors") == 0;
+}
+
+/* "folder/" -> "folder", since what is made beside it has a name that starts so. */
+static char *strip_slashes(char *path)
+{
+    for (size_t size = strlen(path); size > 1 && path[size - 1] == '/'; size--)
+        path[size - 1] = '\0';
+    return path;
+}
+
+static int read_arguments(int count, char **arguments, struct model_request *request)
 {
     int single = 0;
-    *request = (struct request){.set = "L"};
+    *request = (struct model_request){.set = "L"};
     for (int i = 1; i < count; i++) {
         if (strcmp(arguments[i], "--single") == 0)
             single = 1;
         else if (arguments[i][0] != '-' && request->out == NULL)
-            request->out = arguments[i];
+            request->out = strip_slashes(arguments[i]);
         else if (i + 1 == count || !read_option(request, arguments[i], arguments[i + 1]))
             return 0;
         else
             i++;
     }
-    if (request->out == NULL || *request->out == '\0' || (single && request->shards_given))
-        return 0;
-    if (!single && !request->shards_given) request->shards = published_shards(request);
-    request->file_only = single && ends_with(request->out, ".safetensors");
-    const char *names = request->names_path == NULL ? request->set : request->names_path;
-    const char *base = strrchr(names, '/');
-    int size = snprintf(request->recipe, sizeof request->recipe, "make_model %s %zu %s",
-                        base == NULL ? names : base + 1, request->shards,
-                        request->data == MODEL_DATA_TRUE ? "true" : "small");
-    return size > 0 && (size_t)size < sizeof request->recipe &&
-           strpbrk(request->recipe, "\"\\\n\r\t") == NULL;
+    if (request->out == NULL || *request->out == '\0') return 0;
+    if (single && request->shards != 0) return 0;
+    if (!single && request->shards == 0)
+        request->shards = request->names_path == NULL ? model_published_shards(request->set) : 10;
+    request->file_only = single && ends_in_safetensors(request->out);
+    return model_recipe(request);
 }
 
 int main(int argument_count, char **arguments)
 {
-    struct request request;
+    struct model_request request;
     if (argument_count == 2 && strcmp(arguments[1], "--help") == 0) {
         fputs(usage, stdout);
         return 0;
@@ -319,20 +85,5 @@ int main(int argument_count, char **arguments)
         fputs(usage, stderr);
         return 2;
     }
-    int found = look_at_out(&request);
-    if (found == OUT_SAME) return 0;
-    if (found == OUT_FOREIGN) return fail("will not replace", request.out, EEXIST);
-
-    struct names_list list;
-    const char *names = request.names_path == NULL ? request.set : request.names_path;
-    int failed = request.names_path == NULL ? names_make(names, &list) : names_read(names, &list);
-    if (failed != 0) return fail("no names from", names, failed);
-    if (request.shards > list.count) {
-        fprintf(stderr, "make_model: %zu shards of %zu tensors\n", request.shards, list.count);
-        names_free(&list);
-        return 2;
-    }
-    int status = make_out(&request, &list, found);
-    names_free(&list);
-    return status;
+    return model_make(&request);
 }

@@ -26,8 +26,8 @@ struct model_shard {
 };
 
 /*
- * The shard that holds tensors `first` to `first + count - 1` of the list. `recipe` (printable ASCII
- * without quotes, or NULL) goes into `__metadata__`. Returns 0 or an errno.
+ * The shard that holds tensors `first` to `first + count - 1` of the list. `recipe` (printable
+ * ASCII without quotes, or NULL) goes into `__metadata__`. Returns 0 or an errno.
  */
 int model_shard_make(const struct names_list *list, size_t first, size_t count, int data,
                      const char *recipe, struct model_shard *out);

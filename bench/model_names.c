@@ -1,4 +1,4 @@
-/* The name schemes of published models; see model_names.h for the sets and how their counts arise. */
+/* The name schemes of published models; model_names.h has the sets and how their counts arise. */
 #include "model_names.h"
 
 #include <errno.h>

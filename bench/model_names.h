@@ -1,6 +1,6 @@
 /*
- * Lists of tensor names as published models have them, for the benchmarks and the demo: made here or
- * read from a file, and look-alike names that are guaranteed to be absent.
+ * Lists of tensor names as published models have them, for the benchmarks and the demo: made here
+ * or read from a file, and look-alike names that are guaranteed to be absent.
  *
  * Everything is deterministic: the same call gives the same bytes on every machine.
  *

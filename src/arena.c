@@ -4,14 +4,24 @@
 #include <string.h>
 
 #include "check.h"
+#include "os.h"
 
+#define HUGE_SIZE ((size_t)2 << 20)
+
+/* Headers and names of large models come to tens of megabytes that are written once: most of what
+ * fresh memory costs there is the fault of each small page. Only whole huge pages are asked for, so
+ * that no more memory is used than was wanted. */
 static void *system_allocate(void *context, size_t size, size_t alignment)
 {
     (void)context;
+    bool huge = size >= HUGE_SIZE;
+    if (huge && alignment < HUGE_SIZE) alignment = HUGE_SIZE;
     if (alignment <= _Alignof(max_align_t)) return malloc(size);
     uint64_t rounded; /* aligned_alloc wants whole multiples */
     if (tarei_check_round_up(size, alignment, &rounded) || rounded > SIZE_MAX) return NULL;
-    return aligned_alloc(alignment, (size_t)rounded);
+    void *memory = aligned_alloc(alignment, (size_t)rounded);
+    if (memory != NULL && huge) tarei_os_advise_huge(memory, size & ~(HUGE_SIZE - 1));
+    return memory;
 }
 
 static void system_release(void *context, void *memory, size_t size, size_t alignment)

@@ -207,7 +207,9 @@ tare_status tarei_index_begin(tarei_index_builder *builder, tarei_index *index,
     uint32_t count = names->count;
     memset(builder, 0, sizeof *builder);
     memset(index, 0, sizeof *index);
-    index->range = count / 6 + 1; /* filled to three quarters */
+    /* Filled to three quarters: a smaller table misses fewer caches. Small ones, which fit in any
+     * case, to five eighths, where fewer names stand behind their home line. */
+    index->range = count / (count > 16384 ? 6 : 5) + 1;
     index->number_mask = 1;
     while (index->number_mask < count) index->number_mask = index->number_mask * 2 + 1;
     index->tag_mask = ~(index->number_mask * 2 + 1);

@@ -43,6 +43,9 @@ int tarei_os_read_at(int descriptor, uint64_t offset, void *target, size_t size,
 int tarei_os_map(int descriptor, size_t size, const void **mapping);
 void tarei_os_unmap(const void *mapping, size_t size);
 
+/* Hints that memory not touched yet may come in huge pages. */
+void tarei_os_advise_huge(void *memory, size_t size);
+
 /* Eight bytes that an attacker cannot guess, or as close to it as the host allows. */
 uint64_t tarei_os_random(void);
 

@@ -111,6 +111,15 @@ void tarei_os_unmap(const void *mapping, size_t size)
     munmap((void *)(uintptr_t)mapping, size);
 }
 
+void tarei_os_advise_huge(void *memory, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+    madvise(memory, size, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)size;
+#endif
+}
+
 uint64_t tarei_os_random(void)
 {
     uint64_t value = 0;

@@ -1,168 +1,38 @@
 /* Layout study for the name index: which table, which cut of names, which comparison. One process,
  * every contender built, their loops interleaved repetition by repetition; medians and minima. */
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <map>
-#include <memory>
 #include <random>
-#include <string>
 
 #include "layout_cuckoo.h"
-#include "layout_pair.h"
+#include "layout_engine.h"
+
+#include "layout_offset.h"
+#include "layout_ordinary.h"
 #include "layout_peers.h"
-#include "names.h"
+#include "layout_tagged.h"
+#include "layout_two_lines.h"
+#include "model_names.h"
 
 using namespace layout;
 
-namespace {
+namespace
+{
 
-enum Pattern { Hit, Miss, Dependent, DependentRecord, Batch, Build, Patterns };
-const char *const PatternName[] = {"hit", "miss", "dep", "d+rec", "batch", "build"};
-
-struct Queries {
-    std::vector<std::string_view> hits, misses;
-    std::vector<uint32_t> numbers;
-    std::unique_ptr<char[]> hit_text, miss_text;
-};
-
-double now() {
-    using namespace std::chrono;
-    return double(duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count());
-}
-
-void keep(uint64_t value) {
-    asm volatile("" : : "r"(value) : "memory");
-}
-
-/* Zero that the processor can only know once `value` is there. */
-uint64_t zero_after(uint64_t value) {
-    asm volatile("and $0, %0" : "+r"(value));
-    return value;
-}
-
-template <class Table> struct Ours : Table {
-    static constexpr bool Batched = true;
-    using Found = decltype(std::declval<Table>().lookup(0, nullptr, 0));
-    __attribute__((noinline)) Found find(const char *name, size_t size) const {
-        return this->lookup(hash_name(name, size), name, size);
-    }
-    __attribute__((noinline)) void find_many(const std::string_view *names, size_t count,
-                                             Found *out) const {
-        uint64_t hashes[16];
-        for (size_t i = 0; i < count; i++) {
-            hashes[i] = hash_name(names[i].data(), names[i].size());
-            this->prefetch(hashes[i]);
-        }
-        for (size_t i = 0; i < count; i++) this->prefetch_record(hashes[i]);
-        for (size_t i = 0; i < count; i++)
-            out[i] = this->lookup(hashes[i], names[i].data(), names[i].size());
-    }
-};
-
-template <class Table> struct Peer : Table {
-    static constexpr bool Batched = false;
-};
-
-struct Engine {
-    std::string name;
-    std::vector<double> times[Patterns];
-    bool usable = true;
-    size_t table_size = 0;
-    virtual ~Engine() {}
-    virtual bool open(const Frame &frame) = 0;
-    virtual bool check(const Frame &frame, const Queries &queries) const = 0;
-    virtual void run(Pattern pattern, const Queries &queries) = 0;
-    virtual void build(const std::vector<std::string_view> &names) = 0;
-    virtual Plan plan() const = 0;
-    size_t frame_size = 0;
-};
-
-template <class Contender, Cut How, bool Narrow, bool Floor> struct EngineOf : Engine {
-    std::unique_ptr<Contender> table;
-
-    explicit EngineOf(const char *label) { name = label; }
-    Plan plan() const override { return {How, Narrow, How != Cut::None || Contender::Batched}; }
-
-    bool open(const Frame &frame) override {
-        table.reset(new Contender);
-        usable = table->build(frame);
-        frame_size = frame.blob_size + frame.count * frame.record_size();
-        table_size = usable ? table->table_size() : 0;
-        return usable;
-    }
-
-    bool check(const Frame &frame, const Queries &queries) const override {
-        if (Floor) return true;
-        for (size_t i = 0; i < queries.hits.size(); i += frame.count < 10000 ? 29 : 1) {
-            auto *record = table->find(queries.hits[i].data(), queries.hits[i].size());
-            if (record == nullptr || record->offset != frame.offset(queries.numbers[i]))
-                return false;
-            const auto &miss = queries.misses[i];
-            if (table->find(miss.data(), miss.size()) != nullptr) return false;
-        }
-        return true;
-    }
-
-    uint64_t many(const std::vector<std::string_view> &names) const {
-        uint64_t sum = 0;
-        for (const auto &one : names) sum += uint64_t(table->find(one.data(), one.size()));
-        return sum;
-    }
-
-    uint64_t chain(const std::vector<std::string_view> &names, bool record) const {
-        uint64_t zero = 0;
-        for (const auto &one : names) {
-            auto *found = table->find(one.data() + zero, one.size());
-            if constexpr (Floor) {
-                zero = zero_after(uint64_t(found));
-            } else {
-                zero = zero_after(record ? found->offset : uint64_t(found));
-            }
-        }
-        return zero;
-    }
-
-    void run(Pattern pattern, const Queries &queries) override {
-        const auto &names = pattern == Miss ? queries.misses : queries.hits;
-        double start = now();
-        if (pattern == Hit || pattern == Miss) {
-            keep(many(names));
-        } else if (pattern == Dependent || pattern == DependentRecord) {
-            keep(chain(names, pattern == DependentRecord));
-        } else if constexpr (Contender::Batched) {
-            typename Contender::Found out[16];
-            for (size_t i = 0; i + 16 <= names.size(); i += 16) {
-                table->find_many(&names[i], 16, out);
-                keep(uint64_t(out[0]) + uint64_t(out[15]));
-            }
-        } else {
-            return;
-        }
-        times[pattern].push_back((now() - start) / double(names.size()));
-    }
-
-    void build(const std::vector<std::string_view> &names) override {
-        double start = now();
-        Frame frame;
-        frame.build(names, plan());
-        Contender fresh;
-        keep(fresh.build(frame));
-        times[Build].push_back((now() - start) / double(names.size()));
-    }
-};
-
-/* absl keeps string_views of names that must be copied too, but needs no texts and no XXH3. */
 using EngineList = std::vector<std::unique_ptr<Engine>>;
 
-template <class Table, Cut How = Cut::First> void add(EngineList &list, const char *label) {
+template <class Table, Cut How = Cut::First>
+void add(EngineList &list, const char *label)
+{
     constexpr bool Narrow = !std::is_same_v<typename Ours<Table>::Found, const Record *>;
     list.emplace_back(new EngineOf<Ours<Table>, How, Narrow, false>(label));
 }
 
 using Best = CompareMasked;
 
-void add_tables(EngineList &list) {
+void add_tables(EngineList &list)
+{
     add<SlotsLinear<Best, 35>>(list, "lp4 .35");
     add<SlotsLinear<Best, 70>>(list, "lp4 .70");
     add<SlotsBucket<Best, 4, 35>>(list, "bucket4 .35");
@@ -176,36 +46,54 @@ void add_tables(EngineList &list) {
     add<PairBucket<Best, 4, 65>>(list, "pair8 bucket4 .65");
     add<PairBucket<Best, 8, 60>>(list, "pair8 line8 .60");
     add<PairBucket<Best, 8, 75>>(list, "pair8 line8 .75");
+    add<PairTwoLines<Best, 65>>(list, "pair8 2 lines .65");
+    add<PairTwoLines<Best, 75>>(list, "pair8 2 lines .75");
+    add<PairTwoLines<Best, 85>>(list, "pair8 2 lines .85");
     add<PairTagged<Best, SlotNumber, 60>>(list, "pair8 tagged .60");
     add<PairTagged<Best, SlotNumber, 75>>(list, "pair8 tagged .75");
     add<PairTagged<Best, SlotOffset, 60>>(list, "pair16 tagged .60");
     add<PairTagged<Best, SlotOffset, 75>>(list, "pair16 tagged .75");
-    add<PairLine<Best, 60>>(list, "pair16 line4 .60");
+    add<PairOffset<Best, 60>>(list, "pair16 line4 .60");
     add<PairPilot<Best, 85>>(list, "pair8 phf .85");
 }
 
-void add_cuts(EngineList &list) {
-    add<SlotsBucket<Best, 4, 50>, Cut::First>(list, "bucket4 cut first");
-    add<SlotsBucket<Best, 4, 50>, Cut::Last>(list, "bucket4 cut last");
-    add<SlotsBucket<Best, 4, 50>, Cut::Lcp>(list, "bucket4 cut lcp");
-    add<SlotsBucket<Best, 4, 50>, Cut::None>(list, "bucket4 no cut");
-    add<PairBucket<Best, 4, 50>, Cut::First>(list, "pair8 cut first");
-    add<PairBucket<Best, 4, 50>, Cut::Last>(list, "pair8 cut last");
-    add<PairBucket<Best, 4, 50>, Cut::None>(list, "pair8 no cut");
+void add_finalists(EngineList &list)
+{
+    add<Ordinary<LineStore, 50>>(list, "lines .50");
+    add<Ordinary<LineStore, 62>>(list, "lines .62");
+    add<Ordinary<LineStore, 75>>(list, "lines .75");
+    add<Ordinary<LineStore, 62, Record>>(list, "lines .62 record32");
+    add<Ordinary<TagStore, 50>>(list, "tags .50");
+    add<Ordinary<TagStore, 62>>(list, "tags .62");
+    add<Ordinary<TagStore, 75>>(list, "tags .75");
 }
 
-void add_compares(EngineList &list) {
-    add<PairBucket<CompareMemcmp, 4, 50>>(list, "pair8 memcmp");
-    add<PairBucket<CompareWords, 4, 50>>(list, "pair8 words");
-    add<PairBucket<CompareWindows, 4, 50>>(list, "pair8 windows");
-    add<PairBucket<CompareMasked, 4, 50>>(list, "pair8 masked");
-    add<SlotsBucket<CompareMemcmp, 4, 50>>(list, "bucket4 memcmp");
-    add<SlotsBucket<CompareWords, 4, 50>>(list, "bucket4 words");
-    add<SlotsBucket<CompareWindows, 4, 50>>(list, "bucket4 windows");
-    add<SlotsBucket<CompareMasked, 4, 50>>(list, "bucket4 masked");
+void add_cuts(EngineList &list)
+{
+    add<SlotsBucket<Best, 16, 70>, Cut::First>(list, "line16 cut first");
+    add<SlotsBucket<Best, 16, 70>, Cut::Last>(list, "line16 cut last");
+    add<SlotsBucket<Best, 16, 70>, Cut::Lcp>(list, "line16 cut lcp");
+    add<SlotsBucket<Best, 16, 70>, Cut::None>(list, "line16 no cut");
+    add<PairBucket<Best, 8, 75>, Cut::First>(list, "pair8 cut first");
+    add<PairBucket<Best, 8, 75>, Cut::Last>(list, "pair8 cut last");
+    add<PairBucket<Best, 8, 75>, Cut::Lcp>(list, "pair8 cut lcp");
+    add<PairBucket<Best, 8, 75>, Cut::None>(list, "pair8 no cut");
 }
 
-void add_peers(EngineList &list) {
+void add_compares(EngineList &list)
+{
+    add<PairBucket<CompareMemcmp, 8, 75>>(list, "pair8 memcmp");
+    add<PairBucket<CompareWords, 8, 75>>(list, "pair8 words");
+    add<PairBucket<CompareWindows, 8, 75>>(list, "pair8 windows");
+    add<PairBucket<CompareMasked, 8, 75>>(list, "pair8 masked");
+    add<SlotsBucket<CompareMemcmp, 16, 70>>(list, "line16 memcmp");
+    add<SlotsBucket<CompareWords, 16, 70>>(list, "line16 words");
+    add<SlotsBucket<CompareWindows, 16, 70>>(list, "line16 windows");
+    add<SlotsBucket<CompareMasked, 16, 70>>(list, "line16 masked");
+}
+
+void add_peers(EngineList &list)
+{
     list.emplace_back(new EngineOf<Peer<PeerAbsl>, Cut::None, false, false>("absl"));
     list.emplace_back(new EngineOf<Peer<PeerAbslInline>, Cut::None, false, false>("absl inline"));
     list.emplace_back(new EngineOf<Peer<PeerScan>, Cut::None, false, false>("scan"));
@@ -213,7 +101,8 @@ void add_peers(EngineList &list) {
     list.emplace_back(new EngineOf<Peer<FloorLoad>, Cut::None, false, true>("floor hash+load"));
 }
 
-std::unique_ptr<char[]> pack(std::vector<std::string_view> &views) {
+std::unique_ptr<char[]> pack(std::vector<std::string_view> &views)
+{
     size_t size = 0, at = 0;
     for (const auto &view : views) size += view.size();
     std::unique_ptr<char[]> text(new char[size + 1]);
@@ -226,7 +115,8 @@ std::unique_ptr<char[]> pack(std::vector<std::string_view> &views) {
 }
 
 Queries make_queries(const std::vector<std::string_view> &names,
-                     const std::vector<std::string_view> &misses) {
+                     const std::vector<std::string_view> &misses)
+{
     Queries queries;
     std::mt19937_64 random(1);
     size_t count = std::min<size_t>(std::max<size_t>(names.size(), 32768), 262144);
@@ -246,19 +136,24 @@ Queries make_queries(const std::vector<std::string_view> &names,
     return queries;
 }
 
-double median(std::vector<double> times) {
+double median(std::vector<double> times)
+{
     if (times.empty()) return 0;
     std::sort(times.begin(), times.end());
     return times[times.size() / 2];
 }
 
-void print(const EngineList &list, size_t count) {
+void print(const EngineList &list, size_t count)
+{
     std::printf("%-20s", "");
     for (int p = 0; p < Patterns; p++) std::printf(" %13s", PatternName[p]);
     std::printf(" %7s %7s\n", "table", "all B");
     for (const auto &engine : list) {
-        if (!engine->usable) continue;
         std::printf("%-20s", engine->name.c_str());
+        if (!engine->usable) {
+            std::printf(" cannot be built\n");
+            continue;
+        }
         for (const auto &times : engine->times) {
             if (times.empty()) {
                 std::printf(" %13s", "-");
@@ -273,19 +168,27 @@ void print(const EngineList &list, size_t count) {
 }
 
 void study(const char *title, const std::vector<std::string_view> &names,
-           const std::vector<std::string_view> &misses, const std::string &what, int repetitions) {
+           const std::vector<std::string_view> &misses, const std::string &what, int repetitions,
+           const char *only)
+{
     EngineList list;
     if (what == "tables" || what == "all") add_tables(list);
+    if (what == "finalists" || what == "all") add_finalists(list);
     if (what == "cuts" || what == "all") add_cuts(list);
     if (what == "compares" || what == "all") add_compares(list);
     add_peers(list);
+    list.erase(std::remove_if(list.begin(), list.end(),
+                              [only](const auto &engine) {
+                                  return engine->name.find(only) == std::string::npos;
+                              }),
+               list.end());
     Queries queries = make_queries(names, misses);
     std::map<std::pair<Cut, bool>, Frame> frames;
     for (auto &engine : list) {
         Plan plan = engine->plan();
         Frame &frame = frames[{plan.cut, plan.narrow}];
         if (frame.count == 0) frame.build(names, {plan.cut, plan.narrow, true});
-        if (engine->open(frame) && !engine->check(frame, queries)) {
+        if (engine->open(frame) && repetitions > 0 && !engine->check(frame, queries)) {
             std::printf("%s: WRONG\n", engine->name.c_str());
             std::exit(1);
         }
@@ -297,6 +200,12 @@ void study(const char *title, const std::vector<std::string_view> &names,
         std::printf("  cut %s: %u prefixes, %u suffixes, %.0f KB\n", labels[int(key.first)],
                     frame.prefixes.count - 1, frame.suffixes.count - 1,
                     double(frame.shared_text) / 1024);
+    }
+    if (repetitions <= 0) {
+        for (auto &engine : list) {
+            if (engine->usable) engine->run(repetitions == 0 ? Hit : Miss, queries);
+        }
+        return;
     }
     for (int repetition = 0; repetition < repetitions; repetition++) {
         for (int pattern = 0; pattern < Build; pattern++) {
@@ -314,8 +223,16 @@ void study(const char *title, const std::vector<std::string_view> &names,
 
 } // namespace
 
-/* bench_layouts [SET or FILE] [tables|cuts|compares|all] [REPETITIONS] */
-int main(int count, char **arguments) {
+/*
+ * bench_layouts [SET or FILE] [tables|finalists|cuts|compares|all] [REPETITIONS] [PART OF A LABEL]
+ *
+ * prints ns a name, median/minimum, and bytes a name: of the table, and with records and names.
+ * 0 repetitions look every name up once, -1 every absent one, untimed, for a count of instructions:
+ *
+ *     valgrind --tool=callgrind --toggle-collect='*::many(*' bench_layouts L finalists 0 'tags .62'
+ */
+int main(int count, char **arguments)
+{
     const char *set = count > 1 ? arguments[1] : "L";
     std::string what = count > 2 ? arguments[2] : "all";
     int repetitions = count > 3 ? std::atoi(arguments[3]) : 9;
@@ -330,7 +247,7 @@ int main(int count, char **arguments) {
         names.emplace_back(made.tensors[i].name, made.tensors[i].name_size);
         misses.emplace_back(absent.tensors[i].name, absent.tensors[i].name_size);
     }
-    study(set, names, misses, what, repetitions);
+    study(set, names, misses, what, repetitions, count > 4 ? arguments[4] : "");
     names_free(&made);
     names_free(&absent);
     return 0;

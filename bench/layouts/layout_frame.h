@@ -2,16 +2,17 @@
 #ifndef LAYOUT_FRAME_H
 #define LAYOUT_FRAME_H
 
-#include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
 #include <vector>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-namespace layout {
+#include "layout_text.h"
+
+namespace layout
+{
 
 struct Record {
     uint64_t offset;
@@ -36,71 +37,28 @@ struct Plan {
     bool hashed;
 };
 
-constexpr uint64_t Seed = 0x9e3779b97f4a7c15u;
-constexpr uint32_t NoId = 0xffff;  /* ids have run out, or the text is too long for one */
+inline uint64_t seed = 0x9e3779b97f4a7c15u; /* a variable, as in the library */
+constexpr uint32_t NoId = 0xffff;           /* ids have run out, or the text is too long for one */
 constexpr size_t PadFront = 16, PadBack = 64;
 
-static inline uint64_t hash_name(const char *name, size_t size) {
-    return XXH3_64bits_withSeed(name, size, Seed);
+static inline uint64_t hash_name(const char *name, size_t size)
+{
+    return XXH3_64bits_withSeed(name, size, seed);
 }
 
-template <class T> static T *allocate(size_t count) {
+template <class T>
+static T *allocate(size_t count)
+{
     size_t size = (count * sizeof(T) + 63) / 64 * 64;
     return static_cast<T *>(std::aligned_alloc(64, size > 0 ? size : 64));
 }
 
-template <class T> static T *allocate_zero(size_t count) {
+template <class T>
+static T *allocate_zero(size_t count)
+{
     T *memory = allocate<T>(count);
     std::memset(static_cast<void *>(memory), 0, count * sizeof(T));
     return memory;
-}
-
-/* Exact comparison of few bytes, in 16-byte windows that overlap at the end. */
-typedef uint64_t Window __attribute__((vector_size(16)));
-
-static inline Window window_at(const char *text) {
-    Window window;
-    std::memcpy(&window, text, sizeof window);
-    return window;
-}
-
-static inline bool window_zero(Window window) {
-    return (window[0] | window[1]) == 0;
-}
-
-static inline uint64_t word_at(const char *text) {
-    uint64_t word;
-    std::memcpy(&word, text, sizeof word);
-    return word;
-}
-
-static inline uint32_t half_at(const char *text) {
-    uint32_t half;
-    std::memcpy(&half, text, sizeof half);
-    return half;
-}
-
-static inline bool equal_small(const char *a, const char *b, size_t size) {
-    if (size >= 8) {
-        size_t last = size - 8;
-        return ((word_at(a) ^ word_at(b)) | (word_at(a + last) ^ word_at(b + last))) == 0;
-    }
-    if (size >= 4) {
-        size_t last = size - 4;
-        return ((half_at(a) ^ half_at(b)) | (half_at(a + last) ^ half_at(b + last))) == 0;
-    }
-    for (size_t i = 0; i < size; i++) {
-        if (a[i] != b[i]) return false;
-    }
-    return true;
-}
-
-static inline bool equal_windows(const char *a, const char *b, size_t size) {
-    if (size < 16) return equal_small(a, b, size);
-    size_t last = size - 16;
-    Window differ = window_at(a + last) ^ window_at(b + last);
-    for (size_t i = 0; i < last; i += 16) differ |= window_at(a + i) ^ window_at(b + i);
-    return window_zero(differ);
 }
 
 struct Text {
@@ -114,7 +72,8 @@ struct Dictionary {
     uint16_t *cache = nullptr;
     uint32_t count = 1, limit = 0, mask = 0; /* id 0 never matches */
 
-    void open(size_t names) {
+    void open(size_t names)
+    {
         limit = names + 2 < NoId ? uint32_t(names + 2) : NoId;
         uint32_t slots = 64;
         while (slots < 2 * limit) slots *= 2;
@@ -124,32 +83,36 @@ struct Dictionary {
         texts[0] = {0, 0x7fffffff};
     }
 
-    uint32_t intern(const char *blob, uint32_t offset, uint32_t size) {
+    uint32_t intern(const char *blob, uint32_t offset, uint32_t size)
+    {
+        if (count == limit) return NoId; /* no more hashing for names that share nothing */
         uint32_t at = uint32_t(hash_name(blob + offset, size)) & mask;
         uint32_t way = 0;
         for (; way < Ways && cache[at + way] != 0; way++) {
             const Text &text = texts[cache[at + way]];
-            if (text.size == size && equal_windows(blob + text.offset, blob + offset, size))
+            if (text.size == size && equal_in_blob(blob + text.offset, blob + offset, size))
                 return cache[at + way];
         }
-        if (count == limit) return NoId;
         texts[count] = {offset, size};
         cache[at + (way < Ways ? way : 0)] = uint16_t(count);
         return count++;
     }
 
-    void close_cache() {
+    void close_cache()
+    {
         std::free(cache);
         cache = nullptr;
     }
 };
 
-static inline bool is_digit(char c) {
+static inline bool is_digit(char c)
+{
     return c >= '0' && c <= '9';
 }
 
 /* Bytes up to and with the dot after the first (or last) component that is a number; 0: none. */
-static inline size_t cut_number(const char *name, size_t size, bool last) {
+static inline size_t cut_number(const char *name, size_t size, bool last)
+{
     size_t cut = 0;
     for (size_t i = 0; i < size; i++) {
         if (!is_digit(name[i]) || (i > 0 && name[i - 1] != '.')) continue;
@@ -177,25 +140,41 @@ struct Frame {
     Frame() = default;
     Frame(const Frame &) = delete;
     Frame &operator=(const Frame &) = delete;
-    ~Frame() {
-        std::free(memory);
-        std::free(records_memory);
-        std::free(small_memory);
-        std::free(hashes);
-        std::free(pairs);
-        std::free(prefixes.texts);
-        std::free(suffixes.texts);
+    /* Tells `sink` of every name once it is copied and split: its number, hash and pair. */
+    template <class Sink>
+    void build_into(const std::vector<std::string_view> &names, Plan plan, Sink &sink);
+    void build(const std::vector<std::string_view> &names, Plan plan);
+    ~Frame()
+    {
+        clear();
+    }
+    void clear();
+    uint32_t name_at(size_t i) const
+    {
+        return small != nullptr ? small[i].name : records[i].name;
+    }
+    size_t name_size(size_t i) const
+    {
+        return name_at(i + 1) - name_at(i) - 1;
+    }
+    const char *name(size_t i) const
+    {
+        return blob + name_at(i);
+    }
+    uint64_t offset(size_t i) const
+    {
+        return small ? small[i].offset : records[i].offset;
+    }
+    size_t record_size() const
+    {
+        return small ? sizeof(SmallRecord) : sizeof(Record);
+    }
+    size_t text_size() const
+    {
+        return (prefixes.count + suffixes.count) * sizeof(Text);
     }
 
-    void build(const std::vector<std::string_view> &names, Plan plan);
-    uint32_t name_at(size_t i) const { return small != nullptr ? small[i].name : records[i].name; }
-    size_t name_size(size_t i) const { return name_at(i + 1) - name_at(i) - 1; }
-    const char *name(size_t i) const { return blob + name_at(i); }
-    uint64_t offset(size_t i) const { return small ? small[i].offset : records[i].offset; }
-    size_t record_size() const { return small ? sizeof(SmallRecord) : sizeof(Record); }
-    size_t text_size() const { return (prefixes.count + suffixes.count) * sizeof(Text); }
-
-private:
+  private:
     struct Splitter {
         std::vector<uint16_t> next; /* the suffix that last followed a suffix */
         uint32_t prefix = 0, suffix = 0, before = 0;
@@ -203,11 +182,23 @@ private:
     uint32_t split(Cut cut, Splitter &splitter, uint32_t name, uint32_t size);
     uint32_t cut_off(Cut cut, const Splitter &splitter, uint32_t name, uint32_t size) const;
     void open(const std::vector<std::string_view> &names, bool narrow);
-    void set(size_t i, uint64_t offset, uint32_t name, uint32_t size);
+    void set(size_t i, uint64_t offset, uint32_t name, uint32_t size, uint32_t pair);
 };
 
+inline void Frame::clear()
+{
+    std::free(memory);
+    std::free(records_memory);
+    std::free(small_memory);
+    std::free(hashes);
+    std::free(pairs);
+    std::free(prefixes.texts);
+    std::free(suffixes.texts);
+}
+
 inline uint32_t Frame::cut_off(Cut cut, const Splitter &splitter, uint32_t name,
-                               uint32_t size) const {
+                               uint32_t size) const
+{
     if (cut != Cut::Lcp) return uint32_t(cut_number(blob + name, size, cut == Cut::Last));
     uint32_t length = 0;
     if (name == 0) return 0;
@@ -217,10 +208,11 @@ inline uint32_t Frame::cut_off(Cut cut, const Splitter &splitter, uint32_t name,
 
 /* The ids of a name's texts, or 0 for a name that is compared whole. The prefix is mostly that of
  * the name before, the suffix the one that followed the same suffix the last time. */
-inline uint32_t Frame::split(Cut cut, Splitter &splitter, uint32_t name, uint32_t size) {
+inline uint32_t Frame::split(Cut cut, Splitter &splitter, uint32_t name, uint32_t size)
+{
     const Text &held = prefixes.texts[splitter.prefix];
     if (cut != Cut::First || held.size == 0 || held.size >= size ||
-        !equal_windows(blob + held.offset, blob + name, held.size)) {
+        !equal_in_blob(blob + held.offset, blob + name, held.size)) {
         uint32_t length = cut_off(cut, splitter, name, size);
         uint32_t id = length < 65536 ? prefixes.intern(blob, name, length) : NoId;
         splitter.prefix = id == NoId ? 0 : id;
@@ -229,7 +221,7 @@ inline uint32_t Frame::split(Cut cut, Splitter &splitter, uint32_t name, uint32_
     uint32_t left = prefixes.texts[splitter.prefix].size, right = size - left;
     uint32_t id = splitter.next[splitter.suffix];
     const Text &text = suffixes.texts[id];
-    if (text.size != right || !equal_windows(blob + text.offset, blob + name + left, right)) {
+    if (text.size != right || !equal_in_blob(blob + text.offset, blob + name + left, right)) {
         id = right < 65536 ? suffixes.intern(blob, name + left, right) : NoId;
         if (id == NoId) return 0;
         splitter.next[splitter.suffix] = uint16_t(id);
@@ -239,7 +231,8 @@ inline uint32_t Frame::split(Cut cut, Splitter &splitter, uint32_t name, uint32_
     return id << 16 | splitter.prefix;
 }
 
-inline void Frame::open(const std::vector<std::string_view> &names, bool narrow) {
+inline void Frame::open(const std::vector<std::string_view> &names, bool narrow)
+{
     count = names.size();
     size_t total = 0;
     for (const auto &name : names) total += name.size() + 1;
@@ -260,28 +253,28 @@ inline void Frame::open(const std::vector<std::string_view> &names, bool narrow)
         records[-1] = {0, 0, 0, 0, 0, 0, 0xffff, 0xffff};
         records[count] = {0, 0, 0, uint32_t(total), 0, 0, 0xffff, 0xffff};
     }
-    hashes = allocate<uint64_t>(count);
-    pairs = allocate<uint32_t>(count);
     prefixes.open(count);
     suffixes.open(count);
 }
 
-inline void Frame::set(size_t i, uint64_t offset, uint32_t name, uint32_t size) {
+inline void Frame::set(size_t i, uint64_t offset, uint32_t name, uint32_t size, uint32_t pair)
+{
     if (small != nullptr) {
         small[i] = {offset, 0, name};
         return;
     }
     records[i] = {offset, 0, 0, name, name, name, 0, uint16_t(size)};
-    if (pairs[i] == 0) return;
-    const Text &head = prefixes.texts[pairs[i] & 0xffff];
-    const Text &tail = suffixes.texts[pairs[i] >> 16];
+    if (pair == 0) return;
+    const Text &head = prefixes.texts[pair & 0xffff], &tail = suffixes.texts[pair >> 16];
     records[i].prefix = head.offset;
     records[i].suffix = tail.offset;
     records[i].prefix_size = uint16_t(head.size);
     records[i].suffix_size = uint16_t(tail.size);
 }
 
-inline void Frame::build(const std::vector<std::string_view> &names, Plan plan) {
+template <class Sink>
+void Frame::build_into(const std::vector<std::string_view> &names, Plan plan, Sink &sink)
+{
     open(names, plan.narrow);
     Splitter splitter;
     splitter.next.assign(suffixes.limit, 0);
@@ -291,9 +284,9 @@ inline void Frame::build(const std::vector<std::string_view> &names, Plan plan) 
         uint32_t size = uint32_t(names[i].size());
         std::memcpy(blob + at, names[i].data(), size);
         blob[at + size] = 0;
-        if (plan.hashed) hashes[i] = hash_name(blob + at, size);
-        pairs[i] = plan.cut == Cut::None ? 0 : split(plan.cut, splitter, at, size);
-        set(i, offset, at, size);
+        uint32_t pair = plan.cut == Cut::None ? 0 : split(plan.cut, splitter, at, size);
+        set(i, offset, at, size, pair);
+        if (plan.hashed) sink.add(i, hash_name(blob + at, size), pair);
         offset += 64 + size;
         at += size + 1;
     }
@@ -301,6 +294,23 @@ inline void Frame::build(const std::vector<std::string_view> &names, Plan plan) 
     suffixes.close_cache();
     for (uint32_t i = 1; i < prefixes.count; i++) shared_text += prefixes.texts[i].size;
     for (uint32_t i = 1; i < suffixes.count; i++) shared_text += suffixes.texts[i].size;
+}
+
+inline void Frame::build(const std::vector<std::string_view> &names, Plan plan)
+{
+    struct Keep {
+        uint64_t *hashes;
+        uint32_t *pairs;
+        void add(size_t i, uint64_t hash, uint32_t pair)
+        {
+            hashes[i] = hash;
+            pairs[i] = pair;
+        }
+    };
+    hashes = allocate<uint64_t>(names.size());
+    pairs = allocate<uint32_t>(names.size());
+    Keep keep = {hashes, pairs};
+    build_into(names, plan, keep);
 }
 
 } // namespace layout

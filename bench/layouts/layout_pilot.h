@@ -1,28 +1,40 @@
-/* Perfect hashing by pilots: a byte per group of about 3 names, found while building, sends every
- * name to a slot of its own. Over slots of 4 bytes, over slots with text ids, or over the records. */
+/* Perfect hashing by pilots: a byte for about 3 names, found while building, sends every name to a
+ * slot of its own. Over slots of 4 bytes, over slots with text ids, or over the records. */
 #ifndef LAYOUT_PILOT_H
 #define LAYOUT_PILOT_H
 
 #include "layout_slots.h"
 
-namespace layout {
+namespace layout
+{
 
 struct Pilots {
     static constexpr uint32_t Group = 3;
     uint8_t *pilots = nullptr;
     uint32_t groups = 0, range = 0;
 
-    ~Pilots() { std::free(pilots); }
+    ~Pilots()
+    {
+        std::free(pilots);
+    }
 
-    static uint32_t place(uint64_t hash, uint32_t pilot, uint32_t range) {
-        uint32_t mixed = (uint32_t(hash >> 16) ^ (pilot * 0x9e3779b9u)) * 0x85ebca6bu;
+    static uint32_t place(uint64_t hash, uint32_t pilot, uint32_t range)
+    {
+        uint32_t mixed = (uint32_t(hash >> 32) ^ (pilot * 0x9e3779b9u)) * 0x85ebca6bu;
         return scale(mixed ^ mixed >> 15, range);
     }
-    uint32_t group(uint64_t hash) const { return scale(uint32_t(hash), groups); }
-    uint32_t position(uint64_t hash) const { return place(hash, pilots[group(hash)], range); }
+    uint32_t group(uint64_t hash) const
+    {
+        return scale(uint32_t(hash), groups);
+    }
+    uint32_t position(uint64_t hash) const
+    {
+        return place(hash, pilots[group(hash)], range);
+    }
 
     bool place_group(const uint64_t *hashes, const uint32_t *members, uint32_t size,
-                     uint64_t *taken, uint8_t &pilot) const {
+                     uint64_t *taken, uint8_t &pilot) const
+    {
         uint32_t at[64];
         if (size > 64) return false;
         for (uint32_t trial = 0; trial < 256; trial++) {
@@ -42,7 +54,8 @@ struct Pilots {
         return false;
     }
 
-    bool build(const uint64_t *hashes, size_t count, int load) {
+    bool build(const uint64_t *hashes, size_t count, int load)
+    {
         groups = uint32_t(count / Group + 1);
         range = uint32_t(count * 100 / unsigned(load) + 4);
         pilots = allocate_zero<uint8_t>(groups);
@@ -69,16 +82,24 @@ struct Pilots {
     }
 };
 
-template <class Compare, int Load> struct SlotsPilot {
+template <class Compare, int Load>
+struct SlotsPilot {
     const Frame *frame = nullptr;
     uint32_t *slots = nullptr;
     uint32_t mask = 0;
     Pilots pilots;
 
-    ~SlotsPilot() { std::free(slots); }
-    size_t table_size() const { return pilots.range * sizeof(uint32_t) + pilots.groups; }
+    ~SlotsPilot()
+    {
+        std::free(slots);
+    }
+    size_t table_size() const
+    {
+        return pilots.range * sizeof(uint32_t) + pilots.groups;
+    }
 
-    bool build(const Frame &from) {
+    bool build(const Frame &from)
+    {
         frame = &from;
         mask = number_mask(from.count);
         if (!pilots.build(from.hashes, from.count, Load)) return false;
@@ -90,13 +111,18 @@ template <class Compare, int Load> struct SlotsPilot {
         return true;
     }
 
-    void prefetch(uint64_t hash) const { __builtin_prefetch(&slots[pilots.position(hash)]); }
-    void prefetch_record(uint64_t hash) const {
+    void prefetch(uint64_t hash) const
+    {
+        __builtin_prefetch(&slots[pilots.position(hash)]);
+    }
+    void prefetch_record(uint64_t hash) const
+    {
         uint32_t slot = slots[pilots.position(hash)];
         __builtin_prefetch(&frame->records[int32_t(slot & mask) - 1]);
     }
 
-    const Record *lookup(uint64_t hash, const char *name, size_t size) const {
+    const Record *lookup(uint64_t hash, const char *name, size_t size) const
+    {
         uint32_t slot = slots[pilots.position(hash)];
         if (((slot ^ uint32_t(hash >> 32)) & ~mask) != 0) return nullptr;
         const Record *record = &frame->records[int32_t(slot & mask) - 1];
@@ -105,22 +131,26 @@ template <class Compare, int Load> struct SlotsPilot {
 };
 
 /* The records stand where their names hash to; tensor order is a permutation beside them. */
-template <class Compare, int Load> struct RecordPilot {
+template <class Compare, int Load>
+struct RecordPilot {
     const Frame *frame = nullptr;
     Record *records = nullptr;
     uint32_t *order = nullptr;
     Pilots pilots;
 
-    ~RecordPilot() {
+    ~RecordPilot()
+    {
         std::free(records);
         std::free(order);
     }
-    size_t table_size() const {
+    size_t table_size() const
+    {
         size_t spare = (pilots.range - frame->count) * sizeof(Record);
         return spare + frame->count * sizeof(uint32_t) + pilots.groups;
     }
 
-    bool build(const Frame &from) {
+    bool build(const Frame &from)
+    {
         frame = &from;
         if (!pilots.build(from.hashes, from.count, Load)) return false;
         records = allocate<Record>(pilots.range);
@@ -133,10 +163,14 @@ template <class Compare, int Load> struct RecordPilot {
         return true;
     }
 
-    void prefetch(uint64_t hash) const { __builtin_prefetch(&records[pilots.position(hash)]); }
+    void prefetch(uint64_t hash) const
+    {
+        __builtin_prefetch(&records[pilots.position(hash)]);
+    }
     void prefetch_record(uint64_t) const {}
 
-    const Record *lookup(uint64_t hash, const char *name, size_t size) const {
+    const Record *lookup(uint64_t hash, const char *name, size_t size) const
+    {
         const Record *record = &records[pilots.position(hash)];
         return record_is<Compare>(*record, frame->blob, name, size) ? record : nullptr;
     }

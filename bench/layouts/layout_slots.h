@@ -7,29 +7,40 @@
 
 #include "layout_compare.h"
 
-namespace layout {
+namespace layout
+{
 
-static inline uint32_t scale(uint32_t hash, uint32_t range) {
+static inline uint32_t scale(uint32_t hash, uint32_t range)
+{
     return uint32_t((uint64_t(hash) * range) >> 32);
 }
 
 /* Bits that hold 0..count, and one more for the mark of a bucket that overflowed. */
-static inline uint32_t number_mask(size_t count) {
+static inline uint32_t number_mask(size_t count)
+{
     uint32_t mask = 1;
     while (mask < count) mask = mask << 1 | 1;
     return mask;
 }
 
-template <class Compare, int Load> struct SlotsLinear {
+template <class Compare, int Load>
+struct SlotsLinear {
     static constexpr uint32_t Bound = 512;
     const Frame *frame = nullptr;
     uint32_t *slots = nullptr;
     uint32_t range = 0, mask = 0;
 
-    ~SlotsLinear() { std::free(slots); }
-    size_t table_size() const { return (range + Bound) * sizeof(uint32_t); }
+    ~SlotsLinear()
+    {
+        std::free(slots);
+    }
+    size_t table_size() const
+    {
+        return (range + Bound) * sizeof(uint32_t);
+    }
 
-    bool build(const Frame &from) {
+    bool build(const Frame &from)
+    {
         frame = &from;
         mask = number_mask(from.count);
         range = uint32_t(from.count * 100 / Load + 1);
@@ -44,15 +55,18 @@ template <class Compare, int Load> struct SlotsLinear {
         return true;
     }
 
-    void prefetch(uint64_t hash) const {
+    void prefetch(uint64_t hash) const
+    {
         __builtin_prefetch(&slots[scale(uint32_t(hash), range)]);
     }
-    void prefetch_record(uint64_t hash) const {
+    void prefetch_record(uint64_t hash) const
+    {
         uint32_t at = scale(uint32_t(hash), range);
         __builtin_prefetch(&frame->records[int32_t(slots[at] & mask) - 1]);
     }
 
-    const Record *lookup(uint64_t hash, const char *name, size_t size) const {
+    const Record *lookup(uint64_t hash, const char *name, size_t size) const
+    {
         uint32_t tag = uint32_t(hash >> 32), keep = mask;
         for (const uint32_t *slot = slots + scale(uint32_t(hash), range);; slot++) {
             uint32_t differ = *slot ^ tag;
@@ -65,16 +79,24 @@ template <class Compare, int Load> struct SlotsLinear {
     }
 };
 
-template <class Compare, int Slots, int Load> struct SlotsBucket {
-    static constexpr uint32_t Bound = 128 / Slots;
+template <class Compare, int Slots, int Load>
+struct SlotsBucket {
+    static constexpr uint32_t Bound = 256 / Slots;
     const Frame *frame = nullptr;
     uint32_t *slots = nullptr;
     uint32_t range = 0, mask = 0, mark = 0; /* mark: in the last slot, the bucket overflowed */
 
-    ~SlotsBucket() { std::free(slots); }
-    size_t table_size() const { return (range + Bound) * Slots * sizeof(uint32_t); }
+    ~SlotsBucket()
+    {
+        std::free(slots);
+    }
+    size_t table_size() const
+    {
+        return (range + Bound) * Slots * sizeof(uint32_t);
+    }
 
-    bool build(const Frame &from) {
+    bool build(const Frame &from)
+    {
         frame = &from;
         mask = number_mask(from.count);
         mark = mask + 1;
@@ -94,7 +116,8 @@ template <class Compare, int Slots, int Load> struct SlotsBucket {
         return true;
     }
 
-    static uint32_t match(const uint32_t *bucket, uint32_t tag, uint32_t keep) {
+    static uint32_t match(const uint32_t *bucket, uint32_t tag, uint32_t keep)
+    {
         __m128i want = _mm_set1_epi32(int(tag & keep)), bits = _mm_set1_epi32(int(keep));
         uint32_t found = 0;
         for (int i = 0; i < Slots; i += 4) {
@@ -105,17 +128,20 @@ template <class Compare, int Slots, int Load> struct SlotsBucket {
         return found;
     }
 
-    void prefetch(uint64_t hash) const {
+    void prefetch(uint64_t hash) const
+    {
         __builtin_prefetch(&slots[scale(uint32_t(hash), range) * Slots]);
     }
-    void prefetch_record(uint64_t hash) const {
+    void prefetch_record(uint64_t hash) const
+    {
         const uint32_t *bucket = slots + scale(uint32_t(hash), range) * Slots;
         uint32_t found = match(bucket, uint32_t(hash >> 32), ~(mask | mark));
         if (found != 0)
             __builtin_prefetch(&frame->records[int32_t(bucket[__builtin_ctz(found)] & mask) - 1]);
     }
 
-    const Record *lookup(uint64_t hash, const char *name, size_t size) const {
+    const Record *lookup(uint64_t hash, const char *name, size_t size) const
+    {
         const uint32_t *bucket = slots + scale(uint32_t(hash), range) * Slots;
         for (;; bucket += Slots) {
             uint32_t found = match(bucket, uint32_t(hash >> 32), ~(mask | mark));

@@ -1,0 +1,261 @@
+/*
+ * Opening models, their files in the page cache: from a path to a model that can be asked.
+ *
+ *     open/tare/SET                   tare_open of one file
+ *     open/tare_sharded/SET           tare_open of the folder of shards
+ *     open/tare_read_backing/SET      tare_open of one file, never mapped
+ *     open/read_only/SET              the floor: the header's bytes read into fresh memory
+ *     open/read_and_scan_quotes/SET   the same, and memchr from quote to quote over them
+ *     open/cjson_parse/SET            cJSON_ParseWithLength alone, the header being in memory
+ *
+ * SET is S, M, L, or million: 1,700,000 tensors of no elements in a header of the largest size. An
+ * iteration is one opening; closing, and giving memory back, is not timed. The allocator is told to
+ * keep nothing back between iterations: every opening gets memory the kernel has to make anew, as
+ * the one opening in a program's life does.
+ */
+#include "bench_main.h"
+#include "open_files.h"
+
+#include <benchmark/benchmark.h>
+#include <cjson/cJSON.h>
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <unordered_map>
+
+namespace
+{
+
+using opening::SetFiles;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start)
+{
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+[[noreturn]] void fail(const char *what, const std::string &path)
+{
+    std::fprintf(stderr, "bench_open: %s: %s\n", path.c_str(), what);
+    std::exit(1);
+}
+
+/* An allocator that knows how much is out, and how much was at most. */
+
+struct Meter {
+    size_t now = 0;
+    size_t most = 0;
+};
+
+void *meter_allocate(void *context, size_t size, size_t alignment)
+{
+    auto *meter = static_cast<Meter *>(context);
+    void *memory = nullptr;
+    if (posix_memalign(&memory, std::max(alignment, sizeof(void *)), size) != 0) return nullptr;
+    meter->now += size;
+    meter->most = std::max(meter->most, meter->now);
+    return memory;
+}
+
+void meter_release(void *context, void *memory, size_t size, size_t)
+{
+    static_cast<Meter *>(context)->now -= size;
+    std::free(memory);
+}
+
+/* tare */
+
+tare_model *open_checked(const std::string &path, const tare_options &options, uint64_t count)
+{
+    tare_model *model;
+    tare_error error;
+    if (tare_open(path.c_str(), &options, &model, &error) != TARE_OK) fail(error.message, path);
+    if (tare_count(model) != count) fail("opened with another number of tensors", path);
+    return model;
+}
+
+/* What one opening takes and leaves, by the model's own account and by its allocator. */
+void report_memory(benchmark::State &state, const std::string &path, tare_options options,
+                   uint64_t count)
+{
+    Meter meter;
+    tare_allocator allocator = {sizeof allocator, &meter, meter_allocate, meter_release};
+    options.allocator = &allocator;
+    tare_model *model = open_checked(path, options, count);
+    tare_stat stat = {};
+    stat.struct_size = sizeof stat;
+    tare_model_stat(model, &stat);
+    state.counters["memory_peak"] = double(meter.most);
+    state.counters["memory_held"] = double(meter.now);
+    state.counters["memory_names"] = double(stat.name_size);
+    state.counters["memory_shapes"] = double(stat.shape_size);
+    state.counters["memory_records"] = double(stat.record_size);
+    state.counters["memory_index"] = double(stat.index_size);
+    state.counters["bytes_per_tensor"] =
+        double(meter.now - stat.name_size - stat.shape_size) / double(count);
+    tare_close(model);
+    if (meter.now != 0) fail("tare_close left memory", path);
+}
+
+void open_tare(benchmark::State &state, const std::string &path, uint32_t backing, uint64_t count)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    options.backing = backing;
+    for (auto _ : state) {
+        Clock::time_point start = Clock::now();
+        tare_model *model;
+        tare_status status = tare_open(path.c_str(), &options, &model, nullptr);
+        state.SetIterationTime(seconds_since(start));
+        if (status != TARE_OK || tare_count(model) != count) fail("not opened", path);
+        tare_close(model);
+    }
+    report_memory(state, path, options, count);
+}
+
+void open_single(benchmark::State &state, const SetFiles &files)
+{
+    open_tare(state, files.single, TARE_BACKING_AUTO, files.count);
+}
+
+void open_sharded(benchmark::State &state, const SetFiles &files)
+{
+    open_tare(state, files.folder, TARE_BACKING_AUTO, files.count);
+}
+
+void open_read_backing(benchmark::State &state, const SetFiles &files)
+{
+    open_tare(state, files.single, TARE_BACKING_READ, files.count);
+}
+
+/* The floors */
+
+/* Reads the header into memory mapped anew, as any reader of it must. */
+char *read_header(const SetFiles &files)
+{
+    int file = open(files.single.c_str(), O_RDONLY | O_CLOEXEC);
+    struct stat facts;
+    uint64_t size;
+    if (file < 0 || fstat(file, &facts) != 0 || pread(file, &size, sizeof size, 0) != 8)
+        fail("not read", files.single);
+    void *memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) fail("no memory", files.single);
+    if (pread(file, memory, size, 8) != (ssize_t)size) fail("not read", files.single);
+    close(file);
+    return static_cast<char *>(memory);
+}
+
+uint64_t count_quotes(const char *text, size_t size)
+{
+    const char *end = text + size;
+    uint64_t count = 0;
+    while (text < end) {
+        auto *quote = static_cast<const char *>(std::memchr(text, '"', size_t(end - text)));
+        if (quote == nullptr) break;
+        count++;
+        text = quote + 1;
+    }
+    return count;
+}
+
+void read_only(benchmark::State &state, const SetFiles &files)
+{
+    for (auto _ : state) {
+        Clock::time_point start = Clock::now();
+        char *header = read_header(files);
+        state.SetIterationTime(seconds_since(start));
+        benchmark::DoNotOptimize(header[files.header_size - 9]);
+        munmap(header, files.header_size - 8);
+    }
+}
+
+void read_and_scan_quotes(benchmark::State &state, const SetFiles &files)
+{
+    for (auto _ : state) {
+        Clock::time_point start = Clock::now();
+        char *header = read_header(files);
+        uint64_t quotes = count_quotes(header, files.header_size - 8);
+        state.SetIterationTime(seconds_since(start));
+        if (quotes != files.quotes) fail("quotes miscounted", files.single);
+        munmap(header, files.header_size - 8);
+    }
+}
+
+void cjson_parse(benchmark::State &state, const SetFiles &files)
+{
+    std::string header = opening::read_start(files.single, files.header_size).substr(8);
+    for (auto _ : state) {
+        Clock::time_point start = Clock::now();
+        cJSON *tree = cJSON_ParseWithLength(header.data(), header.size());
+        state.SetIterationTime(seconds_since(start));
+        if (tree == nullptr) fail("cJSON refuses the header", files.single);
+        cJSON_Delete(tree);
+    }
+}
+
+/* The engine table: another engine is a line here. */
+struct EngineRow {
+    const char *name;
+    void (*run)(benchmark::State &, const SetFiles &);
+    bool million; /* also run on the file of 1,700,000 tensors */
+};
+
+constexpr EngineRow engines[] = {
+    {"tare", open_single, true},
+    {"tare_sharded", open_sharded, false},
+    {"tare_read_backing", open_read_backing, false},
+    {"read_only", read_only, true},
+    {"read_and_scan_quotes", read_and_scan_quotes, true},
+    {"cjson_parse", cjson_parse, false},
+};
+
+const SetFiles &files_of(const std::string &data_folder, const std::string &label)
+{
+    static std::unordered_map<std::string, SetFiles> made;
+    auto at = made.find(label);
+    if (at == made.end())
+        at = made.emplace(label, label == "million" ? opening::make_million_file(data_folder)
+                                                    : opening::make_set_files(data_folder, label))
+                 .first;
+    return at->second;
+}
+
+void register_all(const std::string &data_folder)
+{
+    for (const char *label : {"S", "M", "L", "million"})
+        for (const EngineRow &engine : engines) {
+            if (!engine.million && std::strcmp(label, "million") == 0) continue;
+            std::string name = std::string("open/") + engine.name + "/" + label;
+            benchmark::RegisterBenchmark(name.c_str(),
+                                         [=](benchmark::State &state) {
+                                             const SetFiles &files = files_of(data_folder, label);
+                                             engine.run(state, files);
+                                             state.counters["header_size"] =
+                                                 double(files.header_size);
+                                             state.counters["tensors"] = double(files.count);
+                                         })
+                ->UseManualTime()
+                ->Unit(benchmark::kMillisecond);
+        }
+}
+
+} // namespace
+
+int main(int argument_count, char **arguments)
+{
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024); /* setting it also keeps it from growing */
+    mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+    std::string data_folder = TARE_BENCH_DATA;
+    for (const std::string &folder : bench::take_options(&argument_count, arguments, "--data="))
+        data_folder = folder;
+    mkdir(data_folder.c_str(), 0777);
+    register_all(data_folder);
+    return bench::run(argument_count, arguments);
+}

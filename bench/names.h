@@ -1,2 +1,0 @@
-/* Temporary: moved to model_names.h, since src/names.h has this name. */
-#include "model_names.h"
