@@ -126,6 +126,8 @@ void tarei_arena_free(tarei_arena *arena)
     }
 }
 
+#define BUFFER_SIZE_MIN 4096u
+
 bool tarei_buffer_reserve(tarei_buffer *buffer, tarei_memory *memory, uint64_t more)
 {
     uint64_t needed;
@@ -133,6 +135,7 @@ bool tarei_buffer_reserve(tarei_buffer *buffer, tarei_memory *memory, uint64_t m
     if (needed <= buffer->capacity && buffer->data != NULL) return true;
     uint64_t capacity = buffer->capacity + buffer->capacity / 2;
     if (capacity < needed) capacity = needed;
+    if (capacity < BUFFER_SIZE_MIN) capacity = BUFFER_SIZE_MIN; /* few steps for small things */
     void *data = tarei_memory_take(memory, capacity, TAREI_BUFFER_ALIGNMENT);
     if (data == NULL) return false;
     if (buffer->size != 0) memcpy(data, buffer->data, (size_t)buffer->size);

@@ -1,0 +1,82 @@
+"""The Python safetensors package in a virtual environment of its own, kept between runs."""
+import fcntl
+import os
+import subprocess
+import sys
+import venv
+
+SKIPPED = 77  # what CTest takes for a skipped test
+PACKAGES = ["safetensors==0.8.0", "numpy>=1.24"]
+
+
+def skip(why):
+    print(f"SKIPPED: {why}")
+    sys.exit(SKIPPED)
+
+
+def run_pip(python, *arguments):
+    """True when pip did it. What it says goes to our output."""
+    command = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    environment = dict(os.environ, PIP_DEFAULT_TIMEOUT="20", PIP_RETRIES="1")
+    return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL).returncode == 0
+
+
+def lock(cache):
+    """Two test programs, or two builds, share the cache: one prepares it at a time."""
+    os.makedirs(cache, exist_ok=True)
+    file = open(os.path.join(cache, "lock"), "w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def environment(cache):
+    """The Python that has the packages; skips the test where it cannot be had."""
+    folder = os.path.join(cache, "venv")
+    python = os.path.join(folder, "bin", "python3")
+    done = os.path.join(folder, "installed")
+    stamp = " ".join(PACKAGES)
+    if os.path.exists(done) and open(done).read() == stamp:
+        return python
+    try:
+        venv.create(folder, clear=True, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        skip(f"no virtual environment can be made here ({error}); Debian has python3-venv for it")
+    if not run_pip(python, "install", "--quiet", "--only-binary=:all:", *PACKAGES):
+        skip("no package registry is reached, so there is no safetensors package to compare with")
+    with open(done, "w") as file:
+        file.write(stamp)
+    return python
+
+
+def enter(cache):
+    """Goes on in the environment's Python, unless this is it already."""
+    with lock(cache):
+        python = environment(cache)
+    if os.path.realpath(sys.prefix) != os.path.realpath(os.path.join(cache, "venv")):
+        sys.stdout.flush()
+        os.execv(python, [python, *sys.argv])
+
+
+class Dump:
+    """The output of dump.c, taken apart."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def line(self):
+        return self.stream.readline().decode("ascii").rstrip("\n")
+
+    def facts(self):
+        """(name, dtype, shape, size) of the next tensor, or None behind the last."""
+        fields = self.line().split()
+        if not fields:
+            return None
+        name = self.stream.read(int(fields[0])).decode("utf-8")
+        rank = int(fields[3])
+        shape = [int(field) for field in fields[4 : 4 + rank]]
+        return name, fields[1], shape, int(fields[2])
+
+    def bytes(self, size):
+        content = self.stream.read(size)
+        assert self.stream.read(1) == b"\n"
+        return content

@@ -1,0 +1,107 @@
+/* Eight threads use one model at once, each in an order of its own. Built with ThreadSanitizer too. */
+#include <pthread.h>
+#include <string.h>
+
+#include "plain_check.h"
+#include "support/name_sets.h"
+#include "support/set_models.h"
+#include "support/temp_files.h"
+
+enum { THREAD_COUNT = 8, ROUNDS = 3 };
+
+typedef struct work {
+    pthread_t thread;
+    const tare_model *model;
+    const name_set *set;
+    const size_t *places;
+    unsigned number;
+} work;
+
+static void find_all(const work *w)
+{
+    size_t count = w->set->count;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (i * 7919 + w->number * 104729) % count;
+        const tare_string *name = &w->set->names[at];
+        const tare_tensor *tensor = tare_find(w->model, name->data, name->size);
+        tare_key key = tare_key_make(w->model, name->data, name->size);
+        PLAIN_CHECK(tensor == tare_at(w->model, w->places[at]));
+        PLAIN_CHECK(tare_find_key(w->model, &key) == tensor);
+        PLAIN_CHECK(tare_find(w->model, name->data, name->size - 1) == NULL);
+        tare_info info = tare_describe(w->model, tensor);
+        PLAIN_CHECK(info.name_size == name->size && info.size == set_tensor_size(at));
+    }
+}
+
+static void read_all(const work *w)
+{
+    for (size_t i = 0; i < w->set->count; i += 3) {
+        size_t at = (i * 31 + w->number * 17) % w->set->count, size = set_tensor_size(at);
+        const tare_tensor *tensor = tare_at(w->model, w->places[at]);
+        char target[2];
+        tare_error error;
+        PLAIN_CHECK(tare_read(w->model, tensor, target, size, &error) == TARE_OK);
+        const void *data = tare_data(w->model, tensor);
+        if (data != NULL) PLAIN_CHECK(memcmp(data, target, size) == 0);
+        PLAIN_CHECK(tare_read(w->model, tensor, target, 3, &error) == TARE_E_TARGET_SIZE);
+    }
+}
+
+static void list_all(const work *w)
+{
+    const tare_tensor **out = calloc(w->set->count, sizeof *out);
+    PLAIN_CHECK(out != NULL);
+    PLAIN_CHECK(tare_find_many(w->model, w->set->names, w->set->count, out) == w->set->count);
+    free(out);
+    size_t listed = 0;
+    tare_range range = tare_prefix(w->model, "model.layers.1", 14);
+    for (const tare_tensor *t; (t = tare_next(w->model, &range)) != NULL;)
+        listed += strncmp(tare_name(w->model, t).data, "model.layers.1", 14) == 0;
+    PLAIN_CHECK(listed == 341); /* lines of mixtral-8x22b.tsv: layers 1 and 10 to 19 */
+    PLAIN_CHECK(tare_metadata_find(w->model, "format", 6).data != NULL);
+    tare_stat stat = {.struct_size = sizeof stat};
+    tare_model_stat(w->model, &stat);
+    PLAIN_CHECK(stat.memory_size != 0);
+}
+
+static void *run(void *context)
+{
+    const work *w = context;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        find_all(w);
+        read_all(w);
+        list_all(w);
+    }
+    return NULL;
+}
+
+static void use_at_once(const tare_model *model, const name_set *set, const size_t *places)
+{
+    work works[THREAD_COUNT];
+    for (unsigned i = 0; i < THREAD_COUNT; i++) {
+        works[i] = (work){.model = model, .set = set, .places = places, .number = i};
+        PLAIN_CHECK(pthread_create(&works[i].thread, NULL, run, &works[i]) == 0);
+    }
+    for (unsigned i = 0; i < THREAD_COUNT; i++)
+        PLAIN_CHECK(pthread_join(works[i].thread, NULL) == 0);
+}
+
+int main(void)
+{
+    name_set set = name_set_mixtral();
+    size_t *places = set_shard_places(&set);
+    temp_path folder = temp_folder_make();
+    set_write_shards(&set, &folder);
+    for (uint32_t backing = TARE_BACKING_MAP; backing <= TARE_BACKING_READ; backing++) {
+        tare_options options = TARE_OPTIONS_INIT;
+        tare_model *model;
+        options.backing = backing;
+        PLAIN_CHECK(tare_open(folder.text, &options, &model, NULL) == TARE_OK);
+        use_at_once(model, &set, places);
+        tare_close(model);
+    }
+    temp_folder_remove(&folder);
+    name_set_free(&set);
+    free(places);
+    return 0;
+}

@@ -1,0 +1,109 @@
+#define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
+#include "os_faults.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+os_faults os_fault;
+
+void os_faults_reset(void)
+{
+    memset(&os_fault, 0, sizeof os_fault);
+}
+
+const char *os_call_name(enum os_call call)
+{
+    static const char *const names[OS_CALL_COUNT] = {"open", "stat",    "fstat",   "pread",
+                                                     "mmap", "opendir", "readdir", "getrandom"};
+    return names[call];
+}
+
+/* Counts the call; true when it is to fail, with errno set. */
+static int fails(enum os_call call)
+{
+    size_t number = ++os_fault.calls[call], first = os_fault.fail_at[call];
+    if (first == 0 || number < first) return 0;
+    if (os_fault.fail_count != 0 && number >= first + os_fault.fail_count) return 0;
+    errno = os_fault.error;
+    return 1;
+}
+
+/* With 64-bit offsets the C library calls them so; the linker renames the two sides of each. */
+int __wrap_open64(const char *path, int flags, ...);
+int __real_open64(const char *path, int flags, ...);
+int __wrap_openat64(int folder, const char *path, int flags, ...);
+int __real_openat64(int folder, const char *path, int flags, ...);
+int __wrap_stat64(const char *path, struct stat *facts);
+int __real_stat64(const char *path, struct stat *facts);
+int __wrap_fstat64(int descriptor, struct stat *facts);
+int __real_fstat64(int descriptor, struct stat *facts);
+ssize_t __wrap_pread64(int descriptor, void *target, size_t size, off_t offset);
+ssize_t __real_pread64(int descriptor, void *target, size_t size, off_t offset);
+void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int file, off_t offset);
+void *__real_mmap64(void *at, size_t size, int protection, int flags, int file, off_t offset);
+DIR *__wrap_opendir(const char *path);
+DIR *__real_opendir(const char *path);
+struct dirent *__wrap_readdir64(DIR *folder);
+struct dirent *__real_readdir64(DIR *folder);
+ssize_t __wrap_getrandom(void *target, size_t size, unsigned flags);
+ssize_t __real_getrandom(void *target, size_t size, unsigned flags);
+
+int __wrap_open64(const char *path, int flags, ...)
+{
+    if (fails(OS_OPEN)) return -1;
+    return __real_open64(path, flags); /* the library creates no file, so there is no mode */
+}
+
+int __wrap_openat64(int folder, const char *path, int flags, ...)
+{
+    if (fails(OS_OPEN)) return -1;
+    return __real_openat64(folder, path, flags);
+}
+
+int __wrap_stat64(const char *path, struct stat *facts)
+{
+    return fails(OS_STAT) ? -1 : __real_stat64(path, facts);
+}
+
+int __wrap_fstat64(int descriptor, struct stat *facts)
+{
+    return fails(OS_FSTAT) ? -1 : __real_fstat64(descriptor, facts);
+}
+
+ssize_t __wrap_pread64(int descriptor, void *target, size_t size, off_t offset)
+{
+    if (size > os_fault.asked_max) os_fault.asked_max = size;
+    if (fails(OS_PREAD)) return os_fault.error == 0 ? 0 : -1;
+    if (os_fault.pretend) return (ssize_t)size;
+    if (os_fault.piece != 0 && size > os_fault.piece) size = os_fault.piece;
+    return __real_pread64(descriptor, target, size, offset);
+}
+
+void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int file, off_t offset)
+{
+    if (fails(OS_MMAP)) return MAP_FAILED;
+    return __real_mmap64(at, size, protection, flags, file, offset);
+}
+
+DIR *__wrap_opendir(const char *path)
+{
+    return fails(OS_OPENDIR) ? NULL : __real_opendir(path);
+}
+
+struct dirent *__wrap_readdir64(DIR *folder)
+{
+    return fails(OS_READDIR) ? NULL : __real_readdir64(folder);
+}
+
+ssize_t __wrap_getrandom(void *target, size_t size, unsigned flags)
+{
+    return fails(OS_GETRANDOM) ? -1 : __real_getrandom(target, size, flags);
+}

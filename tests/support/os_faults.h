@@ -1,0 +1,41 @@
+/*
+ * System calls that fail on demand. The program that uses this is linked with --wrap for each of
+ * them (tests/CMakeLists.txt), so that the library's calls come here first.
+ */
+#ifndef OS_FAULTS_H
+#define OS_FAULTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum os_call {
+    OS_OPEN, /* open and openat */
+    OS_STAT,
+    OS_FSTAT,
+    OS_PREAD,
+    OS_MMAP,
+    OS_OPENDIR,
+    OS_READDIR,
+    OS_GETRANDOM,
+    OS_CALL_COUNT,
+};
+
+typedef struct os_faults {
+    size_t calls[OS_CALL_COUNT];   /* how often each was called */
+    size_t fail_at[OS_CALL_COUNT]; /* the number of the call to fail, from 1; 0 is none */
+    size_t fail_count;             /* how many calls in a row fail; 0 is all from then on */
+    int error;                     /* errno of the failure */
+    size_t piece;                  /* most bytes that one pread gives; 0 is all */
+    size_t asked_max;              /* most bytes that one pread was asked for */
+    int pretend;                   /* pread claims all that it is asked for, and writes nothing */
+} os_faults;
+
+extern os_faults os_fault;
+
+/* No faults, and all counts 0. */
+void os_faults_reset(void);
+
+/* The call in words. */
+const char *os_call_name(enum os_call call);
+
+#endif

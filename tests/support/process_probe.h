@@ -1,0 +1,19 @@
+/* What the kernel says this process holds and has done (Linux: /proc/self). */
+#ifndef PROCESS_PROBE_H
+#define PROCESS_PROBE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+size_t probe_descriptor_count(void);
+
+/* Mappings of files whose path starts with `path`; deleted files count too. */
+size_t probe_mapping_count(const char *path);
+
+/* Bytes of such mappings that this process has touched: their pages in its page table. */
+uint64_t probe_mapping_resident(const char *path);
+
+uint64_t probe_resident_size(void); /* of the whole process */
+uint64_t probe_read_size(void);     /* bytes that read calls have brought in so far */
+
+#endif

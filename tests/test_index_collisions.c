@@ -1,0 +1,228 @@
+/* Names that defeat the hash: reseeds and the sorted fallback, seen through the public functions. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "index.h"
+#include "support/alloc_probe.h"
+#include "support/colliding_hash.h"
+#include "support/expect.h"
+#include "support/name_sets.h"
+
+/* How many names of one hash the table takes. */
+enum { COLLIDING_MAX = TAREI_REACH_MAX * TAREI_LINE_COUNT };
+
+static tare_model *open_names(const name_set *set, size_t count, const tare_options *options)
+{
+    tare_pair *pairs = calloc(count + 1, sizeof *pairs);
+    for (size_t i = 0; i < count; i++)
+        pairs[i] = (tare_pair){set->names[i].data, set->names[i].size, "x", 1};
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    tare_status status = tare_open_pairs(pairs, count, options, &model, &error);
+    free(pairs);
+    expect_opened("colliding names", status, model, &error);
+    return model;
+}
+
+static tare_stat stat_of(const tare_model *model)
+{
+    tare_stat stat = {.struct_size = sizeof stat};
+    tare_model_stat(model, &stat);
+    return stat;
+}
+
+/* Each name is found, and none that looks like it, by every function that finds. */
+static void check_finds(const tare_model *model, const name_set *set, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const tare_string *name = &set->names[i];
+        const tare_tensor *wanted = tare_at(model, i), *many[1] = {NULL};
+        tare_key key = tare_key_make(model, name->data, name->size);
+        cr_assert_eq(tare_find(model, name->data, name->size), wanted, "name %zu", i);
+        cr_assert_eq(tare_find_key(model, &key), wanted, "name %zu", i);
+        cr_assert_eq(tare_find_many(model, name, 1, many), 1, "name %zu", i);
+        cr_assert_eq(many[0], wanted, "name %zu", i);
+        char *target = malloc(name->size + 1);
+        for (unsigned way = 0; way < NAME_LOOK_ALIKE_COUNT; way++) {
+            size_t size = name_look_alike(name, way, target);
+            if (size == NAME_ABSENT) continue;
+            size_t place = name_set_find(set, target, size);
+            const tare_tensor *expected = place < count ? tare_at(model, place) : NULL;
+            cr_assert_eq(tare_find(model, target, size), expected, "name %zu in way %u", i, way);
+        }
+        free(target);
+    }
+}
+
+Test(index_collisions, fair_hashes_need_no_reseed)
+{
+    name_set set = name_set_text();
+    colliding_set(COLLIDING_NOT, 0);
+    tare_model *model = open_names(&set, set.count, NULL);
+    tare_stat stat = stat_of(model);
+    cr_expect_eq(stat.index_reseeds, 0);
+    cr_expect_eq(stat.index_sorted, 0);
+    check_finds(model, &set, set.count);
+    tare_close(model);
+    name_set_free(&set);
+}
+
+Test(index_collisions, a_bad_seed_or_two_are_replaced)
+{
+    name_set set = name_set_text();
+    for (unsigned bad = 1; bad <= 2; bad++) {
+        colliding_set(COLLIDING_ALL, bad);
+        tare_model *model = open_names(&set, set.count, NULL);
+        tare_stat stat = stat_of(model);
+        cr_expect_eq(stat.index_reseeds, bad);
+        cr_expect_eq(stat.index_sorted, 0);
+        cr_expect_leq(stat.probe_max, TAREI_REACH_MAX / 2);
+        check_finds(model, &set, set.count);
+        tare_close(model);
+    }
+    name_set_free(&set);
+}
+
+Test(index_collisions, three_bad_seeds_lead_to_sorted_names)
+{
+    static const enum colliding_kind kinds[] = {COLLIDING_ALL, COLLIDING_SLOTS, COLLIDING_LAST};
+    name_set set = name_set_text();
+    for (size_t k = 0; k < 3; k++) {
+        colliding_set(kinds[k], 100);
+        tare_model *model = open_names(&set, set.count, NULL);
+        tare_stat stat = stat_of(model);
+        cr_expect_eq(stat.index_reseeds, 2);
+        cr_expect_eq(stat.index_sorted, 1);
+        cr_expect_leq(stat.probe_max, 11, "%u steps for 1,000 names", stat.probe_max);
+        check_finds(model, &set, set.count);
+        tare_close(model);
+    }
+    name_set_free(&set);
+}
+
+Test(index_collisions, up_to_the_bound_names_share_a_line_and_those_behind)
+{
+    static const enum colliding_kind kinds[] = {COLLIDING_ALL, COLLIDING_SLOTS, COLLIDING_LAST};
+    static const size_t counts[] = {0,
+                                    1,
+                                    7,
+                                    8,
+                                    9,
+                                    15,
+                                    16,
+                                    17,
+                                    63,
+                                    64,
+                                    65,
+                                    128,
+                                    503,
+                                    COLLIDING_MAX - 1,
+                                    COLLIDING_MAX,
+                                    COLLIDING_MAX + 1};
+    name_set set = name_set_text();
+    for (size_t k = 0; k < 3; k++)
+        for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+            size_t count = counts[c], lines = (count + TAREI_LINE_COUNT - 1) / TAREI_LINE_COUNT;
+            colliding_set(kinds[k], 100);
+            tare_model *model = open_names(&set, count, NULL);
+            tare_stat stat = stat_of(model);
+            cr_expect_eq(stat.index_sorted, count > COLLIDING_MAX, "%zu names", count);
+            cr_expect_leq(stat.probe_max, TAREI_REACH_MAX, "%zu names: %u probes", count,
+                          stat.probe_max);
+            if (count > 0 && !stat.index_sorted)
+                cr_expect_eq(stat.probe_max, lines, "%zu names: %u lines", count, stat.probe_max);
+            check_finds(model, &set, count);
+            tare_close(model);
+        }
+    name_set_free(&set);
+}
+
+Test(index_collisions, equal_tags_cost_comparisons_only)
+{
+    name_set set = name_set_text();
+    colliding_set(COLLIDING_TAGS, 100);
+    tare_model *model = open_names(&set, set.count, NULL);
+    cr_expect_eq(stat_of(model).index_sorted, 0);
+    check_finds(model, &set, set.count);
+    tare_close(model);
+    name_set_free(&set);
+}
+
+Test(index_collisions, every_set_of_names_is_found_when_sorted)
+{
+    for (size_t k = 0; k < name_set_kind_count; k++) {
+        name_set set = name_set_kinds[k].make();
+        if (set.count > 2500) {
+            name_set_free(&set);
+            continue;
+        }
+        colliding_set(COLLIDING_ALL, 100);
+        tare_model *model = open_names(&set, set.count, NULL);
+        cr_expect_eq(stat_of(model).index_sorted, set.count > COLLIDING_MAX, "%s",
+                     name_set_kinds[k].what);
+        check_finds(model, &set, set.count);
+        tare_close(model);
+        name_set_free(&set);
+    }
+}
+
+Test(index_collisions, duplicates_are_seen_whatever_collides)
+{
+    name_set set = name_set_text();
+    enum { COUNT = COLLIDING_MAX + 100 };
+    static tare_pair pairs[COUNT];
+    for (unsigned bad = 0; bad <= 3; bad++)
+        for (int keep = 0; keep < 2; keep++) {
+            tare_options options = TARE_OPTIONS_INIT;
+            options.flags = keep ? TARE_PAIRS_KEEP_FIRST : 0;
+            for (size_t i = 0; i < COUNT; i++)
+                pairs[i] =
+                    (tare_pair){set.names[i].data, set.names[i].size, &"0123456789"[i % 10], 1};
+            pairs[150].name = set.names[33].data;
+            pairs[150].name_size = set.names[33].size;
+            colliding_set(COLLIDING_ALL, bad);
+            tare_model *model = expect_no_model();
+            tare_error error = expect_poison();
+            tare_status status = tare_open_pairs(pairs, COUNT, &options, &model, &error);
+            if (!keep) {
+                expect_status("a duplicate", TARE_E_DUPLICATE, status, model, &error);
+                continue;
+            }
+            expect_opened("a duplicate that is kept", status, model, &error);
+            cr_expect_eq(tare_count(model), COUNT);
+            cr_expect_eq(tare_find(model, set.names[33].data, set.names[33].size),
+                         tare_at(model, 33));
+            cr_expect_eq(stat_of(model).index_sorted, bad == 3);
+            tare_close(model);
+        }
+    name_set_free(&set);
+}
+
+Test(index_collisions, allocation_failures_on_the_way_to_sorting_leave_nothing)
+{
+    static alloc_probe probe;
+    name_set set = name_set_text();
+    tare_pair *pairs = calloc(set.count, sizeof *pairs);
+    for (size_t i = 0; i < set.count; i++)
+        pairs[i] = (tare_pair){set.names[i].data, set.names[i].size, NULL, 0};
+    for (size_t fail_at = 1;; fail_at++) {
+        tare_options options = TARE_OPTIONS_INIT;
+        alloc_probe_init(&probe);
+        probe.fail_at = fail_at;
+        options.allocator = &probe.hooks;
+        colliding_set(COLLIDING_ALL, 100);
+        tare_model *model = expect_no_model();
+        tare_error error = expect_poison();
+        tare_status status = tare_open_pairs(pairs, set.count, &options, &model, &error);
+        if (probe.refused != 0)
+            expect_status("no memory", TARE_E_MEMORY, status, model, &error);
+        else
+            expect_opened("memory", status, model, &error);
+        tare_close(model);
+        cr_expect_eq(probe.block_count, 0, "call %zu", fail_at);
+        if (probe.refused == 0) break;
+    }
+    free(pairs);
+    name_set_free(&set);
+}

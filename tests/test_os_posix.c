@@ -1,0 +1,278 @@
+/* The operating system as it is on a bad day: every call that can fail does. */
+#define _XOPEN_SOURCE 700
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os.h"
+#include "support/expect.h"
+#include "support/os_faults.h"
+#include "support/process_probe.h"
+#include "support/temp_files.h"
+
+static temp_path folder, path;
+static build_text file;
+
+static void make_files(void)
+{
+    static const build_tensor a[] = {{"a", 0, "U8", "[5]", 5}, {"aa", 0, "U8", "[2]", 2}};
+    static const build_tensor b = {"b", 0, "F32", "[]", 4};
+    static const char index[] =
+        "{\"weight_map\":{\"a\":\"a.safetensors\",\"b\":\"b.safetensors\"}}";
+    folder = temp_folder_make();
+    file = build_file(a, 2, "{\"format\":\"pt\"}");
+    path = temp_write_text(&folder, "a.safetensors", &file);
+    temp_write_built(&folder, "b.safetensors", build_file(&b, 1, NULL));
+    temp_write(&folder, "model.safetensors.index.json", index, sizeof index - 1);
+    os_faults_reset();
+}
+
+static void remove_files(void)
+{
+    os_faults_reset();
+    temp_folder_remove(&folder);
+    build_free(&file);
+}
+
+TestSuite(os_posix, .init = make_files, .fini = remove_files);
+
+static tare_status open_at(const char *at, uint32_t backing, tare_model **model, tare_error *error)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    options.backing = backing;
+    *model = expect_no_model();
+    *error = expect_poison();
+    return tare_open(at, &options, model, error);
+}
+
+Test(os_posix, a_mapping_that_is_refused_makes_auto_read)
+{
+    static const int errors[] = {ENODEV, ENOMEM, EACCES, EINVAL, EPERM};
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        tare_model *model;
+        tare_error error;
+        os_faults_reset();
+        os_fault.fail_at[OS_MMAP] = 1;
+        os_fault.error = errors[i];
+        tare_status status = open_at(path.text, TARE_BACKING_AUTO, &model, &error);
+        expect_opened("auto", status, model, &error);
+        cr_expect_gt(os_fault.calls[OS_MMAP], 0);
+        cr_expect_eq(tare_shard_at(model, 0).backing, TARE_BACKING_READ);
+        cr_expect_null(tare_data(model, tare_at(model, 0)));
+        expect_bytes("auto", model, tare_find(model, "a", 1), file.data + file.size - 7, 5);
+        tare_close(model);
+    }
+}
+
+Test(os_posix, one_shard_may_be_mapped_and_another_read)
+{
+    tare_model *model;
+    tare_error error;
+    os_fault.fail_at[OS_MMAP] = 2;
+    os_fault.error = ENOMEM;
+    tare_status status = open_at(folder.text, TARE_BACKING_AUTO, &model, &error);
+    expect_opened("auto", status, model, &error);
+    cr_expect_eq(tare_shard_at(model, 0).backing, TARE_BACKING_MAP);
+    cr_expect_eq(tare_shard_at(model, 1).backing, TARE_BACKING_READ);
+    cr_expect_not_null(tare_data(model, tare_find(model, "a", 1)));
+    cr_expect_null(tare_data(model, tare_find(model, "b", 1)));
+    tare_close(model);
+}
+
+Test(os_posix, a_mapping_that_is_refused_is_an_error_for_map)
+{
+    tare_model *model;
+    tare_error error;
+    os_fault.fail_at[OS_MMAP] = 1;
+    os_fault.error = ENODEV;
+    tare_status status = open_at(path.text, TARE_BACKING_MAP, &model, &error);
+    expect_status("map", TARE_E_MAP, status, model, &error);
+    cr_expect_eq(error.system_error, ENODEV);
+    cr_expect_eq(error.shard, 0);
+    expect_message("map", strerror(ENODEV), &error);
+}
+
+Test(os_posix, read_never_maps)
+{
+    tare_model *model;
+    tare_error error;
+    tare_status status = open_at(folder.text, TARE_BACKING_READ, &model, &error);
+    expect_opened("read", status, model, &error);
+    cr_expect_eq(os_fault.calls[OS_MMAP], 0);
+    tare_close(model);
+}
+
+Test(os_posix, reading_goes_on_after_interruptions_and_short_reads)
+{
+    tare_model *model;
+    tare_error error;
+    for (size_t piece = 1; piece < 10; piece++) {
+        os_faults_reset();
+        os_fault.piece = piece;
+        os_fault.fail_at[OS_PREAD] = piece;
+        os_fault.fail_count = 3;
+        os_fault.error = EINTR;
+        tare_status status = open_at(folder.text, TARE_BACKING_READ, &model, &error);
+        expect_opened("in pieces", status, model, &error);
+        cr_expect_gt(os_fault.calls[OS_PREAD], piece + 3);
+        expect_bytes("in pieces", model, tare_find(model, "a", 1), file.data + file.size - 7, 5);
+        tare_close(model);
+    }
+}
+
+Test(os_posix, reading_that_fails_tells_errno_shard_and_offset)
+{
+    tare_model *model;
+    tare_error error;
+    os_fault.fail_at[OS_PREAD] = 2; /* the header behind its size */
+    os_fault.error = EIO;
+    tare_status status = open_at(path.text, TARE_BACKING_AUTO, &model, &error);
+    expect_refused("EIO", TARE_E_READ, 8, status, model, &error);
+    cr_expect_eq(error.system_error, EIO);
+    cr_expect_eq(error.shard, 0);
+    os_faults_reset();
+    os_fault.fail_at[OS_PREAD] = 2;
+    os_fault.error = 0; /* the file ends */
+    status = open_at(path.text, TARE_BACKING_AUTO, &model, &error);
+    expect_refused("early end", TARE_E_CHANGED, 8, status, model, &error);
+}
+
+Test(os_posix, a_tensor_that_cannot_be_read_tells_its_name)
+{
+    tare_model *model;
+    tare_error error;
+    tare_status status = open_at(path.text, TARE_BACKING_MAP, &model, &error);
+    expect_opened("mapped", status, model, &error);
+    char target[5];
+    os_faults_reset();
+    os_fault.fail_at[OS_PREAD] = 1;
+    os_fault.error = EIO;
+    const tare_tensor *tensor = tare_find(model, "a", 1);
+    status = tare_read(model, tensor, target, 5, &error);
+    expect_refused("EIO", TARE_E_READ, tare_offset(model, tensor), status, NULL, &error);
+    cr_expect_eq(error.system_error, EIO);
+    expect_message("EIO", "'a'", &error);
+    tare_close(model);
+}
+
+Test(os_posix, one_read_asks_for_a_gib_at_most)
+{
+    char target[8];
+    size_t done;
+    os_fault.pretend = 1;
+    cr_expect_eq(tarei_os_read_at(-1, 0, target, (size_t)5 << 30, &done), 0);
+    cr_expect_eq(done, (size_t)5 << 30);
+    cr_expect_eq(os_fault.asked_max, (size_t)1 << 30);
+    cr_expect_eq(os_fault.calls[OS_PREAD], 5);
+}
+
+Test(os_posix, without_random_bytes_names_are_still_found)
+{
+    static const int errors[] = {ENOSYS, EAGAIN, EINTR};
+    for (size_t i = 0; i < 3; i++) {
+        tare_model *model;
+        tare_error error;
+        os_faults_reset();
+        os_fault.fail_at[OS_GETRANDOM] = 1;
+        os_fault.error = errors[i];
+        tare_status status = open_at(path.text, TARE_BACKING_AUTO, &model, &error);
+        expect_opened("no random bytes", status, model, &error);
+        cr_expect_not_null(tare_find(model, "aa", 2));
+        cr_expect_null(tare_find(model, "aaa", 3));
+        tare_close(model);
+    }
+}
+
+Test(os_posix, a_fixed_seed_asks_for_no_random_bytes)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *model = expect_no_model();
+    options.flags = TARE_SEED_FIXED;
+    cr_assert_eq(tare_open(path.text, &options, &model, NULL), TARE_OK);
+    cr_expect_eq(os_fault.calls[OS_GETRANDOM], 0);
+    tare_close(model);
+}
+
+Test(os_posix, finding_makes_no_system_call)
+{
+    tare_model *model;
+    tare_error error;
+    open_at(folder.text, TARE_BACKING_AUTO, &model, &error);
+    os_faults_reset();
+    tare_string names[] = {{"a", 1}, {"b", 1}, {"c", 1}};
+    const tare_tensor *out[3];
+    for (size_t i = 0; i < 3; i++) {
+        const tare_tensor *tensor = tare_find(model, names[i].data, names[i].size);
+        tare_key key = tare_key_make(model, names[i].data, names[i].size);
+        cr_expect_eq(tare_find_key(model, &key), tensor);
+        if (tensor != NULL) cr_expect_not_null(tare_data(model, tensor));
+    }
+    cr_expect_eq(tare_find_many(model, names, 3, out), 2);
+    tare_metadata_find(model, "format", 6);
+    for (size_t call = 0; call < OS_CALL_COUNT; call++)
+        cr_expect_eq(os_fault.calls[call], 0, "%s", os_call_name((enum os_call)call));
+    tare_close(model);
+}
+
+/* The n-th call of one kind fails, for every n that opening makes: a clean error or, where the
+ * library can do without, a model; never anything left. */
+static void check_every_failure(const char *at, uint32_t backing, enum os_call call, int failure,
+                                size_t fail_count)
+{
+    size_t descriptors = probe_descriptor_count();
+    for (size_t n = 1;; n++) {
+        tare_model *model;
+        tare_error error;
+        os_faults_reset();
+        os_fault.fail_at[call] = n;
+        os_fault.fail_count = fail_count;
+        os_fault.error = failure;
+        tare_status status = open_at(at, backing, &model, &error);
+        size_t calls = os_fault.calls[call];
+        os_faults_reset();
+        if (status != TARE_OK) {
+            expect_status(os_call_name(call), status, status, model, &error);
+            /* A folder that stat cannot tell is opened as a file, which it is not. */
+            cr_expect_eq(error.system_error, call == OS_STAT ? EISDIR : failure, "%s %zu: %s",
+                         os_call_name(call), n, error.message);
+            cr_expect(status == TARE_E_OPEN || status == TARE_E_READ || status == TARE_E_MAP,
+                      "%s %zu: %s", os_call_name(call), n, tare_status_name(status));
+        } else {
+            cr_assert_not_null(model);
+            cr_expect_eq(tare_count(model), 3, "%s %zu", os_call_name(call), n);
+            tare_close(model);
+        }
+        cr_expect_eq(probe_descriptor_count(), descriptors, "%s %zu: a descriptor is left",
+                     os_call_name(call), n);
+        cr_expect_eq(probe_mapping_count(folder.text), 0, "%s %zu: a mapping is left",
+                     os_call_name(call), n);
+        if (calls < n) {
+            cr_expect_eq(status, TARE_OK, "%s: refused without a failure", os_call_name(call));
+            break;
+        }
+    }
+}
+
+Test(os_posix, every_call_may_fail_once_or_from_then_on)
+{
+    static const enum os_call calls[] = {OS_OPEN, OS_STAT,    OS_FSTAT,   OS_PREAD,
+                                         OS_MMAP, OS_OPENDIR, OS_READDIR, OS_GETRANDOM};
+    static const int failures[] = {EIO, ENOMEM, EMFILE, EACCES};
+    static const uint32_t backings[] = {TARE_BACKING_AUTO, TARE_BACKING_MAP, TARE_BACKING_READ};
+    for (size_t c = 0; c < OS_CALL_COUNT; c++)
+        for (size_t f = 0; f < 4; f++)
+            for (size_t b = 0; b < 3; b++)
+                for (size_t count = 0; count < 2; count++)
+                    check_every_failure(folder.text, backings[b], calls[c], failures[f], count);
+}
+
+Test(os_posix, a_path_that_stat_cannot_tell_is_tried_as_a_file)
+{
+    tare_model *model;
+    tare_error error;
+    os_fault.fail_at[OS_STAT] = 1;
+    os_fault.error = EOVERFLOW;
+    tare_status status = open_at(path.text, TARE_BACKING_AUTO, &model, &error);
+    expect_opened("no stat", status, model, &error);
+    tare_close(model);
+}

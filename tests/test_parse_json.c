@@ -1,0 +1,222 @@
+/*
+ * JSON as strict as RFC 8259 has it: S-UTF8, S-JSON, S-BEGIN, S-PAD, S-OBJ and S-DEPTH of
+ * docs/format_safetensors.md, seen through whole headers, with the status and place of each error.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/damage.h"
+#include "support/expect.h"
+
+Test(parse_json, s_utf8_refuses_bytes_that_are_not_utf8)
+{
+    static const damage rows[] = {
+        {"bare continuation", "{'a^\x80':" ONE "}", 1, TARE_E_UTF8},
+        {"overlong of 2", "{'^\xC0\x80':" ONE "}", 1, TARE_E_UTF8},
+        {"overlong of 2, highest", "{'^\xC1\xBF':" ONE "}", 1, TARE_E_UTF8},
+        {"overlong of 3", "{'^\xE0\x9F\xBF':" ONE "}", 1, TARE_E_UTF8},
+        {"overlong of 4", "{'^\xF0\x8F\xBF\xBF':" ONE "}", 1, TARE_E_UTF8},
+        {"surrogate", "{'xy^\xED\xA0\x80z':" ONE "}", 1, TARE_E_UTF8},
+        {"highest surrogate", "{'^\xED\xBF\xBF':" ONE "}", 1, TARE_E_UTF8},
+        {"beyond U+10FFFF", "{'^\xF4\x90\x80\x80':" ONE "}", 1, TARE_E_UTF8},
+        {"lead byte F5", "{'^\xF5\x80\x80\x80':" ONE "}", 1, TARE_E_UTF8},
+        {"byte FE", "{'^\xFE':" ONE "}", 1, TARE_E_UTF8},
+        {"byte FF", "{'^\xFF':" ONE "}", 1, TARE_E_UTF8},
+        {"2 cut by the quote", "{'^\xC3':" ONE "}", 1, TARE_E_UTF8},
+        {"3 cut by the quote", "{'^\xE2\x82':" ONE "}", 1, TARE_E_UTF8},
+        {"4 cut by the quote", "{'^\xF0\x9F\xA6':" ONE "}", 1, TARE_E_UTF8},
+        {"3 with a bad third", "{'^\xE2\x82g':" ONE "}", 1, TARE_E_UTF8},
+        {"4 with a bad fourth", "{'^\xF0\x9F\xA6g':" ONE "}", 1, TARE_E_UTF8},
+        {"4 cut by the end", "{'^\xF0\x9F\xA6", 0, TARE_E_UTF8},
+        {"2 cut by the end", "{'^\xC3", 0, TARE_E_UTF8},
+        {"behind good UTF-8", "{'\xC3\xA9^\x80':" ONE "}", 1, TARE_E_UTF8},
+        {"behind eight plain bytes", "{'12345678^\x80':" ONE "}", 1, TARE_E_UTF8},
+        {"in a dtype", "{'a':" INFO("'^\xFF'", "[1]", "[0,1]") "}", 1, TARE_E_UTF8},
+        {"in a key nobody reads", "{'a':{'^\xFF':1}}", 1, TARE_E_UTF8},
+        {"in a value nobody reads", "{'a':{'x':[{'y':'^\xFF'}]}}", 1, TARE_E_UTF8},
+        {"in a key of metadata", "{'__metadata__':{'^\xFF':''}}", 0, TARE_E_UTF8},
+        {"in a value of metadata", "{'__metadata__':{'k':'^\xFF'}}", 0, TARE_E_UTF8},
+        {"lowest of each length", "{'\xC2\x80\xE0\xA0\x80\xF0\x90\x80\x80':" ONE "}", 1, TARE_OK},
+        {"highest of each length", "{'\xDF\xBF\xED\x9F\xBF\xEF\xBF\xBF\xF4\x8F\xBF\xBF':" ONE "}",
+         1, TARE_OK},
+        {"around the surrogates", "{'\xED\x9F\xBF\xEE\x80\x80':" ONE "}", 1, TARE_OK},
+        {"a byte order mark in a name", "{'\xEF\xBB\xBF':" ONE "}", 1, TARE_OK},
+    };
+    DAMAGE_CHECK(rows);
+}
+
+Test(parse_json, s_json_refuses_what_is_no_json_object)
+{
+    static const damage rows[] = {
+        {"nothing", "^", 0, TARE_E_JSON},
+        {"space", "  \t\r\n ^", 0, TARE_E_JSON},
+        {"a byte order mark", "^\xEF\xBB\xBF{}", 0, TARE_E_JSON},
+        {"a zero byte in front", "^@{}", 0, TARE_E_JSON},
+        {"a comment in front", "^// x\n{}", 0, TARE_E_JSON},
+        {"s_obj: array", "^[]", 0, TARE_E_JSON},
+        {"s_obj: string", "^'a'", 0, TARE_E_JSON},
+        {"s_obj: number", "^1", 0, TARE_E_JSON},
+        {"s_obj: true", "^true", 0, TARE_E_JSON},
+        {"s_obj: null", "^null", 0, TARE_E_JSON},
+        {"s_obj: array behind space", "  ^[]", 0, TARE_E_JSON},
+        {"open", "{^", 0, TARE_E_JSON},
+        {"closed by a bracket", "{^]", 0, TARE_E_JSON},
+        {"only a comma", "{^,}", 0, TARE_E_JSON},
+        {"comma behind the last", "{'a':" ONE ",^}", 1, TARE_E_JSON},
+        {"two commas", "{'a':" ONE ",^,'b':" U8("[1,2]") "}", 2, TARE_E_JSON},
+        {"no comma", "{'a':" ONE "^'b':" U8("[1,2]") "}", 2, TARE_E_JSON},
+        {"no colon", "{'a'^" ONE "}", 1, TARE_E_JSON},
+        {"two colons", "{'a':{'x':^:1}}", 1, TARE_E_JSON},
+        {"no value", "{'a':{'x':^}}", 1, TARE_E_JSON},
+        {"no key", "{^:1}", 1, TARE_E_JSON},
+        {"a number for a key", "{^1:" ONE "}", 1, TARE_E_JSON},
+        {"a bare key", "{^a:" ONE "}", 1, TARE_E_JSON},
+        {"single quotes", "{^`a`:" ONE "}", 1, TARE_E_JSON},
+        {"a comment inside", "{^/* */}", 0, TARE_E_JSON},
+        {"a form feed", "{^\f}", 0, TARE_E_JSON},
+        {"a no-break space", "{^\xC2\xA0}", 0, TARE_E_JSON},
+        {"ends in the info", "{'a':{'dtype':'U8'^", 0, TARE_E_JSON},
+        {"ends behind the info", "{'a':" ONE "^", 1, TARE_E_JSON},
+        {"ends behind a comma", "{'a':" ONE ",^", 1, TARE_E_JSON},
+        {"ends behind a key", "{'a'^", 0, TARE_E_JSON},
+        {"s_pad: zero bytes behind", "{}^@@@@", 0, TARE_E_JSON},
+        {"s_pad: text behind", "{} ^x", 0, TARE_E_JSON},
+        {"two objects", "{}^{}", 0, TARE_E_JSON},
+        {"another brace", "{}^}", 0, TARE_E_JSON},
+        {"not UTF-8 behind", "{}^\xFF", 0, TARE_E_JSON},
+        {"s_begin: space in front", " \t\r\n{}", 0, TARE_OK},
+        {"s_pad: space behind", "{} \t\r\n", 0, TARE_OK},
+        {"space everywhere",
+         " { 'a' : { 'dtype' : 'U8' , 'shape' : [ 1 ] , 'data_offsets' : [ 0 "
+         ", 1 ] , 'x' : [ ] , 'y' : { } } } ",
+         1, TARE_OK},
+    };
+    DAMAGE_CHECK(rows);
+}
+
+Test(parse_json, s_json_refuses_bad_strings)
+{
+    static const damage rows[] = {
+        {"no end", "{^'abc", 0, TARE_E_JSON},
+        {"no end but a backslash", "{'abc^\\", 0, TARE_E_JSON},
+        {"no end but an escaped quote", "{^'abc\\'", 0, TARE_E_JSON},
+        {"a line end", "{'a^\n':" ONE "}", 1, TARE_E_JSON},
+        {"a tab", "{'a^\t':" ONE "}", 1, TARE_E_JSON},
+        {"a zero byte", "{'a^@':" ONE "}", 1, TARE_E_JSON},
+        {"byte 1F behind plain ones", "{'12345678901^\x1F':" ONE "}", 1, TARE_E_JSON},
+        {"\\x", "{'a^\\x41':" ONE "}", 1, TARE_E_JSON},
+        {"\\0", "{'a^\\0':" ONE "}", 1, TARE_E_JSON},
+        {"\\ and a zero byte", "{'a^\\@':" ONE "}", 1, TARE_E_JSON},
+        {"\\`", "{'a^\\`':" ONE "}", 1, TARE_E_JSON},
+        {"\\U", "{'a^\\U0041':" ONE "}", 1, TARE_E_JSON},
+        {"\\u of three digits", "{'a^\\u004':" ONE "}", 1, TARE_E_JSON},
+        {"\\u without digits", "{'a^\\u':" ONE "}", 1, TARE_E_JSON},
+        {"\\u with a letter", "{'a^\\u00G0':" ONE "}", 1, TARE_E_JSON},
+        {"\\u with a sign", "{'a^\\u+041':" ONE "}", 1, TARE_E_JSON},
+        {"\\u with a space", "{'a^\\u 041':" ONE "}", 1, TARE_E_JSON},
+        {"\\u cut by the end", "{'a^\\u004", 0, TARE_E_JSON},
+        {"high surrogate alone", "{'a^\\ud800':" ONE "}", 1, TARE_E_JSON},
+        {"high surrogate and text", "{'a^\\uD800x':" ONE "}", 1, TARE_E_JSON},
+        {"high surrogate and an escape", "{'a^\\udbff\\n':" ONE "}", 1, TARE_E_JSON},
+        {"two high surrogates", "{'a^\\ud800\\ud800':" ONE "}", 1, TARE_E_JSON},
+        {"high surrogate and no surrogate", "{'a^\\ud800\\ue000':" ONE "}", 1, TARE_E_JSON},
+        {"high surrogate cut", "{'a^\\ud800\\udc0", 0, TARE_E_JSON},
+        {"low surrogate", "{'a^\\udc00':" ONE "}", 1, TARE_E_JSON},
+        {"highest low surrogate", "{'a^\\udfff':" ONE "}", 1, TARE_E_JSON},
+        {"every short escape", "{'\\'\\\\\\/\\b\\f\\n\\r\\t':" ONE "}", 1, TARE_OK},
+        {"\\u of every length", "{'\\u0000\\u007F\\u0080\\u07fF\\u0800\\ufffF':" ONE "}", 1,
+         TARE_OK},
+        {"lowest and highest pairs", "{'\\ud800\\udc00\\udBFf\\uDfFf':" ONE "}", 1, TARE_OK},
+        {"byte 7F", "{'\x7F':" ONE "}", 1, TARE_OK},
+    };
+    DAMAGE_CHECK(rows);
+}
+
+Test(parse_json, s_json_refuses_bad_values_in_members_that_nobody_reads)
+{
+#define EXTRA(value) "{'a':{'x':" value ",'dtype':'U8','shape':[1],'data_offsets':[0,1]}}"
+    static const damage rows[] = {
+        {"a leading zero", EXTRA("^01"), 1, TARE_E_JSON},
+        {"a leading plus", EXTRA("^+1"), 1, TARE_E_JSON},
+        {"a minus alone", EXTRA("^-"), 1, TARE_E_JSON},
+        {"two minuses", EXTRA("^--1"), 1, TARE_E_JSON},
+        {"a point without a fraction", EXTRA("^1."), 1, TARE_E_JSON},
+        {"a fraction without a number", EXTRA("^.5"), 1, TARE_E_JSON},
+        {"an exponent without digits", EXTRA("^1e"), 1, TARE_E_JSON},
+        {"an exponent of a sign", EXTRA("^1E+"), 1, TARE_E_JSON},
+        {"hexadecimal", EXTRA("0^x10"), 1, TARE_E_JSON},
+        {"NaN", EXTRA("^NaN"), 1, TARE_E_JSON},
+        {"Infinity", EXTRA("^Infinity"), 1, TARE_E_JSON},
+        {"-Infinity", EXTRA("^-Infinity"), 1, TARE_E_JSON},
+        {"tru", EXTRA("^tru"), 1, TARE_E_JSON},
+        {"True", EXTRA("^True"), 1, TARE_E_JSON},
+        {"truex", EXTRA("true^x"), 1, TARE_E_JSON},
+        {"fals", EXTRA("^fals"), 1, TARE_E_JSON},
+        {"nul", EXTRA("^nul"), 1, TARE_E_JSON},
+        {"an array with a comma behind", EXTRA("[1,^]"), 1, TARE_E_JSON},
+        {"an array with a comma in front", EXTRA("[^,1]"), 1, TARE_E_JSON},
+        {"an array without a comma", EXTRA("[1 ^2]"), 1, TARE_E_JSON},
+        {"an array closed by a brace", EXTRA("[1^}"), 1, TARE_E_JSON},
+        {"an object without a value", EXTRA("{'y'^}"), 1, TARE_E_JSON},
+        {"an object with a comma behind", EXTRA("{'y':1,^}"), 1, TARE_E_JSON},
+        {"an object closed by a bracket", EXTRA("{'y':1^]"), 1, TARE_E_JSON},
+        {"a bad string", EXTRA("['^\\x']"), 1, TARE_E_JSON},
+        {"numbers of all forms", EXTRA("[0,-0,1,-1,10,0.5,-1.50,1e9,1E+09,2e-3,1.5e1]"), 1,
+         TARE_OK},
+        {"a number beyond all types", EXTRA("123456789012345678901234567890e400"), 1, TARE_OK},
+        {"all kinds", EXTRA("[true,false,null,'',[],{},[{'y':[{}]}]]"), 1, TARE_OK},
+    };
+    DAMAGE_CHECK(rows);
+}
+
+/* Nested arrays, `depth` of them, inside the two objects of a header. */
+static build_text nested(unsigned depth, const char *open, const char *middle, const char *close)
+{
+    build_text header = {0};
+    build_addf(&header, "{\"a\":{\"x\":");
+    for (unsigned i = 0; i < depth; i++) build_addf(&header, "%s", open);
+    build_addf(&header, "%s", middle);
+    for (unsigned i = 0; i < depth; i++) build_addf(&header, "%s", close);
+    build_addf(&header, ",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}");
+    return header;
+}
+
+Test(parse_json, s_depth_allows_127_levels_and_refuses_128)
+{
+    static const char *const forms[][3] = {
+        {"[", "", "]"}, {"{\"y\":", "1", "}"}, {"[{\"y\":", "1", "}]"}};
+    for (size_t f = 0; f < 3; f++) {
+        unsigned per = (unsigned)(f == 2 ? 2 : 1), fits = 125 / per;
+        for (unsigned more = 0; more < 2; more++) {
+            build_text header = nested(fits + more, forms[f][0], forms[f][1], forms[f][2]);
+            build_text file = build_raw(header.data, header.size, 1);
+            tare_model *model;
+            tare_error error;
+            tare_status status = damage_open(&file, &model, &error);
+            if (more == 0) {
+                expect_opened("as deep as may be", status, model, &error);
+                tare_close(model);
+            } else {
+                size_t opens = f == 0 ? 125 : f == 1 ? 125 * 5 : 62 * 6 + 1;
+                expect_refused("too deep", TARE_E_DEPTH, 8 + 10 + opens, status, model, &error);
+            }
+            build_free(&header);
+            build_free(&file);
+        }
+    }
+}
+
+Test(parse_json, s_depth_refuses_a_million_brackets_without_recursing)
+{
+    size_t count = 1000000;
+    char *header = malloc(count);
+    memset(header, '[', count);
+    memcpy(header, "{\"a\":{\"x\":", 10);
+    build_text file = build_raw(header, count, 0);
+    tare_model *model;
+    tare_error error;
+    tare_status status = damage_open(&file, &model, &error);
+    expect_refused("a million deep", TARE_E_DEPTH, 8 + 10 + 125, status, model, &error);
+    free(header);
+    build_free(&file);
+}
