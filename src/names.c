@@ -179,7 +179,7 @@ tarei_pair tarei_names_add(tarei_names_builder *builder, uint32_t number, const 
         tarei_json_unescape(name, size, stored);
     else if (size != 0)
         memcpy(stored, name, size);
-    stored[size] = 0;
+    memset(stored + size, 0, 8); /* the terminator, and what common_size may read behind it */
     builder->names->records[number].name = place;
     builder->at += size + 1;
     narrow_group(builder, number, size);

@@ -379,35 +379,48 @@ static tare_status sort_by_offset(parser *p, tarei_record *records, uint32_t *si
     return fine ? TARE_OK : tarei_error_memory(p->json.error);
 }
 
-/* Tensors that overlap may be one tensor that is there twice, which is what users want to be told. */
-static tare_status fail_layout(parser *p, const tarei_record *records, const uint32_t *sizes,
-                               uint32_t number, uint32_t count, uint64_t end)
+/* The name of a record as it stands in the header, where it parsed well before. */
+static tarei_token name_of(const parser *p, const tarei_record *record)
 {
-    const uint8_t *name = p->json.start + records[number].name;
-    uint32_t size = sizes[number] & ~TAREI_NAME_ESCAPED;
+    tare_error unused;
+    tarei_token name = {NULL, 0, 0};
+    tarei_json json = p->json;
+    json.error = &unused;
+    json.at = json.start + record->name - 1;
+    tarei_json_string(&json, &name);
+    return name;
+}
+
+/* Tensors that overlap may be one tensor that is there twice, which is what users want to be told. */
+static tare_status fail_layout(parser *p, const tarei_record *records, uint32_t number,
+                               uint32_t count, uint64_t end)
+{
+    tarei_token name = name_of(p, &records[number]);
     uint64_t begin = tarei_record_offset(&records[number]);
-    tarei_quoted quoted = tarei_quote(name, size);
+    tarei_quoted quoted = tarei_quote(name.text, name.raw_size);
     for (uint32_t i = 0; i < count && begin < end; i++) {
-        const uint8_t *other = p->json.start + records[i].name;
-        if (i == number || sizes[i] != sizes[number] || memcmp(other, name, size) != 0) continue;
-        return tarei_json_fail(&p->json, TARE_E_DUPLICATE, (other > name ? other : name) - 1,
+        tarei_token other = name_of(p, &records[i]);
+        if (i == number || other.raw_size != name.raw_size ||
+            memcmp(other.text, name.text, name.raw_size) != 0)
+            continue;
+        return tarei_json_fail(&p->json, TARE_E_DUPLICATE,
+                               (other.text > name.text ? other.text : name.text) - 1,
                                "tensor %s is there twice", quoted.text);
     }
-    return tarei_json_fail(&p->json, TARE_E_LAYOUT, name - 1,
+    return tarei_json_fail(&p->json, TARE_E_LAYOUT, name.text - 1,
                            "tensor %s: it begins at %" PRIu64 ", %s at %" PRIu64, quoted.text, begin,
                            begin < end ? "inside a tensor that ends"
                                        : "behind a hole that starts", end);
 }
 
 /* The rules of all tensors together: S-CONTIG, S-COVER. Makes offsets count from the file's start. */
-static tare_status check_cover(parser *p, tarei_record *records, const uint32_t *sizes,
-                               uint32_t count)
+static tare_status check_cover(parser *p, tarei_record *records, uint32_t count)
 {
     uint64_t end = 0;
     for (uint32_t i = 0; i < count; i++) {
         tarei_record *record = &records[i];
         if (tarei_record_offset(record) != end)
-            return fail_layout(p, records, sizes, i, count, end);
+            return fail_layout(p, records, i, count, end);
         end += tarei_parsed_layout(p->parsed, record)->size;
     }
     if (end != p->data_size)
@@ -480,5 +493,5 @@ tare_status tarei_parse_safetensors(tarei_parsed *parsed, const void *text, uint
     tarei_record *records = tarei_parsed_records(parsed) + first;
     uint32_t *sizes = (uint32_t *)parsed->sizes.data + first;
     if (!p.in_order) status = sort_by_offset(&p, records, sizes, (uint32_t)count);
-    return status == TARE_OK ? check_cover(&p, records, sizes, (uint32_t)count) : status;
+    return status == TARE_OK ? check_cover(&p, records, (uint32_t)count) : status;
 }

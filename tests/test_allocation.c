@@ -120,6 +120,19 @@ static tare_status open_sharded(const tare_options *options, tare_model **model,
     return tare_open(temp_join(&folder, "sharded").text, options, model, error);
 }
 
+static tare_status open_no_shards(const tare_options *options, tare_model **model,
+                                  tare_error *error)
+{
+    static const char index[] = "{\"weight_map\":{}}";
+    temp_path path = temp_write(&folder, "none.json", index, sizeof index - 1);
+    return tare_open(path.text, options, model, error);
+}
+
+static tare_status open_no_pairs(const tare_options *options, tare_model **model, tare_error *error)
+{
+    return tare_open_pairs(NULL, 0, options, model, error);
+}
+
 static tare_status open_bytes(const tare_options *options, tare_model **model, tare_error *error)
 {
     return tare_open_bytes(long_file.data, long_file.size, options, model, error);
@@ -233,6 +246,12 @@ Test(allocation, may_fail_at_every_call_for_a_folder)
 Test(allocation, may_fail_at_every_call_for_shards)
 {
     check_backings("sharded", open_sharded);
+}
+
+Test(allocation, may_fail_at_every_call_for_nothing)
+{
+    check_backings("no shards", open_no_shards);
+    check_once_and_onwards("no pairs", open_no_pairs, TARE_BACKING_AUTO);
 }
 
 Test(allocation, may_fail_at_every_call_for_bytes)

@@ -135,6 +135,17 @@ Test(open, options_with_unknown_values_are_refused)
     }
 }
 
+Test(open, options_that_ask_for_larger_headers_have_a_limit)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    options.header_size_max = 0x7FFFFFFF;
+    check_options("2^31-1", &options, TARE_OK);
+    options.header_size_max++;
+    check_options("2^31", &options, TARE_E_ARGUMENT);
+    options.header_size_max = UINT64_MAX;
+    check_options("2^64-1", &options, TARE_E_ARGUMENT);
+}
+
 Test(open, allocators_that_lack_something_are_refused)
 {
     alloc_probe *probe = calloc(1, sizeof *probe);

@@ -242,6 +242,28 @@ Test(pairs, refuse_sizes_beyond_all_memory)
     }
 }
 
+Test(pairs, refuse_more_than_4_gib_of_names)
+{
+    enum { COUNT = 5000, SIZE = 1 << 20 };
+    static alloc_probe probe;
+    static tare_pair pairs[COUNT];
+    char *name = calloc(SIZE, 1);
+    for (size_t i = 0; i < COUNT; i++) pairs[i] = (tare_pair){name, SIZE, NULL, 0};
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *model;
+    tare_error error;
+    alloc_probe_init(&probe);
+    options.allocator = &probe.hooks;
+    tare_status status = open_pairs(pairs, COUNT, &options, &model, &error);
+    expect_refused("4.9 GiB", TARE_E_LIMIT, TARE_NO_OFFSET, status, model, &error);
+    cr_expect_lt(probe.peak_size, 16 << 20, "memory was taken for them");
+    cr_expect_eq(probe.block_count + probe.mistakes, 0);
+    pairs[0].name_size = SIZE_MAX;
+    status = open_pairs(pairs, 1, &options, &model, &error);
+    expect_refused("all memory", TARE_E_LIMIT, TARE_NO_OFFSET, status, model, &error);
+    free(name);
+}
+
 Test(pairs, of_a_few_sizes_share_their_shapes)
 {
     enum { COUNT = 9000, SIZES = 14 };

@@ -74,6 +74,9 @@ Test(parse_shards, x_json_refuses_what_is_no_json)
         {"space", " \n^", TARE_E_JSON},
         {"a byte order mark", "^\xEF\xBB\xBF{'weight_map':{" ALL "}}", TARE_E_INDEX},
         {"cut", "{'weight_map':{'a':'a.safetensors'^", TARE_E_JSON},
+        {"cut before the map", "{'weight_map':^", TARE_E_JSON},
+        {"cut before a shard", "{'weight_map':{'a':^", TARE_E_JSON},
+        {"cut in a shard", "{'weight_map':{'a':^'a.safe", TARE_E_JSON},
         {"text behind", MAP(ALL) "\n^x", TARE_E_JSON},
         {"a zero byte behind", MAP(ALL) "^@", TARE_E_JSON},
         {"a comma behind", MAP(ALL ",^"), TARE_E_JSON},
@@ -171,6 +174,20 @@ Test(parse_shards, x_path_bounds_the_size_of_a_name)
             expect_status("4,096 bytes", TARE_E_OPEN, status, model, &error);
         build_free(&text);
     }
+}
+
+Test(parse_shards, more_than_2_to_the_18_shards_are_beyond_the_limit)
+{
+    build_text text = {0};
+    build_addf(&text, "{\"weight_map\":{");
+    for (unsigned i = 0; i <= 1u << 18; i++)
+        build_addf(&text, "%s\"%x\":\"%x.safetensors\"", i ? "," : "", i, i);
+    build_addf(&text, "}}");
+    tare_model *model;
+    tare_error error;
+    tare_status status = open_index(&text, &model, &error);
+    expect_refused("262,145 shards", TARE_E_LIMIT, TARE_NO_OFFSET, status, model, &error);
+    build_free(&text);
 }
 
 Test(parse_shards, x_path_lets_other_names_through)

@@ -206,6 +206,8 @@ Test(shards, what_is_missing_cannot_be_opened)
     }
     tare_error error = check_refused("", TARE_E_OPEN);
     cr_expect_eq(error.system_error, ENOENT);
+    error = check_refused("/no such file at the root.json", TARE_E_OPEN);
+    cr_expect_eq(error.system_error, ENOENT);
     write_model("m.safetensors", "a");
     error = check_refused(temp_join(&folder, "m.safetensors/").text, TARE_E_OPEN);
     cr_expect_eq(error.system_error, ENOTDIR);
