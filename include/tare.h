@@ -467,7 +467,7 @@ typedef struct tare_stat {
     uint64_t index_size;    /* of that: the table that finds names */
     uint32_t index_reseeds; /* times the table was built anew with another seed: 0 to 2 */
     uint32_t index_sorted;  /* 1 when the names defeated hashing and are searched by order */
-    uint32_t probe_max;     /* most table lines that any find looks at */
+    uint32_t probe_max;     /* most that any find looks at: lines of the table, or names if sorted */
     uint32_t reserved;
 } tare_stat;
 

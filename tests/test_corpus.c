@@ -246,3 +246,51 @@ Test(corpus, every_good_file_is_refused_when_it_is_cut_short)
         free(bytes);
     }
 }
+
+/* Whatever is accepted covers the file exactly, and every tensor is found and can be read. */
+static void check_sane(const char *what, const tare_model *model, size_t size)
+{
+    uint64_t end = tare_shard_at(model, 0).data_offset;
+    for (size_t i = 0; i < tare_count(model); i++) {
+        const tare_tensor *tensor = tare_at(model, i);
+        tare_string name = tare_name(model, tensor);
+        cr_assert_eq(tare_find(model, name.data, name.size), tensor, "%s: tensor %zu", what, i);
+        cr_assert_eq(tare_offset(model, tensor), end, "%s: tensor %zu", what, i);
+        end += tare_size(model, tensor);
+        char *target = malloc((size_t)tare_size(model, tensor) + 1);
+        cr_assert_eq(tare_read(model, tensor, target, (size_t)tare_size(model, tensor), NULL),
+                     TARE_OK, "%s: tensor %zu", what, i);
+        free(target);
+    }
+    cr_assert_eq(end, size, "%s: ends at %" PRIu64 " of %zu", what, end, size);
+}
+
+Test(corpus, small_good_files_with_any_bit_changed_are_refused_or_sane)
+{
+    size_t accepted = 0, refused = 0;
+    for (size_t i = 0; i < list.case_count; i++) {
+        const corpus_case *one = &list.cases[i];
+        if (one->is_index || !one->accept) continue;
+        size_t size;
+        char *bytes = temp_read(temp_join(&corpus, one->path).text, &size);
+        for (size_t bit = 0; size <= 400 && bit < 8 * size; bit++) {
+            tare_model *model = expect_no_model();
+            tare_error error = expect_poison();
+            char *changed = temp_copy(bytes, size);
+            changed[bit / 8] = (char)(changed[bit / 8] ^ 1 << bit % 8);
+            tare_status status = tare_open_bytes(changed, size, NULL, &model, &error);
+            if (status == TARE_OK) {
+                check_sane(one->path, model, size);
+                tare_close(model);
+                accepted++;
+            } else {
+                expect_status(one->path, status, status, model, &error);
+                refused++;
+            }
+            free(changed);
+        }
+        free(bytes);
+    }
+    cr_expect_gt(accepted, 1000, "%zu accepted", accepted);
+    cr_expect_gt(refused, 10000, "%zu refused", refused);
+}

@@ -331,7 +331,10 @@ Test(shards, a_folder_named_like_a_file_is_a_folder)
 
 Test(shards, what_may_not_be_read_cannot_be_opened)
 {
-    if (geteuid() == 0) cr_skip_test("root may read everything");
+    if (geteuid() == 0) {
+        remove_folder(); /* a test that is skipped does not come to its .fini */
+        cr_skip_test("root may read everything");
+    }
     temp_path path = write_model("m.safetensors", "a");
     cr_assert_eq(chmod(path.text, 0), 0);
     tare_error error = check_refused(path.text, TARE_E_OPEN);

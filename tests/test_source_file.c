@@ -34,7 +34,7 @@ Test(source_file, reads_at_any_offset_and_nothing_of_no_bytes)
         for (size_t size = 0; size <= 10 - offset; size++) {
             memset(target, 0, sizeof target);
             cr_assert_eq(tarei_source_read(&source, 0, offset, target, size, &error), TARE_OK);
-            cr_expect_arr_eq(target, "0123456789" + offset, size, "%zu bytes", size);
+            cr_expect_arr_eq(target, &"0123456789"[offset], size, "%zu bytes", size);
         }
     tarei_source_close(&source);
 }
