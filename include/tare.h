@@ -129,7 +129,7 @@ enum {
 typedef struct tare_error {
     tare_status status;
     int32_t system_error; /* errno of the failed system call, or 0 */
-    uint32_t shard; /* number of the shard whose content is at fault, or TARE_NO_SHARD */
+    uint32_t shard;       /* number of the shard whose content is at fault, or TARE_NO_SHARD */
     uint32_t reserved;
     uint64_t offset; /* bytes from the start of that shard (or of the index file), TARE_NO_OFFSET */
     char message[488];
@@ -253,9 +253,9 @@ typedef struct tare_allocator {
 } tare_allocator;
 
 /* How tensor bytes of files are reached. */
-#define TARE_BACKING_AUTO 0u /* map; where the file system refuses, read */
-#define TARE_BACKING_MAP 1u  /* map, or fail with TARE_E_MAP */
-#define TARE_BACKING_READ 2u /* never map: tare_data is NULL, tare_read reads */
+#define TARE_BACKING_AUTO 0u   /* map; where the file system refuses, read */
+#define TARE_BACKING_MAP 1u    /* map, or fail with TARE_E_MAP */
+#define TARE_BACKING_READ 2u   /* never map: tare_data is NULL, tare_read reads */
 #define TARE_BACKING_MEMORY 3u /* not an option: how tare_shard_at tells bytes and pairs */
 
 /* Flags. KEEP_FIRST: of pairs with one name tare_open_pairs finds the first and lists all of them;
@@ -467,7 +467,7 @@ typedef struct tare_stat {
     uint64_t index_size;    /* of that: the table that finds names */
     uint32_t index_reseeds; /* times the table was built anew with another seed: 0 to 2 */
     uint32_t index_sorted;  /* 1 when the names defeated hashing and are searched by order */
-    uint32_t probe_max;     /* most that any find looks at: lines of the table, or names if sorted */
+    uint32_t probe_max; /* most that any find looks at: lines of the table, or names if sorted */
     uint32_t reserved;
 } tare_stat;
 

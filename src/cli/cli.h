@@ -26,12 +26,16 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 #define OPTION_VALUES 16u
 #define OPTION_HELP 32u
 #define OPTION_VERSION 64u
+#define OPTION_SECONDS 128u
+#define OPTION_SEED 256u
 
 typedef struct cli_options {
     unsigned given;       /* OPTION_* that were there */
     uint32_t backing;     /* TARE_BACKING_* */
     uint64_t value_count; /* of --values */
-    char **operands;      /* what is no option, in order */
+    double seconds;       /* to measure */
+    uint64_t seed;
+    char **operands; /* what is no option, in order */
     int operand_count;
 } cli_options;
 
@@ -69,6 +73,7 @@ int cmd_cat(const cli_options *options);
 int cmd_meta(const cli_options *options);
 int cmd_check(const cli_options *options);
 int cmd_stat(const cli_options *options);
+int cmd_bench(const cli_options *options);
 
 /* cli_model.c: what commands do with a model */
 

@@ -51,8 +51,7 @@ static bool write_pieces(const tare_model *model, const tare_tensor *tensor, pie
 static int write_tensor(const cli_options *options, const tare_model *model,
                         const tare_tensor *tensor)
 {
-    if (!options_json(options))
-        return write_pieces(model, tensor, write_raw) ? CLI_OK : CLI_FAILED;
+    if (!options_json(options)) return write_pieces(model, tensor, write_raw) ? CLI_OK : CLI_FAILED;
     tare_info info = tare_describe(model, tensor);
     json_open('{');
     json_tensor(model, &info);

@@ -42,6 +42,14 @@ static const cli_command commands[] = {
      "groups\n"
      "of layers are folded, unless --all is given.\n",
      "tare stat model/", 1, 1, FOR_ALL | OPTION_ALL, cmd_stat},
+    {"bench", "measure how fast names are found", "MODEL",
+     "Measures how long opening a model takes, what its index takes of memory, and how long it "
+     "takes\n"
+     "to find tensors: names that are there (hit) and names like them that are not (miss), names\n"
+     "hashed before (key), and many at once. A sample is so many names; its time, less that of "
+     "reading\n"
+     "the clock, is divided by them. Single names tell latency and its tail, several throughput.\n",
+     "tare bench model.safetensors", 1, 1, FOR_ALL | OPTION_SECONDS | OPTION_SEED, cmd_bench},
     {"help", "explain a command", "[COMMAND]", "Prints what COMMAND does and takes.\n",
      "tare help ls", 0, 1, OPTION_HELP, run_help},
 };

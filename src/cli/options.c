@@ -18,6 +18,8 @@ static const option table[] = {
     {OPTION_ALL, 0, "all", NULL, "list every group of layers"},
     {OPTION_FORCE, 0, "force", NULL, "write raw bytes even to a terminal"},
     {OPTION_VALUES, 'n', "values", "COUNT", "how many values to decode (default 8)"},
+    {OPTION_SECONDS, 0, "seconds", "NUMBER", "how long to measure, about (default 2)"},
+    {OPTION_SEED, 0, "seed", "NUMBER", "ask for the same names in the same order, hash alike"},
     {OPTION_HELP, 'h', "help", NULL, "print this help"},
     {OPTION_VERSION, 0, "version", NULL, "print the version"},
 };
@@ -98,19 +100,48 @@ static int parse_backing(cli_options *options, const char *value)
     return CLI_USAGE;
 }
 
-static int parse_count(cli_options *options, const char *value)
+static int parse_u64(const option *found, const char *value, const char *meaning, uint64_t *out)
 {
     char *end;
     errno = 0;
-    unsigned long long count = strtoull(value, &end, 10);
+    unsigned long long number = strtoull(value, &end, 10);
     if (*value < '0' || *value > '9' || *end != '\0' || errno != 0) {
         char shown[128];
-        cli_message("--values is a count, not '%s'",
+        cli_message("--%s is a %s, not '%s'", found->name, meaning,
                     text_escape(text_of(value), shown, sizeof shown));
         return CLI_USAGE;
     }
-    options->value_count = count;
+    *out = number;
     return CLI_OK;
+}
+
+static int parse_seconds(cli_options *options, const char *value)
+{
+    const double seconds_min = 0.1;
+    const double seconds_max = 3600;
+    char *end;
+    double seconds = strtod(value, &end);
+    /* strtod also takes blanks, signs, exponents, "inf" and "nan". */
+    if (value[strspn(value, "0123456789.")] != '\0' || *end != '\0' || seconds < seconds_min ||
+        seconds > seconds_max) {
+        char shown[128];
+        cli_message("--seconds is a number from %g to %g, not '%s'", seconds_min, seconds_max,
+                    text_escape(text_of(value), shown, sizeof shown));
+        return CLI_USAGE;
+    }
+    options->seconds = seconds;
+    return CLI_OK;
+}
+
+static int parse_value(cli_options *options, const option *found, const char *value)
+{
+    switch (found->bit) {
+    case OPTION_BACKING: return parse_backing(options, value);
+    case OPTION_VALUES: return parse_u64(found, value, "count", &options->value_count);
+    case OPTION_SECONDS: return parse_seconds(options, value);
+    case OPTION_SEED: return parse_u64(found, value, "whole number", &options->seed);
+    default: return CLI_OK;
+    }
 }
 
 /* Takes the option at argv[*at], and its argument, which may be the next of argv. */
@@ -145,13 +176,13 @@ static int take_option(cli_options *options, int argc, char **argv, int *at)
         value = argv[++*at];
     }
     options->given |= found->bit;
-    if (found->bit == OPTION_BACKING) return parse_backing(options, value);
-    return found->bit == OPTION_VALUES ? parse_count(options, value) : CLI_OK;
+    return parse_value(options, found, value);
 }
 
 int options_parse(cli_options *options, int argc, char **argv)
 {
-    *options = (cli_options){.backing = TARE_BACKING_AUTO, .value_count = 8, .operands = argv};
+    *options = (cli_options){
+        .backing = TARE_BACKING_AUTO, .value_count = 8, .seconds = 2, .operands = argv};
     bool ended = false;
     for (int at = 1; at < argc; at++) {
         char *argument = argv[at];

@@ -35,9 +35,9 @@ def on_terminal(arguments, prepare=None, until=None, send=None, **environment):
     Once that has `until` in it, the program is sent the signal `send`.
     """
     primary, secondary = pty.openpty()
-    with subprocess.Popen([cli_support.program, *map(os.fspath, arguments)], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL, stderr=secondary, preexec_fn=prepare,
-                          env=dict(os.environ, **environment)) as child:
+    with subprocess.Popen([cli_support.program, *map(os.fspath, arguments)],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=secondary,
+                          preexec_fn=prepare, env=dict(os.environ, **environment)) as child:
         os.close(secondary)
         shown = b""
         while True:

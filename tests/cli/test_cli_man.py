@@ -34,7 +34,7 @@ class Page(cli_support.CliTest):
         text = self.good("--help").out
         commands = re.findall(r"(?m)^  ([a-z]+) ", text.partition("options:")[0])
         options = re.findall(r" --([a-z]+)", text.partition("options:")[2].partition("\n\n")[0])
-        self.assertEqual((len(commands), len(options)), (7, 7))
+        self.assertEqual((len(commands), len(options)), (8, 9))
         for command in commands:
             self.assertRegex(self.page, rf"(?m)^\.It Cm {command}\b")
         for option in options:
@@ -44,6 +44,7 @@ class Page(cli_support.CliTest):
         path = self.write("m.safetensors", [("t", "F32", [1], None)], metadata={"k": "v"})
         (self.folder / "bad").write_bytes(b"{")
         documents = [self.good(command, path, "--json").json for command in ("ls", "meta", "stat")]
+        documents.append(self.good("bench", "--seconds=0.1", path, "--json").json)
         documents += [self.good(command, path, "t", "--json").json for command in ("show", "cat")]
         documents.append(self.tare("check", path, "bad", "--json").json)
         documents.append(self.good("--version", "--json").json)

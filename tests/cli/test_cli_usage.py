@@ -4,9 +4,9 @@ import re
 
 import cli_support
 
-COMMANDS = ("ls", "show", "cat", "meta", "check", "stat", "help")
+COMMANDS = ("ls", "show", "cat", "meta", "check", "stat", "bench", "help")
 NEEDED = {"ls": ["M"], "show": ["M", "N"], "cat": ["M", "N"], "meta": ["M"], "check": ["M"],
-          "stat": ["M"]}
+          "stat": ["M"], "bench": ["M"]}
 
 
 class Help(cli_support.CliTest):
@@ -33,9 +33,10 @@ class Help(cli_support.CliTest):
 
     def test_each_option_is_listed_where_it_is_taken(self):
         owners = {"--json": set(COMMANDS) - {"help"}, "--backing": set(COMMANDS) - {"help"},
-                  "--all": {"stat"}, "--force": {"cat"}, "--values": {"show"}}
+                  "--all": {"stat"}, "--force": {"cat"}, "--values": {"show"},
+                  "--seconds": {"bench"}, "--seed": {"bench"}}
         path = self.write("m.safetensors", [("t", "U8", [1], None)])
-        values = {"--backing": ["map"], "--values": ["1"]}
+        values = {"--backing": ["map"], "--values": ["1"], "--seconds": ["0.1"], "--seed": ["1"]}
         for option, commands in owners.items():
             for command in NEEDED:
                 with self.subTest((option, command)):
