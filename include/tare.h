@@ -40,13 +40,14 @@
  *     tare_read, which returns an error instead: it never reads through a mapping.
  *   - A mapping is not a snapshot: bytes that another process writes into the file show up behind
  *     tare_data. Headers of files are parsed from a private copy and cannot change meanwhile.
- *   - One descriptor for each shard stays open until tare_close, also when mapped: tare_read uses it.
+ *   - One descriptor for each shard stays open until tare_close, also when mapped: tare_read uses
+ *     it. A model of more shards than the process may open files (ulimit -n) is TARE_E_OPEN.
  *   - Mapped tensors are aligned as their writer placed them, which may be not at all; see
  *     tare_alignment. tare_read and tare_open_pairs give aligned bytes.
  *   - After fork() a model may be used in both processes; each must close its own.
  *   - On 32-bit hosts files over the address space cannot be mapped; AUTO then reads instead.
- *   - A model has fewer than 2^30 tensors, at most 2^18 shards of up to 64 TiB, and 4 GiB of names; a
- *     shard index has at most 1 GiB. Beyond that opening is TARE_E_LIMIT.
+ *   - A model has fewer than 2^30 tensors, at most 2^18 shards of up to 64 TiB, and 4 GiB of names;
+ *     a shard index has at most 1 GiB. Beyond that opening is TARE_E_LIMIT.
  */
 #ifndef TARE_H
 #define TARE_H
@@ -215,6 +216,7 @@ typedef struct tare_info {
     uint64_t offset; /* bytes from the start of its shard */
     uint32_t shard;
     uint32_t reserved;
+    uint64_t later[3]; /* 0 in this version */
 } tare_info;
 
 /* One (name, bytes) pair for tare_open_pairs. `data` may be NULL when `size` is 0. */
@@ -229,9 +231,9 @@ typedef struct tare_pair {
  * Where a model's bytes come from when the caller fetches them (HTTP ranges, Blob slices, a
  * database). `read_at` writes up to `size` bytes from `offset` on to `target` and returns how many,
  * fewer being allowed; 0 means the data ends there, a negative value is a failure whose negation is
- * reported as system_error. It is never asked for a byte at or beyond `total_size`, nor for 0 bytes.
- * It is called during tare_open_reader and tare_read only, on the thread that called them, so that
- * concurrent tare_reads call it concurrently. `context` must live until tare_close.
+ * reported as system_error. It is never asked for a byte at or beyond `total_size`, nor for 0
+ * bytes. It is called during tare_open_reader and tare_read only, on the thread that called them,
+ * so that concurrent tare_reads call it concurrently. `context` must live until tare_close.
  */
 typedef struct tare_reader {
     size_t struct_size; /* sizeof(tare_reader) */
@@ -289,9 +291,9 @@ typedef struct tare_options {
 /*
  * Opens the model at `path`: a `.safetensors` file, a `*.safetensors.index.json`, or a folder that
  * holds one model (`model.safetensors.index.json` or the only index there, else its only
- * `.safetensors` file; several are TARE_E_AMBIGUOUS). A file whose name ends in `.json` is taken for
- * an index, any other for safetensors. Headers are read and checked in full, tensor bytes are not
- * touched. Symbolic links are followed (model caches are made of them); only regular files are
+ * `.safetensors` file; several are TARE_E_AMBIGUOUS). A file whose name ends in `.json` is taken
+ * for an index, any other for safetensors. Headers are read and checked in full, tensor bytes are
+ * not touched. Symbolic links are followed (model caches are made of them); only regular files are
  * opened. A shard index decides which files are read; every name it lists must be in the shard it
  * names, and no name may be in two shards. Tensors of a shard that it does not list are part of the
  * model; its `metadata` is not looked at.
@@ -300,8 +302,9 @@ TARE_API tare_status tare_open(const char *path, const tare_options *options, ta
                                tare_error *error);
 
 /*
- * Opens a safetensors file that is already in memory. The bytes are borrowed: they must stay as they
- * are until tare_close. They need no alignment. `bytes` may be NULL when `size` is 0 (an error).
+ * Opens a safetensors file that is already in memory. The bytes are borrowed: they must stay as
+ * they are until tare_close. They need no alignment. `bytes` may be NULL when `size` is 0 (an
+ * error).
  */
 TARE_API tare_status tare_open_bytes(const void *bytes, size_t size, const tare_options *options,
                                      tare_model **out, tare_error *error);
@@ -332,8 +335,8 @@ TARE_API size_t tare_count(const tare_model *model);
 
 /*
  * The tensor at `index` in an order that is always the same for the same input: by shard (sorted by
- * file name), then by offset, then empty tensors first, then as the header lists them; pairs as they
- * were given. NULL at and beyond tare_count.
+ * file name), then by offset, then empty tensors first, then as the header lists them; pairs as
+ * they were given. NULL at and beyond tare_count.
  */
 TARE_API const tare_tensor *tare_at(const tare_model *model, size_t index);
 
@@ -368,8 +371,8 @@ TARE_API size_t tare_find_many(const tare_model *model, const tare_string *names
  *     for (const tare_tensor *t; (t = tare_next(model, &range)) != NULL;) ...
  *
  * The range borrows `prefix`; it is a plain value that may be copied, and its fields are the
- * library's. An empty prefix gives every tensor. Groups of tensors that cannot match are passed over
- * without a look at their names.
+ * library's. An empty prefix gives every tensor. Groups of tensors that cannot match are passed
+ * over without a look at their names.
  */
 typedef struct tare_range {
     const char *prefix;
@@ -397,9 +400,9 @@ TARE_API uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor
 
 /*
  * The tensor's bytes where they lie: mapped, in the caller's buffer, or in the arena of pairs. NULL
- * where they are not in memory (TARE_BACKING_READ, tare_open_reader). A tensor of 0 bytes always has
- * data that is not NULL, and must not be read through. Mapped bytes are read-only: writing to them
- * faults. See CAVEATS for files that change.
+ * where they are not in memory (TARE_BACKING_READ, tare_open_reader). A tensor of 0 bytes always
+ * has data that is not NULL, and must not be read through. Mapped bytes are read-only: writing to
+ * them faults. See CAVEATS for files that change.
  */
 TARE_API const void *tare_data(const tare_model *model, const tare_tensor *tensor);
 
@@ -450,6 +453,7 @@ typedef struct tare_shard_info {
     uint64_t data_offset; /* where its data section starts, and its header ends */
     uint32_t backing;     /* TARE_BACKING_MAP, _READ or _MEMORY */
     uint32_t reserved;
+    uint64_t later[2]; /* 0 in this version */
 } tare_shard_info;
 
 TARE_API size_t tare_shard_count(const tare_model *model);

@@ -79,7 +79,7 @@ void tarei_arena_init(tarei_arena *arena, tarei_memory *memory)
 static tarei_chunk *chunk_add(tarei_arena *arena, uint64_t size, size_t alignment)
 {
     uint64_t total;
-    if (size < CHUNK_SIZE) size = CHUNK_SIZE - sizeof(tarei_chunk);
+    if (size < CHUNK_SIZE - sizeof(tarei_chunk)) size = CHUNK_SIZE - sizeof(tarei_chunk);
     if (tarei_check_round_up(size, _Alignof(tarei_chunk), &size)) return NULL;
     if (tarei_check_add(size, sizeof(tarei_chunk), &total)) return NULL;
     if (alignment < TAREI_BUFFER_ALIGNMENT) alignment = TAREI_BUFFER_ALIGNMENT;
@@ -143,6 +143,18 @@ bool tarei_buffer_reserve(tarei_buffer *buffer, tarei_memory *memory, uint64_t m
     buffer->data = data;
     buffer->capacity = capacity;
     return true;
+}
+
+void tarei_buffer_trim(tarei_buffer *buffer, tarei_memory *memory, uint64_t spare)
+{
+    uint64_t wanted = buffer->size + spare;
+    if (buffer->data == NULL || buffer->capacity < wanted + wanted / 8 + BUFFER_SIZE_MIN) return;
+    void *data = tarei_memory_take(memory, wanted, TAREI_BUFFER_ALIGNMENT);
+    if (data == NULL) return;
+    if (buffer->size != 0) memcpy(data, buffer->data, (size_t)buffer->size);
+    tarei_memory_give(memory, buffer->data, buffer->capacity, TAREI_BUFFER_ALIGNMENT);
+    buffer->data = data;
+    buffer->capacity = wanted;
 }
 
 void tarei_buffer_free(tarei_buffer *buffer, tarei_memory *memory)

@@ -48,6 +48,9 @@ typedef struct tarei_buffer {
 
 /* Makes room for `more` bytes beyond size, growing by half at least; false without memory. */
 bool tarei_buffer_reserve(tarei_buffer *buffer, tarei_memory *memory, uint64_t more);
+/* Gives back room that growing left unused, but for `spare`, if that is much
+ * and there is memory to move. */
+void tarei_buffer_trim(tarei_buffer *buffer, tarei_memory *memory, uint64_t spare);
 void tarei_buffer_free(tarei_buffer *buffer, tarei_memory *memory);
 
 #endif

@@ -32,7 +32,8 @@ uint32_t tare_dtype_bits(tare_dtype dtype)
 tare_dtype tare_dtype_find(const char *name, size_t name_size)
 {
     char wanted[NAME_SIZE_MAX] = {0};
-    if (name_size == 0 || name_size >= NAME_SIZE_MAX || memchr(name, 0, name_size) != NULL) return 0;
+    if (name_size == 0 || name_size >= NAME_SIZE_MAX || memchr(name, 0, name_size) != NULL)
+        return 0;
     memcpy(wanted, name, name_size);
     uint64_t low = tarei_load_64(wanted), high = tarei_load_64(wanted + 8);
     for (tare_dtype dtype = 1; dtype < FACTS_COUNT; dtype++)

@@ -1,9 +1,10 @@
-#define _POSIX_C_SOURCE 200809L /* strerror_r as POSIX has it */
 #include "error.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "os.h"
 
 const char *tare_status_name(tare_status status)
 {
@@ -52,8 +53,7 @@ tare_status tarei_error_system(tare_error *error, tare_status status, int system
                                uint32_t shard, const char *what, const char *path)
 {
     char reason[96];
-    if (strerror_r(system_error, reason, sizeof reason) != 0)
-        snprintf(reason, sizeof reason, "system error %d", system_error);
+    tarei_os_error_text(system_error, reason, sizeof reason);
     tarei_error_set(error, status, shard, TARE_NO_OFFSET, "%s: %s: %s",
                     tarei_quote(path, strlen(path)).text, what, reason);
     error->system_error = system_error;

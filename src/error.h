@@ -14,14 +14,16 @@ void tarei_error_clear(tare_error *error);
 #if defined(__GNUC__)
 __attribute__((format(printf, 5, 6)))
 #endif
-tare_status tarei_error_set(tare_error *error, tare_status status, uint32_t shard, uint64_t offset,
-                            const char *format, ...);
+tare_status
+tarei_error_set(tare_error *error, tare_status status, uint32_t shard, uint64_t offset,
+                const char *format, ...);
 
 /* The same for a failed system call: adds what `system_error` means. */
 tare_status tarei_error_system(tare_error *error, tare_status status, int system_error,
                                uint32_t shard, const char *what, const char *path);
 
-/* Puts the name of the file that the message speaks of before it, if it has one. Returns the status. */
+/* Puts the name of the file that the message speaks of before it, if it has one. Returns the
+ * status. */
 tare_status tarei_error_prefix(tare_error *error, tare_string file);
 
 tare_status tarei_error_memory(tare_error *error);

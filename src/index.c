@@ -28,7 +28,8 @@ static inline uint32_t match(const uint32_t *keys, uint32_t tag, uint32_t mask)
 {
 #if defined(__SSE2__) && !defined(TAREI_NO_SIMD)
     const __m128i masks = _mm_set1_epi32((int)mask), tags = _mm_set1_epi32((int)(tag & mask));
-    __m128i low = _mm_load_si128((const void *)keys), high = _mm_load_si128((const void *)(keys + 4));
+    __m128i low = _mm_load_si128((const void *)keys),
+            high = _mm_load_si128((const void *)(keys + 4));
     low = _mm_cmpeq_epi32(_mm_and_si128(low, masks), tags);
     high = _mm_cmpeq_epi32(_mm_and_si128(high, masks), tags);
     __m128i both = _mm_packs_epi16(_mm_packs_epi32(low, high), _mm_setzero_si128());
@@ -81,8 +82,9 @@ static const tarei_record *find_sorted(const tarei_index *index, const char *nam
 }
 
 /* Everything that the short path leaves out. */
-__attribute__((noinline)) static const tarei_record *
-find_anywhere(const tarei_index *index, const char *name, size_t size, uint64_t hash)
+__attribute__((noinline)) static const tarei_record *find_anywhere(const tarei_index *index,
+                                                                   const char *name, size_t size,
+                                                                   uint64_t hash)
 {
     if (index->sorted != NULL) return find_sorted(index, name, size);
     const tarei_line *line = index->lines + home_line(hash, index->range);
@@ -99,7 +101,8 @@ find_anywhere(const tarei_index *index, const char *name, size_t size, uint64_t 
     return NULL;
 }
 
-/* 16 bytes of which the first, or last, `kept` are ones: windows into a row of ones between zeros. */
+/* 16 bytes of which the first, or last, `kept` are ones: windows into a row of ones between zeros.
+ * */
 static const unsigned char ones[48] __attribute__((aligned(16))) = {
     [16] = 255, [17] = 255, [18] = 255, [19] = 255, [20] = 255, [21] = 255, [22] = 255, [23] = 255,
     [24] = 255, [25] = 255, [26] = 255, [27] = 255, [28] = 255, [29] = 255, [30] = 255, [31] = 255};
@@ -115,10 +118,11 @@ static inline tarei_window keep_last(size_t kept)
 }
 
 /*
- * Whether `name` is the text of `prefix` followed by that of `suffix`, which together have its size.
- * size >= 16, the prefix has up to TAREI_PREFIX_SHORT bytes, the suffix up to TAREI_SUFFIX_SHORT. Two windows cover the prefix, three
- * the suffix; where a part is shorter than its windows they overlap, and where it is shorter than one
- * the bytes beyond it are masked. Reads no byte outside `name`, and up to 16 around stored text.
+ * Whether `name` is the text of `prefix` followed by that of `suffix`, which together have its
+ * size. size >= 16, the prefix has up to TAREI_PREFIX_SHORT bytes, the suffix up to
+ * TAREI_SUFFIX_SHORT. Two windows cover the prefix, three the suffix; where a part is shorter than
+ * its windows they overlap, and where it is shorter than one the bytes beyond it are masked. Reads
+ * no byte outside `name`, and up to 16 around stored text.
  */
 static inline bool same_pair(const char *name, size_t size, const char *prefix, size_t prefix_size,
                              const char *suffix, size_t suffix_size)
@@ -139,8 +143,8 @@ static inline bool same_pair(const char *name, size_t size, const char *prefix, 
     return tarei_window_zero(head | (tail & keep_last(kept)));
 }
 
-/* The short path takes nearly every find: 16 bytes or more, parts of usual size, decided in the home
- * line by the first tag that fits. */
+/* The short path takes nearly every find: 16 bytes or more, parts of usual size, decided in the
+ * home line by the first tag that fits. */
 static inline const tarei_record *find(const tarei_index *index, const char *name, size_t size,
                                        uint64_t hash)
 {
@@ -201,8 +205,8 @@ size_t tarei_index_find_many(const tarei_index *index, const tare_string *wanted
  */
 
 tare_status tarei_index_begin(tarei_index_builder *builder, tarei_index *index,
-                              const tarei_names *names, uint64_t seed,
-                              tarei_duplicates duplicates, tarei_arena *arena)
+                              const tarei_names *names, uint64_t seed, tarei_duplicates duplicates,
+                              tarei_arena *arena)
 {
     uint32_t count = names->count;
     memset(builder, 0, sizeof *builder);
@@ -343,16 +347,17 @@ static tare_status find_duplicate(const tarei_index *index, tarei_duplicates dup
                                   uint32_t same[2])
 {
     const tarei_names *names = index->names;
+    bool found = false;
     for (uint32_t i = 1; i < names->count && duplicates != TAREI_DUPLICATES_KEEP_FIRST; i++) {
         uint32_t a = index->sorted[i - 1], b = index->sorted[i];
         bool one_shard =
             tarei_record_shard(&names->records[a]) == tarei_record_shard(&names->records[b]);
         if (duplicates == TAREI_DUPLICATES_REFUSE_IN_SHARD && !one_shard) continue;
-        if (compare_names(names, a, b) != 0) continue;
-        same[0] = a, same[1] = b;
-        return TARE_E_DUPLICATE;
+        if ((found && b > same[1]) || compare_names(names, a, b) != 0) continue;
+        same[0] = a, same[1] = b; /* the first in the file, as the table would find it */
+        found = true;
     }
-    return TARE_OK;
+    return found ? TARE_E_DUPLICATE : TARE_OK;
 }
 
 tare_status tarei_index_build_sorted(tarei_index *index, const tarei_names *names,

@@ -7,14 +7,14 @@
  *
  *   key   | tag: bits of the hash | mark | record number + 1 |   0: free
  *
- * The numbers take as many low bits as their count needs; the tag gets the rest. A find compares the
- * eight tags of the line that the hash names with one or two instructions, then the name with the
- * two parts of the pair (names.h). The record itself is not looked at. A line whose `mark` (kept in
- * key 7) is set was full when a further name came, which then went to the line behind.
+ * The numbers take as many low bits as their count needs; the tag gets the rest. A find compares
+ * the eight tags of the line that the hash names with one or two instructions, then the name with
+ * the two parts of the pair (names.h). The record itself is not looked at. A line whose `mark`
+ * (kept in key 7) is set was full when a further name came, which then went to the line behind.
  *
  * Names that would need more than TAREI_REACH_MAX lines are hashed anew with another seed, twice at
- * most; if that fails too, somebody made them collide, and they are sorted and searched in order: no
- * set of names makes building worse than O(n log n), or a find worse than that bound or log2(n)
+ * most; if that fails too, somebody made them collide, and they are sorted and searched in order:
+ * no set of names makes building worse than O(n log n), or a find worse than that bound or log2(n)
  * comparisons. docs/adr/0002-index-layout.md tells what else was measured.
  */
 #ifndef TAREI_INDEX_H
@@ -81,8 +81,8 @@ typedef struct tarei_index_builder {
 } tarei_index_builder;
 
 tare_status tarei_index_begin(tarei_index_builder *builder, tarei_index *index,
-                              const tarei_names *names, uint64_t seed,
-                              tarei_duplicates duplicates, tarei_arena *arena);
+                              const tarei_names *names, uint64_t seed, tarei_duplicates duplicates,
+                              tarei_arena *arena);
 tare_status tarei_index_add(tarei_index_builder *builder, uint32_t number, const char *name,
                             uint32_t size, tarei_pair pair);
 

@@ -140,8 +140,7 @@ int tare_metadata_at(const tare_model *model, size_t index, tare_string *key, ta
 tare_string tare_metadata_find(const tare_model *model, const char *key, size_t key_size)
 {
     const tarei_record *entry = NULL;
-    if (model->metadata.count != 0)
-        entry = tarei_index_find(&model->metadata_index, key, key_size);
+    if (model->metadata.count != 0) entry = tarei_index_find(&model->metadata_index, key, key_size);
     return entry != NULL ? value_of(model, entry) : (tare_string){NULL, 0};
 }
 
@@ -152,7 +151,7 @@ size_t tare_shard_count(const tare_model *model)
 
 tare_shard_info tare_shard_at(const tare_model *model, size_t shard)
 {
-    tare_shard_info info = {{NULL, 0}, 0, 0, 0, 0};
+    tare_shard_info info = {{NULL, 0}, 0, 0, 0, 0, {0, 0}};
     if (shard >= model->shard_count) return info;
     const tarei_shard *from = &model->shards[shard];
     info.name = from->name;

@@ -14,9 +14,10 @@ static bool side_begin(tarei_side *side, tarei_memory *memory, uint32_t count)
     side->cache_count = 64;
     while (side->cache_count < 2 * side->limit) side->cache_count *= 2;
     side->cache_count += WAYS;
-    side->parts = tarei_memory_take(memory, side->limit * sizeof(tarei_part), TAREI_BUFFER_ALIGNMENT);
-    side->cache = tarei_memory_take(memory, side->cache_count * sizeof(uint16_t),
-                                    TAREI_BUFFER_ALIGNMENT);
+    side->parts =
+        tarei_memory_take(memory, side->limit * sizeof(tarei_part), TAREI_BUFFER_ALIGNMENT);
+    side->cache =
+        tarei_memory_take(memory, side->cache_count * sizeof(uint16_t), TAREI_BUFFER_ALIGNMENT);
     if (side->parts == NULL || side->cache == NULL) return false;
     memset(side->cache, 0, side->cache_count * sizeof(uint16_t));
     side->parts[0] = (tarei_part){0, UINT32_MAX}; /* no name is that long */
@@ -35,7 +36,8 @@ static const tarei_part *side_end(tarei_side *side, tarei_memory *memory, tarei_
         kept[i] = side->parts[i];
         if (kept[i].size > size_short) kept[i].size |= TAREI_PART_LONG;
     }
-    tarei_memory_give(memory, side->parts, side->limit * sizeof(tarei_part), TAREI_BUFFER_ALIGNMENT);
+    tarei_memory_give(memory, side->parts, side->limit * sizeof(tarei_part),
+                      TAREI_BUFFER_ALIGNMENT);
     tarei_memory_give(memory, side->cache, side->cache_count * sizeof(uint16_t),
                       TAREI_BUFFER_ALIGNMENT);
     return kept;
@@ -134,8 +136,7 @@ static tarei_pair split(tarei_names_builder *builder, uint32_t place, uint32_t s
     uint32_t cut = held->size, left = size - cut;
     uint32_t number = builder->follows[builder->suffix];
     const tarei_part *guess = &suffixes->parts[number];
-    if (guess->size != left ||
-        !tarei_names_same(text + guess->place, text + place + cut, left)) {
+    if (guess->size != left || !tarei_names_same(text + guess->place, text + place + cut, left)) {
         number = side_find(suffixes, text, place + cut, left);
         if (number == PART_NONE) return TAREI_PAIR_NONE;
         builder->follows[builder->suffix] = (uint16_t)number;

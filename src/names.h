@@ -5,15 +5,15 @@
  *   text    model.layers.0.mlp.up_proj.weight\0model.layers.0.mlp.down_proj.weight\0model.layers.1.mlp...
  *           |<- prefix 1 ->|<- suffix 1 ---->| |<- prefix 1 ->|<- suffix 2 ------>| |<- prefix 2 ->|
  *
- * A name is cut behind its first number. A part is the place where its text was first seen; a name is
- * a pair of parts. 92,000 names of a mixture of experts are made of about 60 prefixes and 1,600
+ * A name is cut behind its first number. A part is the place where its text was first seen; a name
+ * is a pair of parts. 92,000 names of a mixture of experts are made of about 60 prefixes and 1,600
  * suffixes: 60 KB of text and 13 KB of parts, which stay in the cache, so that comparing a name
- * misses no cache of its own. Sharing is best effort, comparing is exact whatever was shared: a text
- * may have several parts, and a name without a pair (when part numbers have run out) is compared
- * with its full text.
+ * misses no cache of its own. Sharing is best effort, comparing is exact whatever was shared: a
+ * text may have several parts, and a name without a pair (when part numbers have run out) is
+ * compared with its full text.
  *
- * Every 64 names form a group that knows how much all of its names have in common at their start, so
- * that a search by prefix passes over groups.
+ * Every 64 names form a group that knows how much all of its names have in common at their start,
+ * so that a search by prefix passes over groups.
  */
 #ifndef TAREI_NAMES_H
 #define TAREI_NAMES_H
@@ -126,7 +126,8 @@ static inline bool tarei_names_same(const char *a, const char *b, size_t size)
     if (size >= 16) {
         size_t last = size - 16;
         tarei_window differ = tarei_window_at(a + last) ^ tarei_window_at(b + last);
-        for (size_t i = 0; i < last; i += 16) differ |= tarei_window_at(a + i) ^ tarei_window_at(b + i);
+        for (size_t i = 0; i < last; i += 16)
+            differ |= tarei_window_at(a + i) ^ tarei_window_at(b + i);
         return tarei_window_zero(differ);
     }
     if (size >= 8) {

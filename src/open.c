@@ -37,8 +37,8 @@ static tare_status options_copy(tare_options *to, const tare_options *from, tare
     if (to->header_size_max > HEADER_SIZE_MAX_LIMIT)
         return fail_argument(error, "options.header_size_max is beyond 2^31-1");
     const tare_allocator *hooks = to->allocator;
-    if (hooks != NULL && (hooks->struct_size < sizeof *hooks || hooks->allocate == NULL ||
-                          hooks->release == NULL))
+    if (hooks != NULL &&
+        (hooks->struct_size < sizeof *hooks || hooks->allocate == NULL || hooks->release == NULL))
         return fail_argument(error, "options.allocator lacks struct_size or a function");
     return TARE_OK;
 }
@@ -147,18 +147,17 @@ static tare_status fail_duplicate(tarei_opening *opening, const tarei_names *nam
     tarei_quoted quoted = tarei_quote(name.data, name.size);
     tare_string other = model->shards[shards[0]].name;
     if (shards[0] == shards[1])
-        tarei_error_set(opening->error, TARE_E_DUPLICATE, shards[1], offset,
-                        "%s %s is there twice", what, quoted.text);
+        tarei_error_set(opening->error, TARE_E_DUPLICATE, shards[1], offset, "%s %s is there twice",
+                        what, quoted.text);
     else
-        tarei_error_set(opening->error, TARE_E_DUPLICATE, shards[1], offset,
-                        "%s %s is in %s too", what, quoted.text,
-                        tarei_quote(other.data, other.size).text);
+        tarei_error_set(opening->error, TARE_E_DUPLICATE, shards[1], offset, "%s %s is in %s too",
+                        what, quoted.text, tarei_quote(other.data, other.size).text);
     return tarei_error_prefix(opening->error, model->shards[shards[1]].name);
 }
 
 /*
- * Stores the name of each raw record and, where there is a builder, has it indexed while it is in the
- * cache. sizes[i] is the size of name i, and becomes where in its header it stood.
+ * Stores the name of each raw record and, where there is a builder, has it indexed while it is in
+ * the cache. sizes[i] is the size of name i, and becomes where in its header it stood.
  */
 static tare_status store_names(tarei_opening *opening, tarei_names *names,
                                tarei_names_builder *builder, uint32_t *sizes,
@@ -199,32 +198,33 @@ static tare_status names_begin(tarei_opening *opening, tarei_names_builder *buil
     return TARE_OK;
 }
 
-static tare_status finish_tensors(tarei_opening *opening)
+/* Names and table of one set of raw records. */
+static tare_status finish_names(tarei_opening *opening, tarei_names *names, tarei_index *index,
+                                const tarei_buffer *records, uint32_t *sizes, uint64_t name_size,
+                                const char *what)
 {
     tare_model *model = opening->model;
-    tarei_parsed *parsed = &model->parsed;
-    uint32_t flags = opening->options.flags, *sizes = parsed->sizes.data;
+    uint32_t flags = opening->options.flags;
     uint64_t seed = flags & TARE_SEED_FIXED ? opening->options.seed : tarei_os_random();
     tarei_duplicates duplicates = opening->pairs != NULL && (flags & TARE_PAIRS_KEEP_FIRST)
                                       ? TAREI_DUPLICATES_KEEP_FIRST
                                       : TAREI_DUPLICATES_REFUSE;
-    tarei_names_builder names;
-    tarei_index_builder index;
-    tare_status status = names_begin(opening, &names, &model->tensors, &parsed->records,
-                                     parsed->name_size);
+    tarei_names_builder names_builder;
+    tarei_index_builder builder;
+    tare_status status = names_begin(opening, &names_builder, names, records, name_size);
     if (status != TARE_OK) return status;
-    status = tarei_index_begin(&index, &model->index, &model->tensors, seed, duplicates,
-                               &model->arena);
-    if (status == TARE_OK) status = store_names(opening, &model->tensors, &names, sizes, &index);
-    if (!tarei_names_end(&names, &model->arena) && status == TARE_OK) status = TARE_E_MEMORY;
-    status = tarei_index_end(&index, status);
+    status = tarei_index_begin(&builder, index, names, seed, duplicates, &model->arena);
+    if (status == TARE_OK) status = store_names(opening, names, &names_builder, sizes, &builder);
+    if (!tarei_names_end(&names_builder, &model->arena) && status == TARE_OK)
+        status = TARE_E_MEMORY;
+    status = tarei_index_end(&builder, status);
     if (status == TARE_E_MEMORY) tarei_error_memory(opening->error);
-    if (status == TARE_E_DUPLICATE)
-        fail_duplicate(opening, &model->tensors, "tensor", sizes, index.same);
+    if (status == TARE_E_DUPLICATE) fail_duplicate(opening, names, what, sizes, builder.same);
     return status;
 }
 
-/* Copies the values of all raw metadata records, which still say where in the headers they stand. */
+/* Copies the values of all raw metadata records, which still say where in the headers they stand.
+ * */
 static bool store_values(tarei_opening *opening)
 {
     tare_model *model = opening->model;
@@ -246,21 +246,20 @@ static bool store_values(tarei_opening *opening)
     return true;
 }
 
-static tare_status finish_metadata(tarei_opening *opening)
+/* Metadata of several shards: keys that each of them has are many times there, and none of them
+ * twice in one. Few as they are, they are searched in order. */
+static tare_status finish_shared_metadata(tarei_opening *opening)
 {
     tare_model *model = opening->model;
     tarei_parsed *parsed = &model->parsed;
     tarei_names_builder names;
     uint32_t *sizes = parsed->metadata_sizes.data, same[2];
-    if (parsed->metadata.size == 0) return TARE_OK;
     tare_status status = names_begin(opening, &names, &model->metadata, &parsed->metadata,
                                      parsed->metadata_name_size);
     if (status != TARE_OK) return status;
-    bool stored = store_values(opening);
     store_names(opening, &model->metadata, &names, sizes, NULL);
-    stored = tarei_names_end(&names, &model->arena) && stored;
     status = TARE_E_MEMORY;
-    if (stored)
+    if (tarei_names_end(&names, &model->arena))
         status = tarei_index_build_sorted(&model->metadata_index, &model->metadata,
                                           TAREI_DUPLICATES_REFUSE_IN_SHARD, &model->arena, same);
     if (status == TARE_E_MEMORY) tarei_error_memory(opening->error);
@@ -269,13 +268,29 @@ static tare_status finish_metadata(tarei_opening *opening)
     return status;
 }
 
+static tare_status finish_metadata(tarei_opening *opening)
+{
+    tare_model *model = opening->model;
+    tarei_parsed *parsed = &model->parsed;
+    if (parsed->metadata.size == 0) return TARE_OK;
+    tarei_buffer_trim(&parsed->metadata, &model->memory, sizeof(tarei_record));
+    if (!store_values(opening)) return tarei_error_memory(opening->error);
+    if (model->shard_count > 1) return finish_shared_metadata(opening);
+    return finish_names(opening, &model->metadata, &model->metadata_index, &parsed->metadata,
+                        parsed->metadata_sizes.data, parsed->metadata_name_size, "metadata");
+}
+
 tare_status tarei_open_finish(tarei_opening *opening)
 {
     tarei_parsed *parsed = &opening->model->parsed;
     /* Names need one record more than there are; without any header nobody made room for it. */
     if (!tarei_buffer_reserve(&parsed->records, parsed->memory, sizeof(tarei_record)))
         return tarei_error_memory(opening->error);
-    tare_status status = finish_tensors(opening);
+    tarei_buffer_trim(&parsed->records, parsed->memory, sizeof(tarei_record));
+    tarei_buffer_trim(&parsed->layouts, parsed->memory, 0);
+    tare_model *model = opening->model;
+    tare_status status = finish_names(opening, &model->tensors, &model->index, &parsed->records,
+                                      parsed->sizes.data, parsed->name_size, "tensor");
     if (status == TARE_OK) status = finish_metadata(opening);
     opening->model->layouts = parsed->layouts.data;
     return status;
@@ -321,8 +336,8 @@ tare_status tarei_open_file(tarei_opening *opening, int folder, const char *path
     char *name = tarei_arena_take(&opening->model->arena, size + 1, 1);
     if (name == NULL) return tarei_error_memory(opening->error);
     memcpy(name, path, size + 1);
-    tare_status status = tarei_source_file_open(&source, folder, path, TARE_NO_SHARD,
-                                                opening->error);
+    tare_status status =
+        tarei_source_file_open(&source, folder, path, TARE_NO_SHARD, opening->error);
     if (status != TARE_OK) return status;
     return open_single(opening, &source, (tare_string){name, size});
 }
@@ -368,8 +383,8 @@ tare_status tare_open_reader(const tare_reader *reader, const tare_options *opti
     tare_error unused;
     tarei_opening opening;
     tare_status status = opening_begin(&opening, options, out, error != NULL ? error : &unused);
-    if (status == TARE_OK && (reader == NULL || reader->struct_size < sizeof *reader ||
-                              reader->read_at == NULL))
+    if (status == TARE_OK &&
+        (reader == NULL || reader->struct_size < sizeof *reader || reader->read_at == NULL))
         status = fail_argument(opening.error, "reader lacks struct_size or read_at");
     if (status == TARE_OK) {
         tarei_source source;

@@ -46,6 +46,9 @@ void tarei_os_unmap(const void *mapping, size_t size);
 /* Hints that memory not touched yet may come in huge pages. */
 void tarei_os_advise_huge(void *memory, size_t size);
 
+/* What an errno value means, in `text`. */
+void tarei_os_error_text(int failure, char *text, size_t size);
+
 /* Eight bytes that an attacker cannot guess, or as close to it as the host allows. */
 uint64_t tarei_os_random(void);
 

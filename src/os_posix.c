@@ -1,10 +1,16 @@
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* getrandom, O_CLOEXEC, st_mtim */
+#endif
+#ifndef _FILE_OFFSET_BITS
 #define _FILE_OFFSET_BITS 64
+#endif
 #include "os.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -118,6 +124,33 @@ void tarei_os_advise_huge(void *memory, size_t size)
 #else
     (void)memory, (void)size;
 #endif
+}
+
+/* strerror_r returns a status by POSIX, the text by GNU; which one a build gets is not ours alone
+ * to say, where sources are compiled into another project. */
+static const char *text_from_status(int failed, const char *text)
+{
+    return failed == 0 ? text : NULL;
+}
+
+static const char *text_from_pointer(const char *returned, const char *text)
+{
+    (void)text;
+    return returned;
+}
+
+#define ERROR_TEXT(failure, text, size) \
+    _Generic(strerror_r(failure, text, size), int: text_from_status, char *: text_from_pointer)( \
+        strerror_r(failure, text, size), text)
+
+void tarei_os_error_text(int failure, char *text, size_t size)
+{
+    char room[128];
+    const char *known = ERROR_TEXT(failure, room, sizeof room);
+    if (known != NULL)
+        snprintf(text, size, "%s", known);
+    else
+        snprintf(text, size, "system error %d", failure);
 }
 
 uint64_t tarei_os_random(void)

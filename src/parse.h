@@ -48,8 +48,8 @@ void tarei_json_init(tarei_json *json, const void *text, uint64_t size, uint64_t
 #if defined(__GNUC__)
 __attribute__((format(printf, 4, 5)))
 #endif
-tare_status tarei_json_fail(tarei_json *json, tare_status status, const uint8_t *at,
-                            const char *format, ...);
+tare_status
+tarei_json_fail(tarei_json *json, tare_status status, const uint8_t *at, const char *format, ...);
 
 /* Enters an object or array whose bracket comes next; *more says that it is not empty. */
 tare_status tarei_json_enter(tarei_json *json, char bracket, bool *more);
@@ -90,8 +90,8 @@ static inline bool tarei_json_literal(tarei_json *json, const char *text, size_t
  * What parsing leaves behind, for names.c to take up.
  *
  * In a raw record `name` is the place of the name's text in its header; its size once unescaped
- * stands in a buffer beside. A raw metadata record has the place of its value as its offset, and the
- * value's size as its layout.
+ * stands in a buffer beside. A raw metadata record has the place of its value as its offset, and
+ * the value's size as its layout.
  */
 #define TAREI_NAME_ESCAPED UINT32_C(0x80000000) /* added to a name's size: it has escapes */
 
@@ -104,9 +104,9 @@ typedef struct tarei_parsed {
     tarei_buffer sizes;   /* uint32_t, of their names */
     tarei_buffer metadata;
     tarei_buffer metadata_sizes;
-    tarei_buffer layouts;  /* tarei_layout, one behind the other */
-    uint64_t layout_at;    /* bytes of finished layouts */
-    uint64_t name_size;    /* of all records, unescaped */
+    tarei_buffer layouts; /* tarei_layout, one behind the other */
+    uint64_t layout_at;   /* bytes of finished layouts */
+    uint64_t name_size;   /* of all records, unescaped */
     uint64_t metadata_name_size;
     uint64_t metadata_value_size;
     uint32_t layout_cache[TAREI_LAYOUT_CACHE_COUNT][2]; /* places + 1 */

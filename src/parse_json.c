@@ -109,9 +109,8 @@ static size_t utf8_size(const uint8_t *at, const uint8_t *end)
 }
 
 /* The four hex digits at `at`, or -1. */
-static int32_t hex4(const uint8_t *at, const uint8_t *end)
+static int32_t hex4(const uint8_t *at)
 {
-    if (end - at < 4) return -1;
     int32_t value = 0;
     for (int i = 0; i < 4; i++) {
         uint8_t c = at[i];
@@ -127,34 +126,35 @@ static int32_t hex4(const uint8_t *at, const uint8_t *end)
     return value;
 }
 
-/* The code point of the \u escape at `at` (which is at the backslash) and its size in the text: 6, or
- * 12 for a surrogate pair; 0 where it is none. */
-static size_t escape_u(const uint8_t *at, const uint8_t *end, uint32_t *code)
+/* The code point of the \u escape at `at` (which is at the backslash) and its size in the text: 6,
+ * or 12 for a surrogate pair; 0 where it is none. */
+static size_t escape_u(const uint8_t *at, size_t left, uint32_t *code)
 {
-    int32_t high = hex4(at + 2, end);
+    int32_t high = left >= 6 ? hex4(at + 2) : -1;
     if (high < 0 || (high >= 0xDC00 && high <= 0xDFFF)) return 0;
     *code = (uint32_t)high;
     if (high < 0xD800 || high > 0xDBFF) return 6;
-    if (end - at < 12 || at[6] != '\\' || at[7] != 'u') return 0;
-    int32_t low = hex4(at + 8, end);
+    if (left < 12 || at[6] != '\\' || at[7] != 'u') return 0;
+    int32_t low = hex4(at + 8);
     if (low < 0xDC00 || low > 0xDFFF) return 0;
     *code = 0x10000 + (((uint32_t)high - 0xD800) << 10) + ((uint32_t)low - 0xDC00);
     return 12;
 }
 
-/* The escape at `at`: its size in the text, 0 where it is none, and the bytes that it stands for. */
-static size_t escape_read(const uint8_t *at, const uint8_t *end, uint8_t *bytes, size_t *count)
+/* The escape at `at`: its size in the text, 0 where it is none, and the bytes that it stands for.
+ * */
+static size_t escape_read(const uint8_t *at, size_t left, uint8_t *bytes, size_t *count)
 {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     *count = 1;
-    if (end - at < 2) return 0;
+    if (left < 2) return 0;
     const char *letter = at[1] != 0 ? strchr(letters, at[1]) : NULL;
     if (letter != NULL) {
         bytes[0] = (uint8_t)meanings[letter - letters];
         return 2;
     }
     uint32_t code = 0;
-    size_t size = at[1] == 'u' ? escape_u(at, end, &code) : 0;
+    size_t size = at[1] == 'u' ? escape_u(at, left, &code) : 0;
     if (code < 0x80) {
         bytes[0] = (uint8_t)code;
     } else if (code < 0x800) {
@@ -190,7 +190,7 @@ tare_status tarei_json_string(tarei_json *json, tarei_token *token)
         if (*at == '"') break;
         if (*at == '\\') {
             uint8_t bytes[4];
-            size_t count, size = escape_read(at, end, bytes, &count);
+            size_t count, size = escape_read(at, (size_t)(end - at), bytes, &count);
             if (size == 0) return tarei_json_fail(json, TARE_E_JSON, at, "not a JSON escape");
             shorter += (uint32_t)(size - count);
             at += size;
@@ -322,7 +322,7 @@ void tarei_json_unescape(const uint8_t *text, uint32_t size, char *target)
         }
         uint8_t bytes[4];
         size_t count;
-        text += escape_read(text, text + 12, bytes, &count);
+        text += escape_read(text, 12, bytes, &count); /* it parsed well: all of it is there */
         for (size_t i = 0; i < count && done < size; i++) target[done++] = (char)bytes[i];
     }
 }

@@ -51,13 +51,15 @@ tare_status tarei_parse_head(const uint8_t *head, uint64_t file_size, uint64_t s
             return tarei_error_set(error, TARE_E_FORMAT, shard, 0, "not safetensors but %s", other);
         return tarei_error_set(error, TARE_E_HEADER_SIZE, shard, 0,
                                "a header of %" PRIu64 " bytes, the limit is %" PRIu64
-                               " (is this a safetensors file?)", *header_size, size_max);
+                               " (is this a safetensors file?)",
+                               *header_size, size_max);
     }
     /* S-HLEN */
     if (*header_size > file_size - TAREI_HEAD_SIZE)
         return tarei_error_set(error, TARE_E_TRUNCATED, shard, 0,
                                "a header of %" PRIu64 " bytes in a file of %" PRIu64
-                               ": probably a download that was cut short", *header_size, file_size);
+                               ": probably a download that was cut short",
+                               *header_size, file_size);
     return TARE_OK;
 }
 
@@ -138,8 +140,7 @@ static tare_status parse_shape(parser *p, tensor_facts *facts)
                                "a shape holds integers from 0 to 2^64-1");
         /* S-OVF: from the left, as the reference multiplies, so that [0, 2^64-1, 2] is fine. */
         facts->overflow |= tarei_check_multiply(facts->elements, dimension, &facts->elements);
-        if (!tarei_parsed_layout_push(p->parsed, dimension))
-            return tarei_error_memory(json->error);
+        if (!tarei_parsed_layout_push(p->parsed, dimension)) return tarei_error_memory(json->error);
         status = tarei_json_next(json, '[', &more);
     }
     return status;
@@ -194,8 +195,8 @@ static tare_status check_tensor(parser *p, const tensor_facts *facts, uint64_t *
     *size = bits / 8;
     if (facts->end - facts->begin != *size) {
         char what[120];
-        snprintf(what, sizeof what, "its shape takes %" PRIu64 " bytes, its offsets %" PRIu64, *size,
-                 facts->end - facts->begin);
+        snprintf(what, sizeof what, "its shape takes %" PRIu64 " bytes, its offsets %" PRIu64,
+                 *size, facts->end - facts->begin);
         return fail_tensor(p, facts, TARE_E_SIZE, facts->offsets_at, what);
     }
     if (facts->end > p->data_size) { /* S-COVER, and offsets fit a record from here on */
@@ -234,8 +235,8 @@ static tare_status add_tensor(parser *p, const tensor_facts *facts)
 }
 
 /*
- * The form in which nearly all writers put a tensor, without space and in this order. Gives up, with
- * nothing consumed and nothing decided, at the first byte that is otherwise.
+ * The form in which nearly all writers put a tensor, without space and in this order. Gives up,
+ * with nothing consumed and nothing decided, at the first byte that is otherwise.
  */
 static bool parse_usual(parser *p, tensor_facts *facts)
 {
@@ -253,8 +254,8 @@ static bool parse_usual(parser *p, tensor_facts *facts)
     if (fine && *json->at != ']') {
         do {
             uint64_t dimension;
-            fine = tarei_json_u64(json, &dimension) &&
-                   tarei_parsed_layout_push(p->parsed, dimension);
+            fine =
+                tarei_json_u64(json, &dimension) && tarei_parsed_layout_push(p->parsed, dimension);
             if (fine)
                 facts->overflow |=
                     tarei_check_multiply(facts->elements, dimension, &facts->elements);
@@ -344,13 +345,15 @@ typedef struct offset_order {
     const tarei_record *records;
 } offset_order;
 
-/* S-SORT: by (begin, end), so that an empty tensor comes before the one that starts where it does. */
+/* S-SORT: by (begin, end), so that an empty tensor comes before the one that starts where it does.
+ * */
 static int compare_offsets(const void *context, uint32_t a, uint32_t b)
 {
     const offset_order *order = context;
     const tarei_record *x = order->records + a, *y = order->records + b;
     if (x->where != y->where) return x->where < y->where ? -1 : 1;
-    uint64_t x_size = tarei_parsed_layout(order->parsed, x)->size, y_size = tarei_parsed_layout(order->parsed, y)->size;
+    uint64_t x_size = tarei_parsed_layout(order->parsed, x)->size,
+             y_size = tarei_parsed_layout(order->parsed, y)->size;
     return x_size < y_size ? -1 : x_size > y_size;
 }
 
@@ -391,7 +394,8 @@ static tarei_token name_of(const parser *p, const tarei_record *record)
     return name;
 }
 
-/* Tensors that overlap may be one tensor that is there twice, which is what users want to be told. */
+/* Tensors that overlap may be one tensor that is there twice, which is what users want to be told.
+ * */
 static tare_status fail_layout(parser *p, const tarei_record *records, uint32_t number,
                                uint32_t count, uint64_t end)
 {
@@ -407,20 +411,20 @@ static tare_status fail_layout(parser *p, const tarei_record *records, uint32_t 
                                (other.text > name.text ? other.text : name.text) - 1,
                                "tensor %s is there twice", quoted.text);
     }
-    return tarei_json_fail(&p->json, TARE_E_LAYOUT, name.text - 1,
-                           "tensor %s: it begins at %" PRIu64 ", %s at %" PRIu64, quoted.text, begin,
-                           begin < end ? "inside a tensor that ends"
-                                       : "behind a hole that starts", end);
+    return tarei_json_fail(
+        &p->json, TARE_E_LAYOUT, name.text - 1,
+        "tensor %s: it begins at %" PRIu64 ", %s at %" PRIu64, quoted.text, begin,
+        begin < end ? "inside a tensor that ends" : "behind a hole that starts", end);
 }
 
-/* The rules of all tensors together: S-CONTIG, S-COVER. Makes offsets count from the file's start. */
+/* The rules of all tensors together: S-CONTIG, S-COVER. Makes offsets count from the file's start.
+ * */
 static tare_status check_cover(parser *p, tarei_record *records, uint32_t count)
 {
     uint64_t end = 0;
     for (uint32_t i = 0; i < count; i++) {
         tarei_record *record = &records[i];
-        if (tarei_record_offset(record) != end)
-            return fail_layout(p, records, i, count, end);
+        if (tarei_record_offset(record) != end) return fail_layout(p, records, i, count, end);
         end += tarei_parsed_layout(p->parsed, record)->size;
     }
     if (end != p->data_size)
@@ -432,8 +436,9 @@ static tare_status check_cover(parser *p, tarei_record *records, uint32_t count)
     return TARE_OK;
 }
 
-/* Room for all records at once. A tensor takes a brace and at least 50 bytes of header, so this is
- * never much more than there are, and always in proportion to the header. */
+/* Room for all records at once, by a look ahead for braces alone. A tensor takes a brace and at
+ * least 50 bytes of header, so this is never much more than there are, and always in proportion to
+ * the header. */
 static bool reserve_records(tarei_parsed *parsed, const uint8_t *text, uint64_t size)
 {
     uint64_t braces = 0, i = 0;

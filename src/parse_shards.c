@@ -122,24 +122,22 @@ static tare_status parse_index(parser *p)
     return status;
 }
 
-/* Unescapes and checks the file name of each run. */
-static tare_status check_names(parser *p)
+/* Unescapes the file name of each run into `text`, which has room, and checks it. */
+static tare_status check_names(parser *p, char *text)
 {
     run *runs = p->runs.data;
     size_t count = (size_t)(p->runs.size / sizeof *runs);
     for (size_t i = 0; i < count; i++) {
         tarei_token *file = &runs[i].file;
-        char *name = tarei_arena_take(p->map->arena, (uint64_t)file->size + 1, 1);
-        if (name == NULL) return tarei_error_memory(p->json.error);
-        tarei_json_unescape(file->text, file->size, name);
-        name[file->size] = 0;
-        const char *fault = tarei_shard_name_fault(name, file->size);
+        tarei_json_unescape(file->text, file->size, text);
+        const char *fault = tarei_shard_name_fault(text, file->size);
         if (fault != NULL)
             return tarei_json_fail(&p->json, TARE_E_SHARD_NAME, file->text - 1,
-                                   "shard %s: its name %s", tarei_quote(name, file->size).text,
+                                   "shard %s: its name %s", tarei_quote(text, file->size).text,
                                    fault);
-        file->text = (const uint8_t *)name;
+        file->text = (const uint8_t *)text;
         file->raw_size = file->size;
+        text += file->size;
     }
     return TARE_OK;
 }
@@ -151,6 +149,16 @@ static int compare_runs(const void *context, uint32_t a, uint32_t b)
     uint32_t least = x->size < y->size ? x->size : y->size;
     int order = memcmp(x->text, y->text, least);
     return order != 0 ? order : x->size < y->size ? -1 : x->size > y->size;
+}
+
+static bool keep_name(tarei_weight_map *map, tare_string *kept, const tarei_token *file)
+{
+    char *name = tarei_arena_take(map->arena, (uint64_t)file->size + 1, 1);
+    if (name == NULL) return false;
+    memcpy(name, file->text, file->size);
+    name[file->size] = 0;
+    *kept = (tare_string){name, file->size};
+    return true;
 }
 
 /* Numbers the shards in the order of their names, and says so in each line. */
@@ -170,11 +178,13 @@ static tare_status number_shards(parser *p)
         tarei_sort(order, order + count, count, compare_runs, runs);
         for (uint32_t i = 0; i < count; i++) {
             run *current = &runs[order[i]];
-            if (i > 0 && compare_runs(runs, order[i - 1], order[i]) != 0) shard++;
-            current->shard = shard;
-            shards[shard] = (tare_string){(const char *)current->file.text, current->file.size};
+            if (i == 0 || compare_runs(runs, order[i - 1], order[i]) != 0) {
+                fine = fine && keep_name(map, &shards[shard], &current->file);
+                shard++;
+            }
+            current->shard = shard - 1;
         }
-        map->shards.size = (count != 0 ? shard + 1 : 0) * sizeof(tare_string);
+        map->shards.size = shard * sizeof(tare_string);
         tarei_listed *listed = map->listed.data;
         uint32_t lines = (uint32_t)(map->listed.size / sizeof *listed), at = 0;
         for (uint32_t line = 0; line < lines; line++) {
@@ -193,8 +203,14 @@ tare_status tarei_parse_weight_map(tarei_weight_map *map, const void *text, uint
     map->text = text;
     tarei_json_init(&p.json, text, size, 0, TARE_NO_SHARD, error);
     tare_status status = parse_index(&p);
-    if (status == TARE_OK) status = check_names(&p);
+    uint64_t names_size = 0;
+    const run *runs = p.runs.data;
+    for (uint64_t i = 0; i < p.runs.size / sizeof *runs; i++) names_size += runs[i].file.size;
+    char *names = tarei_memory_take(map->memory, names_size, 1);
+    if (status == TARE_OK && names == NULL) status = tarei_error_memory(error);
+    if (status == TARE_OK) status = check_names(&p, names);
     if (status == TARE_OK) status = number_shards(&p);
+    tarei_memory_give(map->memory, names, names_size, 1);
     tarei_buffer_free(&p.runs, map->memory);
     return status;
 }

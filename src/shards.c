@@ -99,8 +99,8 @@ static tare_status read_index(tarei_opening *opening, int folder, const char *na
 {
     tarei_memory *memory = &opening->model->memory;
     tarei_source source;
-    tare_status status = tarei_source_file_open(&source, folder, name, TARE_NO_SHARD,
-                                                opening->error);
+    tare_status status =
+        tarei_source_file_open(&source, folder, name, TARE_NO_SHARD, opening->error);
     if (status != TARE_OK) return status;
     if (source.size > INDEX_SIZE_MAX)
         status = tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, 0,

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -24,8 +25,13 @@ tare_status tarei_source_file_open(tarei_source *source, int folder, const char 
 {
     tarei_source_init(source);
     int failure = tarei_os_open_file(folder, path, &source->descriptor, &source->identity);
-    if (failure != 0)
-        return tarei_error_system(error, TARE_E_OPEN, failure, shard, "cannot open", path);
+    if (failure != 0) {
+        const char *what = failure == EINVAL   ? "is not a regular file"
+                           : failure == EMFILE ? "cannot open (each shard takes a descriptor: "
+                                                 "raise the limit, ulimit -n)"
+                                               : "cannot open";
+        return tarei_error_system(error, TARE_E_OPEN, failure, shard, what, path);
+    }
     source->size = source->identity.size;
     source->read_at = file_read_at;
     return TARE_OK;
@@ -38,8 +44,9 @@ tare_status tarei_source_read(const tarei_source *source, uint32_t shard, uint64
     int system_error = 0;
     tare_status status = source->read_at(source, offset, target, size, &system_error);
     if (status == TARE_OK) return TARE_OK;
-    const char *why = status == TARE_E_CHANGED ? "the data ends early: it shrank since it was opened"
-                                               : "reading failed";
+    const char *why = status == TARE_E_CHANGED
+                          ? "the data ends early: it shrank since it was opened"
+                          : "reading failed";
     tarei_error_set(error, status, shard, offset, "%s (%zu bytes at %" PRIu64 ", system error %d)",
                     why, size, offset, system_error);
     error->system_error = system_error;

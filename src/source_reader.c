@@ -8,8 +8,8 @@ static tare_status reader_read_at(const tarei_source *source, uint64_t offset, v
     const tare_reader *reader = &source->reader;
     *system_error = 0;
     for (size_t done = 0; done < size;) {
-        int64_t got = reader->read_at(reader->context, offset + done, (char *)target + done,
-                                      size - done);
+        int64_t got =
+            reader->read_at(reader->context, offset + done, (char *)target + done, size - done);
         if (got == 0) return TARE_E_CHANGED;
         if (got < 0 || (uint64_t)got > size - done) {
             *system_error = got < 0 && got >= -INT32_MAX ? (int)-got : EIO;

@@ -156,3 +156,41 @@ Test(arena, buffers_without_memory_stay_as_they_are)
     tarei_buffer_free(&buffer, &memory);
     expect_all_returned(&memory);
 }
+
+Test(arena, gives_pieces_of_every_size_on_a_fresh_arena)
+{
+    static const size_t alignments[] = {1, 64, 4096};
+    for (size_t a = 0; a < 3; a++) {
+        for (uint64_t size = 0; size<40000; size += size> 15000 && size < 17500 ? 1 : 61) {
+            tarei_memory memory;
+            tarei_arena arena;
+            alloc_probe_init(&probe);
+            tarei_memory_init(&memory, &probe.hooks);
+            tarei_arena_init(&arena, &memory);
+            unsigned char *piece = tarei_arena_take(&arena, size, alignments[a]);
+            cr_assert_not_null(piece, "%llu bytes", (unsigned long long)size);
+            memset(piece, 1, (size_t)size);
+            tarei_arena_free(&arena);
+            expect_all_returned(&memory);
+        }
+    }
+}
+
+Test(arena, trimming_keeps_the_bytes_and_gives_back_the_rest)
+{
+    tarei_memory memory;
+    tarei_buffer buffer = {0};
+    alloc_probe_init(&probe);
+    tarei_memory_init(&memory, &probe.hooks);
+    cr_assert(tarei_buffer_reserve(&buffer, &memory, 100000));
+    memset(buffer.data, 7, 10000);
+    buffer.size = 10000;
+    tarei_buffer_trim(&buffer, &memory, 16);
+    cr_expect_eq(buffer.capacity, 10016);
+    cr_expect_eq(memory.held_size, 10016);
+    for (size_t i = 0; i < 10000; i++) cr_assert_eq(((unsigned char *)buffer.data)[i], 7);
+    tarei_buffer_trim(&buffer, &memory, 16); /* nothing to gain */
+    cr_expect_eq(buffer.capacity, 10016);
+    tarei_buffer_free(&buffer, &memory);
+    expect_all_returned(&memory);
+}

@@ -106,8 +106,10 @@ def check_rules(root, text):
 def main():
     compiler, root = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
     known = set()
-    for file in ["include/tare.h", "CMakeLists.txt"]:
-        known |= set(re.findall(r"\w+", (root / file).read_text(encoding="utf-8")))
+    folders = ["src", "tests", "bench", "docs"]
+    builds = [path for folder in folders for path in (root / folder).rglob("CMakeLists.txt")]
+    for file in [root / "include/tare.h", root / "CMakeLists.txt", *builds]:
+        known |= set(re.findall(r"\w+", file.read_text(encoding="utf-8")))
     for name in re.findall(r"X\((\w+), \d+, ", (root / "include/tare.h").read_text("utf-8")):
         known |= {f"TARE_{name}", f"TARE_DTYPE_{name}"}
 
