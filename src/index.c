@@ -102,7 +102,7 @@ __attribute__((noinline)) static const tarei_record *find_anywhere(const tarei_i
 }
 
 /* 16 bytes of which the first, or last, `kept` are ones: windows into a row of ones between zeros.
- * */
+ */
 static const unsigned char ones[48] __attribute__((aligned(16))) = {
     [16] = 255, [17] = 255, [18] = 255, [19] = 255, [20] = 255, [21] = 255, [22] = 255, [23] = 255,
     [24] = 255, [25] = 255, [26] = 255, [27] = 255, [28] = 255, [29] = 255, [30] = 255, [31] = 255};

@@ -58,7 +58,7 @@ typedef struct tarei_index {
 typedef enum tarei_duplicates {
     TAREI_DUPLICATES_REFUSE,
     TAREI_DUPLICATES_KEEP_FIRST,
-    TAREI_DUPLICATES_REFUSE_IN_SHARD, /* keep the first unless both are of one shard (sorted only) */
+    TAREI_DUPLICATES_REFUSE_IN_SHARD, /* else keep the first; for sorted tables only */
 } tarei_duplicates;
 
 /*

@@ -1,6 +1,6 @@
 /* What a model is, and the prototypes that cross files, under the file that defines them. The parts
  * below a model (arena, source, parse, names, index) have headers of their own and do not see it.
- * */
+ */
 #ifndef TAREI_INTERNAL_H
 #define TAREI_INTERNAL_H
 

@@ -224,7 +224,7 @@ static tare_status finish_names(tarei_opening *opening, tarei_names *names, tare
 }
 
 /* Copies the values of all raw metadata records, which still say where in the headers they stand.
- * */
+ */
 static bool store_values(tarei_opening *opening)
 {
     tare_model *model = opening->model;

@@ -142,7 +142,7 @@ static size_t escape_u(const uint8_t *at, size_t left, uint32_t *code)
 }
 
 /* The escape at `at`: its size in the text, 0 where it is none, and the bytes that it stands for.
- * */
+ */
 static size_t escape_read(const uint8_t *at, size_t left, uint8_t *bytes, size_t *count)
 {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";

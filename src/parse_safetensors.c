@@ -346,7 +346,7 @@ typedef struct offset_order {
 } offset_order;
 
 /* S-SORT: by (begin, end), so that an empty tensor comes before the one that starts where it does.
- * */
+ */
 static int compare_offsets(const void *context, uint32_t a, uint32_t b)
 {
     const offset_order *order = context;
@@ -395,7 +395,7 @@ static tarei_token name_of(const parser *p, const tarei_record *record)
 }
 
 /* Tensors that overlap may be one tensor that is there twice, which is what users want to be told.
- * */
+ */
 static tare_status fail_layout(parser *p, const tarei_record *records, uint32_t number,
                                uint32_t count, uint64_t end)
 {
@@ -418,7 +418,7 @@ static tare_status fail_layout(parser *p, const tarei_record *records, uint32_t 
 }
 
 /* The rules of all tensors together: S-CONTIG, S-COVER. Makes offsets count from the file's start.
- * */
+ */
 static tare_status check_cover(parser *p, tarei_record *records, uint32_t count)
 {
     uint64_t end = 0;

@@ -32,7 +32,7 @@ struct tarei_source {
 void tarei_source_init(tarei_source *source);
 
 /* Opens a regular file, relative to `folder` or TAREI_OS_CWD; `shard` and `path` are for the error.
- * */
+ */
 tare_status tarei_source_file_open(tarei_source *source, int folder, const char *path,
                                    uint32_t shard, tare_error *error);
 
