@@ -78,14 +78,17 @@ step_pkg_config() {
     run "$work/pkg_static"
 }
 
-# The library needs no build system: all of it is src/*.c.
+# The library needs no build system: all of it is src/*.c, also in projects that define what some of
+# the sources define themselves.
 step_plain_sources() {
     found=$(compilers c)
     for compiler in $found; do
         # shellcheck disable=SC2086
-        (cd "$source" && "$compiler" -std=c11 $warnings -Iinclude src/*.c tests/install/stranger.c \
-            -o "$work/plain_$compiler")
-        run "$work/plain_$compiler"
+        for more in -std=c11 "-std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64"; do
+            (cd "$source" && "$compiler" $more $warnings -Iinclude src/*.c \
+                tests/install/stranger.c -o "$work/plain_$compiler")
+            run "$work/plain_$compiler"
+        done
     done
 }
 
