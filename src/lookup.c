@@ -58,23 +58,39 @@ static bool starts_with(tare_string name, const tare_range *range)
            (range->prefix_size == 0 || memcmp(name.data, range->prefix, range->prefix_size) == 0);
 }
 
+/* At the start of a group of `count` names that have `common` bytes in common: goes past it when none
+ * can match, remembers it when all do. True when the group is decided. */
+static bool decide_group(const tarei_names *names, tare_range *range, size_t count, size_t common)
+{
+    size_t least = common < range->prefix_size ? common : range->prefix_size;
+    const char *first = names->text + names->records[range->at].name;
+    if (least != 0 && memcmp(first, range->prefix, least) != 0) {
+        range->at += count;
+        return true;
+    }
+    if (range->prefix_size > common) return false;
+    range->end = range->at + count;
+    return true;
+}
+
 const tare_tensor *tare_next(const tare_model *model, tare_range *range)
 {
     const tarei_names *names = &model->tensors;
     while (range->at < names->count) {
         size_t at = range->at;
-        const tarei_record *record = &names->records[at];
-        if (at >= range->end && at % TAREI_GROUP_COUNT == 0) {
-            size_t common = names->commons[at / TAREI_GROUP_COUNT];
-            size_t least = common < range->prefix_size ? common : range->prefix_size;
-            if (least != 0 && memcmp(names->text + record->name, range->prefix, least) != 0) {
-                range->at += TAREI_GROUP_COUNT;
-                continue;
-            }
-            if (range->prefix_size <= common) range->end = at + TAREI_GROUP_COUNT;
+        if (at < range->end) {
+            range->at++;
+            return &names->records[at];
         }
-        range->at++;
-        if (at < range->end || starts_with(tarei_names_at(names, record), range)) return record;
+        if (at % TAREI_GROUPS_COUNT == 0 &&
+            decide_group(names, range, TAREI_GROUPS_COUNT,
+                         names->wide_commons[at / TAREI_GROUPS_COUNT]))
+            continue;
+        if (at % TAREI_GROUP_COUNT == 0 &&
+            decide_group(names, range, TAREI_GROUP_COUNT, names->commons[at / TAREI_GROUP_COUNT]))
+            continue;
+        const tarei_record *record = &names->records[range->at++];
+        if (starts_with(tarei_names_at(names, record), range)) return record;
     }
     return NULL;
 }

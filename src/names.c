@@ -70,12 +70,15 @@ bool tarei_names_begin(tarei_names_builder *builder, tarei_names *names, tarei_a
     builder->names = names;
     builder->memory = arena->memory;
     char *text = tarei_arena_take(arena, text_size + 2 * TAREI_NAMES_PADDING, 1);
+    uint64_t wide = (groups + TAREI_GROUP_COUNT - 1) / TAREI_GROUP_COUNT;
     names->commons = tarei_arena_take(arena, groups * sizeof(uint32_t), _Alignof(uint32_t));
+    names->wide_commons = tarei_arena_take(arena, wide * sizeof(uint32_t), _Alignof(uint32_t));
     bool fine = side_begin(&builder->prefixes, arena->memory, count);
     fine = side_begin(&builder->suffixes, arena->memory, count) && fine;
     uint64_t follows_size = builder->suffixes.limit * sizeof(uint16_t);
     builder->follows = tarei_memory_take(arena->memory, follows_size, TAREI_BUFFER_ALIGNMENT);
-    if (!fine || text == NULL || names->commons == NULL || builder->follows == NULL) {
+    if (!fine || text == NULL || names->commons == NULL || names->wide_commons == NULL ||
+        builder->follows == NULL) {
         tarei_names_end(builder, NULL);
         return false;
     }
@@ -91,10 +94,36 @@ bool tarei_names_begin(tarei_names_builder *builder, tarei_names *names, tarei_a
     return true;
 }
 
+/* Bytes that two stored texts have in common, up to `most`. Reads whole words: see the padding. */
+static uint32_t common_size(const char *a, const char *b, uint32_t most)
+{
+    for (uint32_t i = 0; i < most; i += 8) {
+        uint64_t differ = tarei_load_le64(a + i) ^ tarei_load_le64(b + i);
+        if (differ == 0) continue;
+        i += (uint32_t)__builtin_ctzll(differ) >> 3;
+        return i < most ? i : most;
+    }
+    return most;
+}
+
+/* What the groups of 64 groups have in common, once all names are there. */
+static void widen_groups(tarei_names *names)
+{
+    for (uint32_t at = 0; at < names->count; at += TAREI_GROUP_COUNT) {
+        uint32_t group = names->commons[at / TAREI_GROUP_COUNT];
+        uint32_t *wide = &names->wide_commons[at / TAREI_GROUPS_COUNT];
+        uint32_t first = at / TAREI_GROUPS_COUNT * TAREI_GROUPS_COUNT;
+        if (at == first) *wide = group;
+        *wide = common_size(names->text + names->records[first].name,
+                            names->text + names->records[at].name, *wide < group ? *wide : group);
+    }
+}
+
 bool tarei_names_end(tarei_names_builder *builder, tarei_arena *arena)
 {
     tarei_names *names = builder->names;
     tarei_side *prefixes = &builder->prefixes, *suffixes = &builder->suffixes;
+    if (arena != NULL && builder->added == names->count) widen_groups(names);
     names->parts_size = ((uint64_t)prefixes->count + suffixes->count) * sizeof(tarei_part);
     tarei_memory_give(builder->memory, builder->follows, suffixes->limit * sizeof(uint16_t),
                       TAREI_BUFFER_ALIGNMENT);
@@ -145,18 +174,6 @@ static tarei_pair split(tarei_names_builder *builder, uint32_t place, uint32_t s
     return number << 16 | builder->prefix;
 }
 
-/* Bytes that two stored texts have in common, up to `most`. Reads whole words: see the padding. */
-static uint32_t common_size(const char *a, const char *b, uint32_t most)
-{
-    for (uint32_t i = 0; i < most; i += 8) {
-        uint64_t differ = tarei_load_le64(a + i) ^ tarei_load_le64(b + i);
-        if (differ == 0) continue;
-        i += (uint32_t)__builtin_ctzll(differ) >> 3;
-        return i < most ? i : most;
-    }
-    return most;
-}
-
 /* Narrows what the group has in common by the name just stored in `record`. */
 static void narrow_group(tarei_names_builder *builder, uint32_t number, uint32_t size)
 {
@@ -183,6 +200,7 @@ tarei_pair tarei_names_add(tarei_names_builder *builder, uint32_t number, const 
     memset(stored + size, 0, 8); /* the terminator, and what common_size may read behind it */
     builder->names->records[number].name = place;
     builder->at += size + 1;
+    builder->added++;
     narrow_group(builder, number, size);
     return split(builder, place, size);
 }

@@ -12,7 +12,7 @@
  * text may have several parts, and a name without a pair (when part numbers have run out) is
  * compared with its full text.
  *
- * Every 64 names form a group that knows how much all of its names have in common at their start,
+ * Every 64 names form a group, and every 64 groups a larger one, that knows how much all of its names have in common at their start,
  * so that a search by prefix passes over groups.
  */
 #ifndef TAREI_NAMES_H
@@ -26,6 +26,7 @@
 #include "record.h"
 
 #define TAREI_GROUP_COUNT 64u
+#define TAREI_GROUPS_COUNT (TAREI_GROUP_COUNT * TAREI_GROUP_COUNT)
 
 /* Bytes before the first name and behind the last that may be read, so that stored text can be
  * compared in words and windows without care for its ends. */
@@ -52,6 +53,7 @@ typedef struct tarei_names {
     const char *text;
     const tarei_part *prefixes, *suffixes; /* number 0 is the part of no name */
     uint32_t *commons;                     /* for each group, bytes its names have in common */
+    uint32_t *wide_commons;                /* for each 64 groups */
     uint32_t count;
     uint64_t text_size;
     uint64_t parts_size;
@@ -74,6 +76,7 @@ typedef struct tarei_names_builder {
     uint16_t *follows; /* for each suffix, the suffix that last came behind it */
     tarei_side prefixes, suffixes;
     uint32_t prefix, suffix; /* of the name before */
+    uint32_t added;
     uint32_t at;
 } tarei_names_builder;
 
