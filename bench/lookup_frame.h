@@ -1,17 +1,17 @@
 /*
- * The frame of bench_lookup: what engines are built from and asked, and the one set of loops that
- * times them. An engine is a class of lookup_engines.h:
+ * The frame of bench_lookup: what engines are built from and asked, and the loops that ask them. An
+ * engine is a class like this, in one of the headers that lookup_engines.h names:
  *
- *     struct Engine {
+ *     struct Engine : EngineDefaults {
  *         static constexpr const char *name;       // as it stands in benchmark names
  *         static constexpr uint64_t absent;        // the token of a name that is not there
- *         static constexpr size_t count_max;       // no_limit, but for scans
  *         using Query = ...;                       // a caller's ready-made name
  *         explicit Engine(const Workload &);       // this is what build/ times
  *         uint64_t find(const Query &) const;      // a token; below 2^63
  *         uint32_t number(uint64_t token) const;   // the place in the list, for checks
  *         uint64_t offset(uint64_t token) const;   // the tensor's data offset
  *         void find_many(const Query *, size_t count, uint64_t *tokens) const;   // may be left out
+ *         void add_counters(benchmark::State &) const;    // to build's figures; may be left out
  *     };
  *
  * A token is whatever the container finds: a value, or a pointer to it.
@@ -25,7 +25,6 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -37,11 +36,31 @@ namespace lookup
 
 constexpr size_t no_limit = SIZE_MAX;
 
-template <class Engine, class = void>
-struct has_find_many : std::false_type {
+/* One bit for each pattern; `patterns` in lookup_patterns.h gives their names. */
+enum : unsigned {
+    FIND_HIT = 1 << 0,
+    FIND_MISS = 1 << 1,
+    FIND_ORDER = 1 << 2,
+    FIND_DEPENDENT = 1 << 3,
+    FIND_OFFSET = 1 << 4,
+    FIND_MANY = 1 << 5,
+    FIND_MANY_16 = 1 << 6,
+    FIND_THREADS = 1 << 7,
+    FIND_COLD = 1 << 8,
+    BUILD = 1 << 9,
+    ONE_SHOT = 1 << 10,
+    ALL_PATTERNS = (1 << 11) - 1,
+    MANY_PATTERNS = FIND_MANY | FIND_MANY_16, /* only where there is such a call */
 };
-template <class Engine>
-struct has_find_many<Engine, std::void_t<decltype(&Engine::find_many)>> : std::true_type {
+
+/* What an engine declares anew where it differs. */
+struct EngineDefaults {
+    static constexpr unsigned patterns = ALL_PATTERNS & ~MANY_PATTERNS;
+    static constexpr size_t count_max = no_limit; /* larger sets are left out */
+    static constexpr bool is_scan = false;        /* looks at one name after another */
+    static constexpr bool is_floor = false;       /* finds nothing: there is nothing to check */
+    static constexpr bool is_swept = false;       /* stands in the chart of times over counts */
+    static constexpr bool is_tare = false;
 };
 
 inline size_t heap_size()
@@ -94,6 +113,7 @@ class Lane
     void find_hits(benchmark::State &state)
     {
         find(state, hits_, hit_at_);
+        state.counters["heap_bytes_per_name"] = heap_size_per_name_;
     }
 
     void find_misses(benchmark::State &state)
@@ -101,12 +121,17 @@ class Lane
         find(state, misses_, miss_at_);
     }
 
+    void find_in_order(benchmark::State &state)
+    {
+        find(state, workload_.ordered<Query>(), order_at_);
+    }
+
     /* The next name's place depends on the token that was found. */
     void find_dependent(benchmark::State &state)
     {
         const Query *queries = hits_.data();
         time(state, hits_.size(), hit_at_, [&](size_t at) {
-            for (size_t i = 0; i < chunk_; i++) at += 1 + zero_after(engine_->find(queries[at]));
+            for (size_t i = 0; i < chunk; i++) at += 1 + zero_after(engine_->find(queries[at]));
             return at;
         });
     }
@@ -116,70 +141,73 @@ class Lane
     {
         const Query *queries = hits_.data();
         time(state, hits_.size(), hit_at_, [&](size_t at) {
-            for (size_t i = 0; i < chunk_; i++)
+            for (size_t i = 0; i < chunk; i++)
                 at += 1 + zero_after(engine_->offset(engine_->find(queries[at])));
             return at;
         });
     }
 
-    /* `batch` names a call where the engine has such a call, else its loop. */
+    /* `batch` names a call; `batch` divides `chunk`. */
     void find_many(benchmark::State &state, size_t batch)
     {
-        if constexpr (has_find_many<Engine>::value) {
-            std::vector<uint64_t> tokens(batch);
-            uint64_t sum = 0;
-            time(state, hits_.size(), hit_at_, [&](size_t at) {
-                for (size_t end = at + chunk_; at < end; at += batch) {
-                    engine_->find_many(&hits_[at], batch, tokens.data());
-                    for (uint64_t token : tokens) sum += token;
-                }
-                return at;
-            });
-            benchmark::DoNotOptimize(sum);
-        } else {
-            (void)batch;
-            find(state, hits_, hit_at_);
-        }
+        std::vector<uint64_t> tokens(batch);
+        uint64_t sum = 0;
+        time(state, hits_.size(), hit_at_, [&](size_t at) {
+            for (size_t end = at + chunk; at < end; at += batch) {
+                engine_->find_many(&hits_[at], batch, tokens.data());
+                for (uint64_t token : tokens) sum += token;
+            }
+            return at;
+        });
+        benchmark::DoNotOptimize(sum);
     }
 
-    double heap_size_per_name() const
+    const Engine &engine() const
     {
-        return heap_size_per_name_;
+        return *engine_;
     }
+    const std::vector<Query> &hits() const
+    {
+        return hits_;
+    }
+
+    /* Names of one iteration of the benchmark library's loop; few where each takes long. */
+    static constexpr size_t chunk = Engine::is_scan ? 16 : 256;
 
   private:
     explicit Lane(const Workload &workload)
-        : hits_(workload.hits<Query>()), misses_(workload.misses<Query>())
+        : workload_(workload), hits_(workload.hits<Query>()), misses_(workload.misses<Query>())
     {
         size_t before = heap_size();
         engine_ = std::make_unique<Engine>(workload);
         heap_size_per_name_ = double(heap_size() - before) / double(workload.list().count);
-        bool sampled = Engine::count_max != no_limit && workload.list().count > 10000;
-        check(workload, sampled ? 97 : 1);
+        if constexpr (!Engine::is_floor) check();
     }
 
     /* Every name must be found, every look-alike rejected; a scan of a large set is sampled. */
-    void check(const Workload &workload, size_t stride) const
+    void check() const
     {
-        for (size_t i = 0; i < hits_.size(); i += stride)
-            check_token(workload, engine_->find(hits_[i]), i);
+        size_t count = workload_.list().count;
+        size_t stride = Engine::is_scan ? count / 50000 * (count / 5000) + 1 : 1;
+        for (size_t i = 0; i < hits_.size(); i += stride) check_token(engine_->find(hits_[i]), i);
         for (size_t i = 0; i < misses_.size(); i += stride)
             if (engine_->find(misses_[i]) != Engine::absent)
                 wrong_answer(Engine::name, "finds", view(misses_[i]));
-        if constexpr (has_find_many<Engine>::value) {
+        if constexpr ((Engine::patterns & MANY_PATTERNS) != 0) {
             std::vector<uint64_t> tokens(hits_.size());
             engine_->find_many(hits_.data(), hits_.size(), tokens.data());
-            for (size_t i = 0; i < hits_.size(); i++) check_token(workload, tokens[i], i);
+            for (size_t i = 0; i < hits_.size(); i++) check_token(tokens[i], i);
         }
     }
 
-    void check_token(const Workload &workload, uint64_t token, size_t i) const
+    void check_token(uint64_t token, size_t i) const
     {
         std::string_view name = view(hits_[i]);
         if (token == Engine::absent) wrong_answer(Engine::name, "misses", name);
-        if (engine_->number(token) != workload.hit_numbers()[i])
+        uint32_t number = workload_.hit_numbers()[i];
+        if (engine_->number(token) != number)
             wrong_answer(Engine::name, "finds another tensor for", name);
-        if (engine_->offset(token) != workload.records()[workload.hit_numbers()[i]].offset)
+        if (engine_->offset(token) != workload_.records()[number].offset)
             wrong_answer(Engine::name, "has a wrong offset for", name);
     }
 
@@ -187,7 +215,7 @@ class Lane
     {
         uint64_t sum = 0;
         time(state, queries.size(), start, [&](size_t at) {
-            for (size_t end = at + chunk_; at < end; at++) sum += engine_->find(queries[at]);
+            for (size_t end = at + chunk; at < end; at++) sum += engine_->find(queries[at]);
             return at;
         });
         benchmark::DoNotOptimize(sum);
@@ -199,82 +227,25 @@ class Lane
     template <class FindChunk>
     void time(benchmark::State &state, size_t stream_size, size_t &start, FindChunk find_chunk)
     {
-        size_t at = start;
-        for (size_t done = 0; done < std::min(stream_size, warm_up_); done += chunk_)
-            at = find_chunk(at + chunk_ > stream_size ? 0 : at);
-        for (auto _ : state) at = find_chunk(at + chunk_ > stream_size ? 0 : at);
+        /* Tables of larger sets do not fit the caches anyway. */
+        size_t at = start, warm_up = stream_size <= 100000 ? stream_size : 20000;
+        if (Engine::is_scan) warm_up = chunk;
+        for (size_t done = 0; done < warm_up; done += chunk)
+            at = find_chunk(at + chunk > stream_size ? 0 : at);
+        for (auto _ : state) at = find_chunk(at + chunk > stream_size ? 0 : at);
         start = at;
-        state.SetItemsProcessed(int64_t(state.iterations() * chunk_));
+        state.SetItemsProcessed(int64_t(state.iterations() * chunk));
     }
 
-    /* Names of one iteration of the benchmark library's loop; few where each takes long. */
-    static constexpr size_t chunk_ = Engine::count_max == no_limit ? 256 : 16;
-    static constexpr size_t warm_up_ = Engine::count_max == no_limit ? 100000 : 16;
-
+    const Workload &workload_;
     const std::vector<Query> &hits_;
     const std::vector<Query> &misses_;
     std::unique_ptr<Engine> engine_;
     double heap_size_per_name_;
     size_t hit_at_ = 0;
     size_t miss_at_ = 0;
+    size_t order_at_ = 0;
 };
-
-/* From the ready list of names to a table that can be asked; giving it back is not timed. */
-template <class Engine>
-void build(benchmark::State &state, const Workload &workload)
-{
-    using clock = std::chrono::steady_clock;
-    for (auto _ : state) {
-        clock::time_point start = clock::now();
-        auto engine = std::make_unique<Engine>(workload);
-        benchmark::DoNotOptimize(engine.get());
-        state.SetIterationTime(std::chrono::duration<double>(clock::now() - start).count());
-    }
-    state.SetItemsProcessed(int64_t(state.iterations() * workload.list().count));
-    state.counters["heap_bytes_per_name"] = Lane<Engine>::of(workload).heap_size_per_name();
-}
-
-struct Pattern {
-    const char *name;
-    size_t batch; /* for find_many */
-    bool timed_by_hand;
-};
-
-/* Another pattern is a line here and a case in run_pattern. */
-constexpr Pattern patterns[] = {
-    {"find_hit", 0, false},    {"find_miss", 0, false},   {"find_dependent", 0, false},
-    {"find_offset", 0, false}, {"find_many", 256, false}, {"find_many_16", 16, false},
-    {"build", 0, true},
-};
-
-template <class Engine>
-void run_pattern(benchmark::State &state, const Pattern &pattern, const Workload &workload)
-{
-    std::string_view name = pattern.name;
-    if (name == "build") {
-        build<Engine>(state, workload);
-        return;
-    }
-    Lane<Engine> &lane = Lane<Engine>::of(workload);
-    if (name == "find_hit") lane.find_hits(state);
-    if (name == "find_miss") lane.find_misses(state);
-    if (name == "find_dependent") lane.find_dependent(state);
-    if (name == "find_offset") lane.find_offset(state);
-    if (pattern.batch != 0) lane.find_many(state, pattern.batch);
-}
-
-/* One row of the engine table. */
-struct EngineRow {
-    const char *name;
-    size_t count_max;
-    void (*run)(benchmark::State &, const Pattern &, const Workload &);
-};
-
-template <class Engine>
-constexpr EngineRow row()
-{
-    return {Engine::name, Engine::count_max, run_pattern<Engine>};
-}
 
 } // namespace lookup
 

@@ -20,27 +20,36 @@ void check(int failed, const std::string &what)
     std::exit(1);
 }
 
-/* The names of the list in as many random orders as make the stream long enough. */
-Stream make_stream(const names_list &list, uint64_t seed)
+/* The list in as many rounds as make the stream long enough; `order_of` gives the order of each. */
+template <class OrderOf>
+Stream make_stream(const names_list &list, OrderOf order_of)
 {
     Stream stream;
     size_t rounds = list.count >= stream_size_min ? 1 : stream_size_min / list.count + 1;
     stream.text.reserve(list.text_size * rounds); /* names point into it: it must not move */
     stream.names.reserve(list.count * rounds);
     stream.numbers.reserve(list.count * rounds);
-    for (size_t round = 0; round < rounds; round++) {
-        uint32_t *order = names_order(list.count, seed + round);
-        check(order == nullptr ? ENOMEM : 0, "an order");
-        for (size_t i = 0; i < list.count; i++) {
-            const names_tensor &tensor = list.tensors[order[i]];
+    for (size_t round = 0; round < rounds; round++)
+        for (uint32_t number : order_of(round)) {
+            const names_tensor &tensor = list.tensors[number];
             const char *start = stream.text.data() + stream.text.size();
             stream.text.append(tensor.name, tensor.name_size);
             stream.names.push_back({start, tensor.name_size});
-            stream.numbers.push_back(order[i]);
+            stream.numbers.push_back(number);
         }
-        std::free(order);
-    }
     return stream;
+}
+
+/* Another random order in each round. */
+Stream make_random_stream(const names_list &list, uint64_t seed)
+{
+    return make_stream(list, [&](size_t round) {
+        uint32_t *order = names_order(list.count, seed + round);
+        check(order == nullptr ? ENOMEM : 0, "an order");
+        std::vector<uint32_t> numbers(order, order + list.count);
+        std::free(order);
+        return numbers;
+    });
 }
 
 } // namespace
@@ -50,8 +59,8 @@ Workload::Workload(const std::string &label, const std::string &source) : label_
     bool is_path = source.find_first_of("/.") != std::string::npos;
     int failed = is_path ? names_read(source.c_str(), &list_) : names_make(source.c_str(), &list_);
     check(failed, "names from " + source);
-    make_streams();
     make_file();
+    make_streams();
     pairs_.reserve(list_.count);
     for (size_t i = 0; i < list_.count; i++)
         pairs_.push_back({list_.tensors[i].name, list_.tensors[i].name_size, nullptr, 0});
@@ -64,11 +73,13 @@ Workload::~Workload()
 
 void Workload::make_streams()
 {
-    hit_stream_ = make_stream(list_, hit_seed);
+    hit_stream_ = make_random_stream(list_, hit_seed);
     names_list misses;
     check(names_misses(&list_, miss_name_seed, &misses), "look-alike names");
-    miss_stream_ = make_stream(misses, miss_seed);
+    miss_stream_ = make_random_stream(misses, miss_seed);
     names_free(&misses);
+    ordered_stream_ =
+        make_stream(list_, [&](size_t) -> const std::vector<uint32_t> & { return file_order_; });
 }
 
 void Workload::make_file()

@@ -67,6 +67,13 @@ class Workload
         return queries<Query>(miss_queries_, miss_stream_);
     }
 
+    /* The names in the order of tare_at: how they lie in the file, which is how loaders go. */
+    template <class Query>
+    const std::vector<Query> &ordered() const
+    {
+        return queries<Query>(ordered_queries_, ordered_stream_);
+    }
+
     const std::vector<uint32_t> &hit_numbers() const
     {
         return hit_stream_.numbers;
@@ -74,16 +81,16 @@ class Workload
 
     const std::vector<Record> &records() const
     {
-        return records_;
-    } /* by place in the list */
+        return records_; /* by place in the list */
+    }
     const std::vector<tare_pair> &pairs() const
     {
-        return pairs_;
-    } /* names with no data */
+        return pairs_; /* names with no data */
+    }
     const std::string &file() const
     {
-        return file_;
-    } /* safetensors, of the list */
+        return file_; /* safetensors, of the list */
+    }
 
     /* For a place in the file, the place in the list. */
     const std::vector<uint32_t> &file_order() const
@@ -114,8 +121,8 @@ class Workload
 
     std::string label_;
     names_list list_;
-    Stream hit_stream_, miss_stream_;
-    mutable Cache hit_queries_, miss_queries_;
+    Stream hit_stream_, miss_stream_, ordered_stream_;
+    mutable Cache hit_queries_, miss_queries_, ordered_queries_;
     std::vector<Record> records_;
     std::vector<tare_pair> pairs_;
     std::string file_;

@@ -6,13 +6,15 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: make_model OUT [--set S|M|L|XL | --names FILE] [--shards N | --single]\n"
-    "                  [--data-size small|true]\n"
+    "usage: make_model OUT [--set S|M|L|XL|COUNT | --names FILE]\n"
+    "                  [--shards N | --single] [--data-size small|true]\n"
     "\n"
     "Makes the folder OUT with N shards and their index, or with one model.safetensors. With\n"
     "--single an OUT that ends in .safetensors is that file itself.\n"
     "  --set S|M|L|XL   323, 5,900, 91,985 (DeepSeek-V3's names, the default) or 993,417 tensors\n"
-    "  --names FILE     names one a line, or those of a *.safetensors.index.json\n"
+    "  --set COUNT      the first N names of the scheme of XL\n"
+    "  --names FILE     names one a line (behind its last tab), or those of a\n"
+    "                   *.safetensors.index.json\n"
     "  --shards N       default: as the model is published\n"
     "  --data-size      small: dimensions divided by 512 (default); true: real shapes, files with\n"
     "                   holes, so that hundreds of gigabytes take no space\n"

@@ -240,7 +240,9 @@ size_t model_published_shards(const char *set)
 {
     if (strcmp(set, "S") == 0) return 2;
     if (strcmp(set, "M") == 0) return 4;
-    return strcmp(set, "L") == 0 ? 163 : 1000;
+    if (strcmp(set, "L") == 0) return 163;
+    size_t count = strtoul(set, NULL, 10);
+    return count == 0 ? 1000 : 1 + count / 1000;
 }
 
 int model_make(const struct model_request *request)

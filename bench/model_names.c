@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BLOCK = 128 }; /* DeepSeek-V3 has one scale for 128 x 128 weights */
@@ -138,15 +139,39 @@ static void add_layer(struct maker *maker, uint32_t layer)
     add_norm(maker, "post_attention_layernorm.weight", scheme->hidden);
 }
 
+/* The number that the label is, or 0. */
+static size_t count_of_label(const char *label)
+{
+    if (*label == '\0' || strspn(label, "0123456789") != strlen(label) || strlen(label) > 7)
+        return 0;
+    size_t count = strtoul(label, NULL, 10);
+    return count <= NAMES_COUNT_MAX ? count : 0;
+}
+
+static int find_scheme(const char *label, struct scheme *out, size_t *out_count)
+{
+    *out_count = count_of_label(label);
+    if (*out_count != 0) label = "XL";
+    *out = (struct scheme){0};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        if (strcmp(schemes[i].label, label) == 0) *out = schemes[i];
+    if (out->label == NULL) return EINVAL;
+    if (*out_count != 0) { /* as many layers as it takes */
+        size_t names = 22 + 6 * (size_t)out->experts;
+        out->layers = out->dense_layers + 1 + (uint32_t)(*out_count / names);
+    }
+    return 0;
+}
+
 int names_make(const char *label, struct names_list *out)
 {
     *out = (struct names_list){0};
-    struct maker maker = {.list = out};
-    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
-        if (strcmp(schemes[i].label, label) == 0) maker.scheme = &schemes[i];
-    if (maker.scheme == NULL) return EINVAL;
+    struct scheme found;
+    size_t count;
+    if (find_scheme(label, &found, &count) != 0) return EINVAL;
 
-    const struct scheme *scheme = maker.scheme;
+    const struct scheme *scheme = &found;
+    struct maker maker = {.list = out, .scheme = scheme};
     add(&maker, "model.embed_tokens.weight", "BF16", 2, scheme->vocabulary, scheme->hidden);
     for (uint32_t layer = 0; layer < scheme->layers; layer++) add_layer(&maker, layer);
     maker.prefix[0] = '\0';
@@ -157,5 +182,9 @@ int names_make(const char *label, struct names_list *out)
         return maker.failed;
     }
     names_seal(out);
+    if (count != 0) {
+        out->text_size = (size_t)(out->tensors[count].name - out->text);
+        out->count = count;
+    }
     return 0;
 }

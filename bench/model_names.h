@@ -14,6 +14,7 @@
  *                3 + 3 * 20 + 59 * (22 + 256 * 6)
  *   XL  993,417  the same scheme with 333 layers, 12 dense, 321 of 512 experts
  *                3 + 12 * 20 + 321 * (22 + 512 * 6)
+ *   a number     that many names, the first ones of XL's scheme with as many layers as it takes
  */
 #ifndef TARE_BENCH_MODEL_NAMES_H
 #define TARE_BENCH_MODEL_NAMES_H
@@ -47,9 +48,13 @@ struct names_list {
  * These return 0, or an errno with an empty list. A list that was filled needs names_free.
  * Shapes and dtypes are those of the published model; names read from a file get BF16 [1024, 1024].
  */
-int names_make(const char *label, struct names_list *out); /* "S", "M", "L", "XL"; else EINVAL */
+#define NAMES_COUNT_MAX 4000000
 
-/* One name a line, or the `weight_map` of a *.safetensors.index.json. EINVAL if it is neither. */
+/* "S", "M", "L", "XL", or a number up to NAMES_COUNT_MAX; else EINVAL. */
+int names_make(const char *label, struct names_list *out);
+
+/* One name a line (behind the line's last tab, if it has one), or the `weight_map` of a
+ * *.safetensors.index.json. EINVAL if it is neither. */
 int names_read(const char *path, struct names_list *out);
 
 /*

@@ -119,8 +119,9 @@ static int read_lines(const char *text, struct names_list *out)
 {
     int failed = 0;
     while (*text != '\0' && failed == 0) {
-        size_t size = strcspn(text, "\r\n");
-        if (size != 0) failed = names_add(out, text, size, &unknown_facts);
+        size_t size = strcspn(text, "\r\n"), tab = size;
+        while (tab > 0 && text[tab - 1] != '\t') tab--;
+        if (size != tab) failed = names_add(out, text + tab, size - tab, &unknown_facts);
         text += size;
         text += strspn(text, "\r\n");
     }

@@ -1,0 +1,35 @@
+/* What peers.rs exports. */
+#ifndef TARE_BENCH_RUST_PEERS_H
+#define TARE_BENCH_RUST_PEERS_H
+
+#include "tare.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* HashMap<String, u32> with the standard hasher (SipHash-1-3). Finding gives the place in `pairs`,
+ * or UINT32_MAX. NULL when a name is not UTF-8. */
+void *rust_default_make(const tare_pair *pairs, size_t count);
+uint64_t rust_default_find(const void *map, const char *name, size_t name_size);
+void rust_default_free(void *map);
+
+/* The same with the hasher of the crate rustc-hash. */
+void *rust_fx_make(const tare_pair *pairs, size_t count);
+uint64_t rust_fx_find(const void *map, const char *name, size_t name_size);
+void rust_fx_free(void *map);
+
+/* The crate safetensors: SafeTensors::deserialize, which borrows the bytes, and tensor(name).
+ * Finding gives the address of the tensor's bytes, or 0. NULL when it refuses the file. */
+void *rust_safetensors_make(const void *bytes, size_t size);
+uint64_t rust_safetensors_find(const void *tensors, const char *name, size_t name_size);
+void rust_safetensors_free(void *tensors);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
