@@ -232,8 +232,8 @@ typedef struct tare_pair {
  * database). `read_at` writes up to `size` bytes from `offset` on to `target` and returns how many,
  * fewer being allowed; 0 means the data ends there, a negative value is a failure whose negation is
  * reported as system_error. It is never asked for a byte at or beyond `total_size`, nor for 0
- * bytes. It is called during tare_open_reader and tare_read only, on the thread that called them,
- * so that concurrent tare_reads call it concurrently. `context` must live until tare_close.
+ * bytes. It is called during tare_open_reader, tare_read and tare_read_at only, on the thread that
+ * called them, so that concurrent reads call it concurrently. `context` must live until tare_close.
  */
 typedef struct tare_reader {
     size_t struct_size; /* sizeof(tare_reader) */

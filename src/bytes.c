@@ -2,8 +2,6 @@
 
 #include "internal.h"
 
-#define ALIGNMENT_MAX ((size_t)2 << 20)
-
 /* What empty tensors point to where nothing is in memory: absent and empty differ. */
 static const uint8_t nothing[64];
 
@@ -18,7 +16,7 @@ size_t tare_alignment(const tare_model *model, const tare_tensor *tensor)
 {
     uintptr_t address = (uintptr_t)tare_data(model, tensor);
     size_t lowest = (size_t)(address & (~address + 1));
-    return lowest < ALIGNMENT_MAX ? lowest : ALIGNMENT_MAX;
+    return lowest < TAREI_ALIGNMENT_MAX ? lowest : TAREI_ALIGNMENT_MAX;
 }
 
 tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor, uint64_t begin,

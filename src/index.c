@@ -61,8 +61,8 @@ static inline bool overflowed(const tarei_index *index, const tarei_line *line)
 static bool record_has_name(const tarei_index *index, const tarei_record *record, const char *name,
                             size_t size)
 {
-    size_t stored = (size_t)record[1].name - record->name - 1;
-    return stored == size && tarei_names_same(name, index->text + record->name, size);
+    tare_string stored = tarei_names_at(index->names, record);
+    return stored.size == size && tarei_names_same(name, stored.data, size);
 }
 
 static const tarei_record *find_sorted(const tarei_index *index, const char *name, size_t size)
@@ -101,8 +101,7 @@ __attribute__((noinline)) static const tarei_record *find_anywhere(const tarei_i
     return NULL;
 }
 
-/* 16 bytes of which the first, or last, `kept` are ones: windows into a row of ones between zeros.
- */
+/* 16 bytes of which the first, or last, `kept` are ones: windows into ones between zeros. */
 static const unsigned char ones[48] __attribute__((aligned(16))) = {
     [16] = 255, [17] = 255, [18] = 255, [19] = 255, [20] = 255, [21] = 255, [22] = 255, [23] = 255,
     [24] = 255, [25] = 255, [26] = 255, [27] = 255, [28] = 255, [29] = 255, [30] = 255, [31] = 255};
@@ -243,14 +242,13 @@ static tare_status place(tarei_index_builder *builder, uint32_t number, uint64_t
 {
     tarei_index *index = builder->index;
     tarei_line *line = builder->lines + home_line(hash, index->range);
-    const tarei_record *record = index->records + number;
+    tare_string name = tarei_names_at(index->names, index->records + number);
     for (uint32_t reach = 1; reach <= TAREI_REACH_MAX; reach++, line++) {
         uint32_t found = match(line->keys, (uint32_t)(hash >> 32), index->tag_mask);
         for (; found != 0; found &= found - 1) {
             uint32_t other = line->keys[__builtin_ctz(found)] & index->number_mask;
-            size_t size = (size_t)record[1].name - record->name - 1;
-            if (other == 0 || !record_has_name(index, index->records + other - 1,
-                                               index->text + record->name, size))
+            if (other == 0 ||
+                !record_has_name(index, index->records + other - 1, name.data, name.size))
                 continue;
             if (builder->duplicates == TAREI_DUPLICATES_KEEP_FIRST) return TARE_OK;
             builder->same[0] = other - 1, builder->same[1] = number;

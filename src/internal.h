@@ -13,6 +13,9 @@
 #include "source.h"
 #include "tare.h"
 
+/* Of pairs, and what tare_alignment tells at most: a huge page. */
+#define TAREI_ALIGNMENT_MAX ((size_t)2 << 20)
+
 typedef struct tarei_shard {
     const uint8_t *bytes; /* source.bytes, in the line that tare_data looks at */
     uint64_t data_offset;

@@ -1,5 +1,3 @@
-#include <stdio.h>
-
 #include "internal.h"
 
 #define TEXT(x) #x
@@ -58,8 +56,8 @@ static bool starts_with(tare_string name, const tare_range *range)
            (range->prefix_size == 0 || memcmp(name.data, range->prefix, range->prefix_size) == 0);
 }
 
-/* At the start of a group of `count` names that have `common` bytes in common: goes past it when none
- * can match, remembers it when all do. True when the group is decided. */
+/* At the start of a group of `count` names that have `common` bytes in common: goes past it when
+ * none can match, remembers it when all do. True when the group is decided. */
 static bool decide_group(const tarei_names *names, tare_range *range, size_t count, size_t common)
 {
     size_t least = common < range->prefix_size ? common : range->prefix_size;

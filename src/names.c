@@ -106,7 +106,7 @@ static uint32_t common_size(const char *a, const char *b, uint32_t most)
     return most;
 }
 
-/* What the groups of 64 groups have in common, once all names are there. */
+/* What wide groups have in common, once all names are there. */
 static void widen_groups(tarei_names *names)
 {
     for (uint32_t at = 0; at < names->count; at += TAREI_GROUP_COUNT) {
@@ -123,7 +123,7 @@ bool tarei_names_end(tarei_names_builder *builder, tarei_arena *arena)
 {
     tarei_names *names = builder->names;
     tarei_side *prefixes = &builder->prefixes, *suffixes = &builder->suffixes;
-    if (arena != NULL && builder->added == names->count) widen_groups(names);
+    if (arena != NULL && builder->at == names->text_size) widen_groups(names);
     names->parts_size = ((uint64_t)prefixes->count + suffixes->count) * sizeof(tarei_part);
     tarei_memory_give(builder->memory, builder->follows, suffixes->limit * sizeof(uint16_t),
                       TAREI_BUFFER_ALIGNMENT);
@@ -200,7 +200,6 @@ tarei_pair tarei_names_add(tarei_names_builder *builder, uint32_t number, const 
     memset(stored + size, 0, 8); /* the terminator, and what common_size may read behind it */
     builder->names->records[number].name = place;
     builder->at += size + 1;
-    builder->added++;
     narrow_group(builder, number, size);
     return split(builder, place, size);
 }

@@ -12,8 +12,8 @@
  * text may have several parts, and a name without a pair (when part numbers have run out) is
  * compared with its full text.
  *
- * Every 64 names form a group, and every 64 groups a larger one, that knows how much all of its names have in common at their start,
- * so that a search by prefix passes over groups.
+ * Every 64 names form a group, and every 64 groups a wide one. Each knows how much all of its names
+ * have in common at their start, so that a search by prefix passes over groups.
  */
 #ifndef TAREI_NAMES_H
 #define TAREI_NAMES_H
@@ -76,7 +76,6 @@ typedef struct tarei_names_builder {
     uint16_t *follows; /* for each suffix, the suffix that last came behind it */
     tarei_side prefixes, suffixes;
     uint32_t prefix, suffix; /* of the name before */
-    uint32_t added;
     uint32_t at;
 } tarei_names_builder;
 

@@ -7,7 +7,6 @@
 #define HEADER_SIZE_MAX_DEFAULT UINT64_C(100000000) /* safetensors, MAX_HEADER_SIZE */
 #define HEADER_SIZE_MAX_LIMIT UINT64_C(0x7FFFFFFF)  /* places in a header are 32 bits wide */
 #define ALIGNMENT_DEFAULT 64u
-#define ALIGNMENT_MAX ((size_t)2 << 20)
 
 static tare_status fail_argument(tare_error *error, const char *what)
 {
@@ -31,7 +30,7 @@ static tare_status options_copy(tare_options *to, const tare_options *from, tare
     if ((to->flags & ~(TARE_PAIRS_KEEP_FIRST | TARE_SEED_FIXED)) != 0)
         return fail_argument(error, "options.flags");
     if (to->alignment == 0) to->alignment = ALIGNMENT_DEFAULT;
-    if (!tarei_check_is_power(to->alignment) || to->alignment > ALIGNMENT_MAX)
+    if (!tarei_check_is_power(to->alignment) || to->alignment > TAREI_ALIGNMENT_MAX)
         return fail_argument(error, "options.alignment is no power of two up to 2 MiB");
     if (to->header_size_max == 0) to->header_size_max = HEADER_SIZE_MAX_DEFAULT;
     if (to->header_size_max > HEADER_SIZE_MAX_LIMIT)
@@ -198,12 +197,16 @@ static tare_status names_begin(tarei_opening *opening, tarei_names_builder *buil
     return TARE_OK;
 }
 
-/* Names and table of one set of raw records. */
+/*
+ * Names and index of one set of raw records. Metadata of several shards goes without a table: keys
+ * that each of them has are many times there, and none of them twice in one shard. Few as they are,
+ * they are searched in order.
+ */
 static tare_status finish_names(tarei_opening *opening, tarei_names *names, tarei_index *index,
                                 const tarei_buffer *records, uint32_t *sizes, uint64_t name_size,
-                                const char *what)
+                                const char *what, bool in_order)
 {
-    tare_model *model = opening->model;
+    tarei_arena *arena = &opening->model->arena;
     uint32_t flags = opening->options.flags;
     uint64_t seed = flags & TARE_SEED_FIXED ? opening->options.seed : tarei_os_random();
     tarei_duplicates duplicates = opening->pairs != NULL && (flags & TARE_PAIRS_KEEP_FIRST)
@@ -213,18 +216,21 @@ static tare_status finish_names(tarei_opening *opening, tarei_names *names, tare
     tarei_index_builder builder;
     tare_status status = names_begin(opening, &names_builder, names, records, name_size);
     if (status != TARE_OK) return status;
-    status = tarei_index_begin(&builder, index, names, seed, duplicates, &model->arena);
-    if (status == TARE_OK) status = store_names(opening, names, &names_builder, sizes, &builder);
-    if (!tarei_names_end(&names_builder, &model->arena) && status == TARE_OK)
-        status = TARE_E_MEMORY;
-    status = tarei_index_end(&builder, status);
+    if (!in_order) status = tarei_index_begin(&builder, index, names, seed, duplicates, arena);
+    if (status == TARE_OK)
+        status = store_names(opening, names, &names_builder, sizes, in_order ? NULL : &builder);
+    if (!tarei_names_end(&names_builder, arena) && status == TARE_OK) status = TARE_E_MEMORY;
+    if (!in_order)
+        status = tarei_index_end(&builder, status);
+    else if (status == TARE_OK)
+        status = tarei_index_build_sorted(index, names, TAREI_DUPLICATES_REFUSE_IN_SHARD, arena,
+                                          builder.same);
     if (status == TARE_E_MEMORY) tarei_error_memory(opening->error);
     if (status == TARE_E_DUPLICATE) fail_duplicate(opening, names, what, sizes, builder.same);
     return status;
 }
 
-/* Copies the values of all raw metadata records, which still say where in the headers they stand.
- */
+/* Copies the values of all raw metadata records, which still say where they stand. */
 static bool store_values(tarei_opening *opening)
 {
     tare_model *model = opening->model;
@@ -246,28 +252,6 @@ static bool store_values(tarei_opening *opening)
     return true;
 }
 
-/* Metadata of several shards: keys that each of them has are many times there, and none of them
- * twice in one. Few as they are, they are searched in order. */
-static tare_status finish_shared_metadata(tarei_opening *opening)
-{
-    tare_model *model = opening->model;
-    tarei_parsed *parsed = &model->parsed;
-    tarei_names_builder names;
-    uint32_t *sizes = parsed->metadata_sizes.data, same[2];
-    tare_status status = names_begin(opening, &names, &model->metadata, &parsed->metadata,
-                                     parsed->metadata_name_size);
-    if (status != TARE_OK) return status;
-    store_names(opening, &model->metadata, &names, sizes, NULL);
-    status = TARE_E_MEMORY;
-    if (tarei_names_end(&names, &model->arena))
-        status = tarei_index_build_sorted(&model->metadata_index, &model->metadata,
-                                          TAREI_DUPLICATES_REFUSE_IN_SHARD, &model->arena, same);
-    if (status == TARE_E_MEMORY) tarei_error_memory(opening->error);
-    if (status == TARE_E_DUPLICATE)
-        fail_duplicate(opening, &model->metadata, "metadata", sizes, same);
-    return status;
-}
-
 static tare_status finish_metadata(tarei_opening *opening)
 {
     tare_model *model = opening->model;
@@ -275,24 +259,24 @@ static tare_status finish_metadata(tarei_opening *opening)
     if (parsed->metadata.size == 0) return TARE_OK;
     tarei_buffer_trim(&parsed->metadata, &model->memory, sizeof(tarei_record));
     if (!store_values(opening)) return tarei_error_memory(opening->error);
-    if (model->shard_count > 1) return finish_shared_metadata(opening);
     return finish_names(opening, &model->metadata, &model->metadata_index, &parsed->metadata,
-                        parsed->metadata_sizes.data, parsed->metadata_name_size, "metadata");
+                        parsed->metadata_sizes.data, parsed->metadata_name_size, "metadata",
+                        model->shard_count > 1);
 }
 
 tare_status tarei_open_finish(tarei_opening *opening)
 {
-    tarei_parsed *parsed = &opening->model->parsed;
+    tare_model *model = opening->model;
+    tarei_parsed *parsed = &model->parsed;
     /* Names need one record more than there are; without any header nobody made room for it. */
     if (!tarei_buffer_reserve(&parsed->records, parsed->memory, sizeof(tarei_record)))
         return tarei_error_memory(opening->error);
     tarei_buffer_trim(&parsed->records, parsed->memory, sizeof(tarei_record));
     tarei_buffer_trim(&parsed->layouts, parsed->memory, 0);
-    tare_model *model = opening->model;
     tare_status status = finish_names(opening, &model->tensors, &model->index, &parsed->records,
-                                      parsed->sizes.data, parsed->name_size, "tensor");
+                                      parsed->sizes.data, parsed->name_size, "tensor", false);
     if (status == TARE_OK) status = finish_metadata(opening);
-    opening->model->layouts = parsed->layouts.data;
+    model->layouts = parsed->layouts.data;
     return status;
 }
 

@@ -85,20 +85,13 @@ typedef struct tensor_facts {
     bool overflow;
 } tensor_facts;
 
-static const char *quote_name(const tarei_token *name, tarei_quoted *quoted)
-{
-    *quoted = tarei_quote(name->text, name->raw_size);
-    return quoted->text;
-}
-
 /* A tensor's error is reported at its name unless a better place is known. */
 static tare_status fail_tensor(parser *p, const tensor_facts *facts, tare_status status,
                                const uint8_t *at, const char *what)
 {
-    tarei_quoted name;
     if (at == NULL) at = facts->name.text - 1;
-    return tarei_json_fail(&p->json, status, at, "tensor %s: %s", quote_name(&facts->name, &name),
-                           what);
+    return tarei_json_fail(&p->json, status, at, "tensor %s: %s",
+                           tarei_quote(facts->name.text, facts->name.raw_size).text, what);
 }
 
 static tare_status parse_dtype(parser *p, tensor_facts *facts)
@@ -116,10 +109,9 @@ static tare_status parse_dtype(parser *p, tensor_facts *facts)
         facts->dtype = tare_dtype_find(name, token.size);
     }
     if (facts->dtype != 0) return TARE_OK;
-    tarei_quoted quoted = tarei_quote(token.text, token.raw_size);
-    char what[200] = "unknown dtype ";
-    strcat(what, quoted.text);
-    return fail_tensor(p, facts, TARE_E_DTYPE, at, what);
+    return tarei_json_fail(&p->json, TARE_E_DTYPE, at, "tensor %s: unknown dtype %s",
+                           tarei_quote(facts->name.text, facts->name.raw_size).text,
+                           tarei_quote(token.text, token.raw_size).text);
 }
 
 static tare_status parse_shape(parser *p, tensor_facts *facts)

@@ -162,7 +162,7 @@ static bool keep_name(tarei_weight_map *map, tare_string *kept, const tarei_toke
 }
 
 /* Numbers the shards in the order of their names, and says so in each line. */
-static tare_status number_shards(parser *p)
+static tare_status sort_shards(parser *p)
 {
     tarei_weight_map *map = p->map;
     run *runs = p->runs.data;
@@ -196,6 +196,21 @@ static tare_status number_shards(parser *p)
     return fine ? TARE_OK : tarei_error_memory(p->json.error);
 }
 
+/* File names are unescaped into memory of their own; what is kept of them is one copy each. */
+static tare_status number_shards(parser *p)
+{
+    tarei_memory *memory = p->map->memory;
+    const run *runs = p->runs.data;
+    uint64_t size = 0;
+    for (uint64_t i = 0; i < p->runs.size / sizeof *runs; i++) size += runs[i].file.size;
+    char *names = tarei_memory_take(memory, size, 1);
+    if (names == NULL) return tarei_error_memory(p->json.error);
+    tare_status status = check_names(p, names);
+    if (status == TARE_OK) status = sort_shards(p);
+    tarei_memory_give(memory, names, size, 1);
+    return status;
+}
+
 tare_status tarei_parse_weight_map(tarei_weight_map *map, const void *text, uint64_t size,
                                    tare_error *error)
 {
@@ -203,14 +218,7 @@ tare_status tarei_parse_weight_map(tarei_weight_map *map, const void *text, uint
     map->text = text;
     tarei_json_init(&p.json, text, size, 0, TARE_NO_SHARD, error);
     tare_status status = parse_index(&p);
-    uint64_t names_size = 0;
-    const run *runs = p.runs.data;
-    for (uint64_t i = 0; i < p.runs.size / sizeof *runs; i++) names_size += runs[i].file.size;
-    char *names = tarei_memory_take(map->memory, names_size, 1);
-    if (status == TARE_OK && names == NULL) status = tarei_error_memory(error);
-    if (status == TARE_OK) status = check_names(&p, names);
     if (status == TARE_OK) status = number_shards(&p);
-    tarei_memory_give(map->memory, names, names_size, 1);
     tarei_buffer_free(&p.runs, map->memory);
     return status;
 }

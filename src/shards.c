@@ -248,6 +248,9 @@ tare_status tarei_shards_open(tarei_opening *opening, const char *path)
         tare_status status = choose(opening, path, &found, &chosen);
         return status == TARE_OK ? open_in_folder(opening, path, chosen) : status;
     }
+    if (failure != 0)
+        return tarei_error_system(opening->error, TARE_E_OPEN, failure, TARE_NO_SHARD,
+                                  "cannot open", path);
     if (!ends_with(path, ".json")) return tarei_open_file(opening, TAREI_OS_CWD, path);
     const char *slash = strrchr(path, '/');
     size_t folder_size = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);

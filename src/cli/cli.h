@@ -207,6 +207,11 @@ void json_tensor(const tare_model *model, const tare_info *info);
 void decode_value(tare_dtype dtype, const unsigned char *data, uint64_t index, bool json,
                   char target[DECODE_TEXT_SIZE]);
 
+/* cost.c: what a model costs, as lines and as the members "memory" and "index" */
+
+void cost_print(const tare_stat *cost, uint64_t tensors);
+void cost_json(const tare_stat *cost);
+
 /* groups.c: tensors by layer */
 
 typedef struct group {

@@ -149,7 +149,6 @@ static void print_time(double ns)
 
 static void print_facts(const bench *made)
 {
-    const tare_stat *cost = &made->cost;
     size_t count = tare_count(made->model);
     out_key("model");
     out_style_on(STYLE_KEY);
@@ -166,21 +165,7 @@ static void print_facts(const bench *made)
     out_string(", first ");
     print_time((double)made->open_first);
     out_format(" of %zu\n", made->open_count);
-    out_key("memory");
-    out_human(cost->memory_size);
-    if (count > 0) {
-        double each = 1 / (double)count;
-        out_format(", %.1f bytes a tensor: %.1f record, %.1f name, %.1f shape, %.1f index",
-                   (double)cost->memory_size * each, (double)cost->record_size * each,
-                   (double)cost->name_size * each, (double)cost->shape_size * each,
-                   (double)cost->index_size * each);
-    }
-    out_string("\n");
-    out_key("index");
-    if (cost->index_sorted)
-        out_string("sorted: the names defeat hashing\n");
-    else
-        out_format("hashed, at most %lu table lines a find\n", (unsigned long)cost->probe_max);
+    cost_print(&made->cost, count);
     out_key("clock");
     out_format("%llu ns a reading, taken off each sample; steps of %llu ns\n",
                (unsigned long long)made->clock.cost, (unsigned long long)made->clock.step);
@@ -229,7 +214,6 @@ static void json_number(const char *key, double value)
 
 static void json_facts(const bench *made)
 {
-    const tare_stat *cost = &made->cost;
     json_key("model");
     json_text(made->path);
     json_line();
@@ -249,22 +233,7 @@ static void json_facts(const bench *made)
     json_field("first_ns", made->open_first);
     json_close('}');
     json_line();
-    json_key("memory");
-    json_open('{');
-    json_field("size", cost->memory_size);
-    json_field("record_size", cost->record_size);
-    json_field("name_size", cost->name_size);
-    json_field("shape_size", cost->shape_size);
-    json_field("index_size", cost->index_size);
-    json_close('}');
-    json_line();
-    json_key("index");
-    json_open('{');
-    json_key("sorted");
-    json_bool(cost->index_sorted != 0);
-    json_field("reseeds", cost->index_reseeds);
-    json_field("probe_max", cost->probe_max);
-    json_close('}');
+    cost_json(&made->cost);
     json_line();
     json_key("clock");
     json_open('{');

@@ -62,7 +62,6 @@ static void print_size(const char *key, uint64_t size)
 
 static void print_model(const tare_model *model, const char *path, const statistics *stats)
 {
-    const tare_stat *cost = &stats->cost;
     size_t shards = tare_shard_count(model);
     bool mapped = shards > 0 && tare_shard_at(model, 0).backing == TARE_BACKING_MAP;
     out_key("model");
@@ -78,25 +77,7 @@ static void print_model(const tare_model *model, const char *path, const statist
     out_format("%zu, %s\n", shards, mapped ? "mapped" : "read");
     out_key("open time");
     out_format("%.2f ms\n", stats->open_seconds * 1e3);
-    out_key("memory");
-    out_human(cost->memory_size);
-    if (stats->all.tensors > 0) {
-        double count = (double)stats->all.tensors;
-        out_format(", %.1f bytes a tensor: %.1f record, %.1f name, %.1f shape, %.1f index",
-                   (double)cost->memory_size / count, (double)cost->record_size / count,
-                   (double)cost->name_size / count, (double)cost->shape_size / count,
-                   (double)cost->index_size / count);
-    }
-    out_string("\n");
-    out_key("index");
-    if (cost->index_sorted)
-        out_string("sorted: the names defeat hashing");
-    else
-        out_format("hashed, at most %lu table lines a find", (unsigned long)cost->probe_max);
-    if (cost->index_reseeds > 0) {
-        out_format(", %lu times seeded anew", (unsigned long)cost->index_reseeds);
-    }
-    out_string("\n");
+    cost_print(&stats->cost, stats->all.tensors);
 }
 
 static void print_head(const char *title, size_t width)
@@ -302,7 +283,6 @@ static void json_tables(const statistics *stats)
 
 static void print_json(const tare_model *model, const char *path, const statistics *stats)
 {
-    const tare_stat *cost = &stats->cost;
     json_open('{');
     json_key("model");
     json_text(path);
@@ -313,22 +293,7 @@ static void print_json(const tare_model *model, const char *path, const statisti
     json_field("shards", tare_shard_count(model));
     json_field("open_ns", (uint64_t)(stats->open_seconds * 1e9));
     json_line();
-    json_key("memory");
-    json_open('{');
-    json_field("size", cost->memory_size);
-    json_field("record_size", cost->record_size);
-    json_field("name_size", cost->name_size);
-    json_field("shape_size", cost->shape_size);
-    json_field("index_size", cost->index_size);
-    json_close('}');
-    json_line();
-    json_key("index");
-    json_open('{');
-    json_key("sorted");
-    json_bool(cost->index_sorted != 0);
-    json_field("reseeds", cost->index_reseeds);
-    json_field("probe_max", cost->probe_max);
-    json_close('}');
+    cost_json(&stats->cost);
     json_tables(stats);
     json_close('}');
     json_end();

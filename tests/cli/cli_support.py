@@ -23,6 +23,19 @@ BITS = {
 program = os.environ.get("TARE", "")
 
 
+def terminal_parts(primary):
+    """What comes out of a terminal, as it comes, until its other end is closed; closes it."""
+    while True:
+        try:
+            part = os.read(primary, 65536)
+        except OSError: # how Linux says that the other end is closed
+            break
+        if not part:
+            break
+        yield part
+    os.close(primary)
+
+
 def make_model(tensors, metadata=None, header_size=None):
     """The bytes of a safetensors file of (name, dtype, shape, data) in this order.
 

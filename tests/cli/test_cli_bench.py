@@ -40,18 +40,11 @@ def on_terminal(arguments, prepare=None, until=None, send=None, **environment):
                           preexec_fn=prepare, env=dict(os.environ, **environment)) as child:
         os.close(secondary)
         shown = b""
-        while True:
-            try:
-                part = os.read(primary, 65536)
-            except OSError: # how Linux says that the other end is closed
-                break
-            if not part:
-                break
+        for part in cli_support.terminal_parts(primary):
             shown += part
             if until is not None and until in shown:
                 child.send_signal(send)
                 until = None
-    os.close(primary)
     return child.returncode, shown
 
 

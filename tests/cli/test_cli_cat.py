@@ -68,16 +68,7 @@ class Terminal(cli_support.CliTest):
         done = subprocess.run([cli_support.program, *map(str, arguments)], stdout=secondary,
                               stderr=subprocess.PIPE, check=False)
         os.close(secondary)
-        shown = b""
-        while True:
-            try:
-                part = os.read(primary, 4096)
-            except OSError: # how Linux says that the other end is closed
-                break
-            if not part:
-                break
-            shown += part
-        os.close(primary)
+        shown = b"".join(cli_support.terminal_parts(primary))
         return done.returncode, shown, done.stderr.decode()
 
     def test_raw_bytes_are_refused_unless_forced(self):

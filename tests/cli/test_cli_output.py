@@ -29,16 +29,7 @@ class Colour(Output):
                               stderr=subprocess.PIPE, check=False,
                               env=dict(os.environ, **environment))
         os.close(secondary)
-        shown = b""
-        while True:
-            try:
-                part = os.read(primary, 65536)
-            except OSError: # how Linux says that the other end is closed
-                break
-            if not part:
-                break
-            shown += part
-        os.close(primary)
+        shown = b"".join(cli_support.terminal_parts(primary))
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         return shown.decode().replace("\r\n", "\n")
 

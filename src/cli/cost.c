@@ -1,0 +1,43 @@
+#include "cli.h"
+
+void cost_print(const tare_stat *cost, uint64_t tensors)
+{
+    out_key("memory");
+    out_human(cost->memory_size);
+    if (tensors > 0) {
+        double count = (double)tensors;
+        out_format(", %.1f bytes a tensor: %.1f record, %.1f name, %.1f shape, %.1f index",
+                   (double)cost->memory_size / count, (double)cost->record_size / count,
+                   (double)cost->name_size / count, (double)cost->shape_size / count,
+                   (double)cost->index_size / count);
+    }
+    out_string("\n");
+    out_key("index");
+    if (cost->index_sorted)
+        out_string("sorted: the names defeat hashing");
+    else
+        out_format("hashed, at most %lu table lines a find", (unsigned long)cost->probe_max);
+    if (cost->index_reseeds > 0)
+        out_format(", %lu times seeded anew", (unsigned long)cost->index_reseeds);
+    out_string("\n");
+}
+
+void cost_json(const tare_stat *cost)
+{
+    json_key("memory");
+    json_open('{');
+    json_field("size", cost->memory_size);
+    json_field("record_size", cost->record_size);
+    json_field("name_size", cost->name_size);
+    json_field("shape_size", cost->shape_size);
+    json_field("index_size", cost->index_size);
+    json_close('}');
+    json_line();
+    json_key("index");
+    json_open('{');
+    json_key("sorted");
+    json_bool(cost->index_sorted != 0);
+    json_field("reseeds", cost->index_reseeds);
+    json_field("probe_max", cost->probe_max);
+    json_close('}');
+}
