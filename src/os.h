@@ -20,8 +20,8 @@ typedef struct tarei_os_identity {
 
 #define TAREI_OS_CWD (-1)
 
-/* True when `path` is a folder; *failure is 0 or why it could not be told. */
-bool tarei_os_is_folder(const char *path, int *failure);
+/* True when `path` is a folder. What cannot be told is taken for a file: opening it says why. */
+bool tarei_os_is_folder(const char *path);
 
 /* A descriptor of a folder, for tarei_os_open_file. "" is the current one. */
 int tarei_os_open_folder(const char *path, int *descriptor);

@@ -19,11 +19,10 @@
 
 #define READ_SIZE_MAX ((size_t)1 << 30)
 
-bool tarei_os_is_folder(const char *path, int *failure)
+bool tarei_os_is_folder(const char *path)
 {
     struct stat facts;
-    *failure = stat(path, &facts) == 0 ? 0 : errno;
-    return *failure == 0 && S_ISDIR(facts.st_mode);
+    return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
 }
 
 int tarei_os_open_folder(const char *path, int *descriptor)

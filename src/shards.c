@@ -241,16 +241,12 @@ static tare_status open_in_folder(tarei_opening *opening, const char *path, cons
 
 tare_status tarei_shards_open(tarei_opening *opening, const char *path)
 {
-    int failure;
-    if (tarei_os_is_folder(path, &failure)) {
+    if (tarei_os_is_folder(path)) {
         listing found = {0};
         const char *chosen = NULL;
         tare_status status = choose(opening, path, &found, &chosen);
         return status == TARE_OK ? open_in_folder(opening, path, chosen) : status;
     }
-    if (failure != 0)
-        return tarei_error_system(opening->error, TARE_E_OPEN, failure, TARE_NO_SHARD,
-                                  "cannot open", path);
     if (!ends_with(path, ".json")) return tarei_open_file(opening, TAREI_OS_CWD, path);
     const char *slash = strrchr(path, '/');
     size_t folder_size = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
