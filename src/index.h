@@ -1,16 +1,14 @@
 /*
  * name -> record: a static open-addressing table over the names of a set of records. It sees names
- * only. A line of the table is a line of the cache and holds eight names:
+ * only.
  *
- *   byte  0        4              32       36             64
- *         | key 0  | key 1 ...    | pair 0 | pair 1 ...   |
+ *   index.c   builds the table
+ *   find.c    looks names up in it
+ *   line.h    what a line of the table holds: eight names, in one line of the cache
  *
- *   key   | tag: bits of the hash | mark | record number + 1 |   0: free
- *
- * The numbers take as many low bits as their count needs; the tag gets the rest. A find compares
- * the eight tags of the line that the hash names with one or two instructions, then the name with
- * the two parts of the pair (names.h). The record itself is not looked at. A line whose `mark`
- * (kept in key 7) is set was full when a further name came, which then went to the line behind.
+ * A find hashes the name, compares the eight tags of the line that the hash names with one or two
+ * instructions, and then the name with what the line says of the one that fits: where its text is
+ * in small tables, which pair of parts it is made of in large ones. The record is not looked at.
  *
  * Names that would need more than TAREI_REACH_MAX lines are hashed anew with another seed, twice at
  * most; if that fails too, somebody made them collide, and they are sorted and searched in order:
@@ -27,30 +25,34 @@
 #include "names.h"
 #include "tare.h"
 
-#define TAREI_LINE_COUNT 8u
 #define TAREI_REACH_MAX 64u
 #define TAREI_RESEEDS_MAX 2u
 
-typedef struct tarei_line {
-    _Alignas(64) uint32_t keys[TAREI_LINE_COUNT];
-    tarei_pair pairs[TAREI_LINE_COUNT];
-} tarei_line;
+typedef union tarei_line tarei_line;
 
-_Static_assert(sizeof(tarei_line) == 64, "a line of the table is a line of the cache");
+/* A seed, and the words of XXH3's secret with the seed worked in: see hash.h. */
+#define TAREI_HASH_WORDS 8u
+
+typedef struct tarei_hash_seed {
+    uint64_t words[TAREI_HASH_WORDS];
+    uint64_t seed;
+} tarei_hash_seed;
 
 typedef struct tarei_index {
     const tarei_line *lines;
-    const tarei_part *prefixes, *suffixes;
     const char *text;
     const tarei_record *records;
-    uint64_t seed;
-    uint32_t range; /* lines that a hash can name; those that they run over into follow */
-    uint32_t number_mask;
-    uint32_t tag_mask;
-    uint32_t reach;         /* lines that the worst find looks at */
+    uint32_t is_small; /* which layout lines have */
+    /* Lines that a hash can name, and those behind that they run over into; of small tables that
+     * number is a power of two, and this is what it leaves of a place in bytes. */
+    uint32_t range;
+    uint32_t number_mask, tag_mask; /* of keys in large lines */
+    tarei_hash_seed seed;
+    const tarei_part *prefixes, *suffixes;
+    uint32_t reach; /* lines that the worst find looks at */
+    uint32_t reseeds;
     const uint32_t *sorted; /* numbers in the order of their names, where hashing was defeated */
     const tarei_names *names;
-    uint32_t reseeds;
     uint64_t size; /* bytes */
 } tarei_index;
 
@@ -94,15 +96,19 @@ tare_status tarei_index_build_sorted(tarei_index *index, const tarei_names *name
                                      tarei_duplicates duplicates, tarei_arena *arena,
                                      uint32_t same[2]);
 
-uint64_t tarei_index_hash(const tarei_index *index, const char *name, size_t size);
+/* ------------------------------------------------------------------------------------------------
+ * find.c
+ */
 
-/* The record of that name, or NULL. `hash` is tarei_index_hash of the name. */
-const tarei_record *tarei_index_find(const tarei_index *index, const char *name, size_t size);
-const tarei_record *tarei_index_find_hashed(const tarei_index *index, const char *name, size_t size,
-                                            uint64_t hash);
+uint64_t tarei_find_hash(const tarei_index *index, const char *name, size_t size);
+
+/* The record of that name, or NULL. `hash` is tarei_find_hash of the name. */
+const tarei_record *tarei_find_name(const tarei_index *index, const char *name, size_t size);
+const tarei_record *tarei_find_hashed(const tarei_index *index, const char *name, size_t size,
+                                      uint64_t hash);
 
 /* Many at once, their cache misses overlapped; returns how many were found. */
-size_t tarei_index_find_many(const tarei_index *index, const tare_string *wanted, size_t count,
-                             const tarei_record **out);
+size_t tarei_find_many(const tarei_index *index, const tare_string *wanted, size_t count,
+                       const tarei_record **out);
 
 #endif

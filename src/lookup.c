@@ -25,23 +25,23 @@ size_t tare_index_of(const tare_model *model, const tare_tensor *tensor)
 
 const tare_tensor *tare_find(const tare_model *model, const char *name, size_t name_size)
 {
-    return tarei_index_find(&model->index, name, name_size);
+    return tarei_find_name(&model->index, name, name_size);
 }
 
 tare_key tare_key_make(const tare_model *model, const char *name, size_t name_size)
 {
-    return (tare_key){name, name_size, tarei_index_hash(&model->index, name, name_size)};
+    return (tare_key){name, name_size, tarei_find_hash(&model->index, name, name_size)};
 }
 
 const tare_tensor *tare_find_key(const tare_model *model, const tare_key *key)
 {
-    return tarei_index_find_hashed(&model->index, key->name, key->name_size, key->hash);
+    return tarei_find_hashed(&model->index, key->name, key->name_size, key->hash);
 }
 
 size_t tare_find_many(const tare_model *model, const tare_string *names, size_t count,
                       const tare_tensor **out)
 {
-    return tarei_index_find_many(&model->index, names, count, out);
+    return tarei_find_many(&model->index, names, count, out);
 }
 
 tare_range tare_prefix(const tare_model *model, const char *prefix, size_t prefix_size)
@@ -154,7 +154,7 @@ int tare_metadata_at(const tare_model *model, size_t index, tare_string *key, ta
 tare_string tare_metadata_find(const tare_model *model, const char *key, size_t key_size)
 {
     const tarei_record *entry = NULL;
-    if (model->metadata.count != 0) entry = tarei_index_find(&model->metadata_index, key, key_size);
+    if (model->metadata.count != 0) entry = tarei_find_name(&model->metadata_index, key, key_size);
     return entry != NULL ? value_of(model, entry) : (tare_string){NULL, 0};
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "index.h"
+#include "line.h"
 #include "support/alloc_probe.h"
 #include "support/colliding_hash.h"
 #include "support/expect.h"

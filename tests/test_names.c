@@ -128,7 +128,7 @@ Test(names, without_a_number_for_their_parts_are_stored_all_the_same)
         cr_assert_eq(table.status, TARE_OK);
         check_stored("many parts", &table.names, list, COUNT);
         for (unsigned i = 0; i < COUNT; i++)
-            cr_assert_eq(tarei_index_find(&table.index, text[i], list[i].size), &table.records[i]);
+            cr_assert_eq(tarei_find_name(&table.index, text[i], list[i].size), &table.records[i]);
         name_table_free(&table);
     }
 }

@@ -1,0 +1,229 @@
+#include "index.h"
+
+#include "line.h"
+
+#ifdef TAREI_HASH
+#define USUAL_HASH tarei_line_hash
+#else
+#define USUAL_HASH(index, name, size) tarei_hash_usual(&(index)->seed, name, size)
+#endif
+
+uint64_t tarei_find_hash(const tarei_index *index, const char *name, size_t size)
+{
+    return tarei_line_hash(index, name, size);
+}
+
+static const tarei_record *find_sorted(const tarei_index *index, const char *name, size_t size)
+{
+    const tarei_names *names = index->names;
+    uint32_t low = 0, high = names->count;
+    while (low < high) { /* the first that is not less, so that of equal names the first is found */
+        uint32_t middle = low + (high - low) / 2;
+        if (tarei_names_compare(names, index->sorted[middle], name, size) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == names->count) return NULL;
+    uint32_t number = index->sorted[low];
+    return tarei_names_compare(names, number, name, size) == 0 ? &names->records[number] : NULL;
+}
+
+/* Everything that the short paths leave out. */
+__attribute__((noinline)) static const tarei_record *find_anywhere(const tarei_index *index,
+                                                                   const char *name, size_t size,
+                                                                   uint64_t hash)
+{
+    if (index->sorted != NULL) return find_sorted(index, name, size);
+    const tarei_line *line = tarei_line_home(index, hash);
+    for (uint32_t reach = 0; reach < index->reach; reach++, line++) {
+        tarei_places places = tarei_line_match(index, line, hash);
+        for (; places != 0; places &= places - 1) {
+            uint32_t number = tarei_line_number(index, line, tarei_places_first(places));
+            if (number == 0) continue; /* a free place looks like a tag of zeros */
+            const tarei_record *record = &index->records[number - 1];
+            if (tarei_line_has_name(index, record, name, size)) return record;
+        }
+        if (!tarei_line_overflowed(index, line)) break;
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Small tables: names of usual size, decided in the home line by the first tag that fits
+ */
+
+/* Whether `name`, of 17 to 64 bytes, is the text at `stored`. The branch goes as in its hash. */
+static inline bool same_whole(const char *name, size_t size, const char *stored)
+{
+    size_t last = size - 16;
+    tarei_window differ = (tarei_window_at(name) ^ tarei_window_at(stored)) |
+                          (tarei_window_at(name + last) ^ tarei_window_at(stored + last));
+    if (size > 32)
+        differ |= (tarei_window_at(name + 16) ^ tarei_window_at(stored + 16)) |
+                  (tarei_window_at(name + last - 16) ^ tarei_window_at(stored + last - 16));
+    return tarei_window_zero(differ);
+}
+
+static inline const tarei_record *find_small(const tarei_index *index, const char *name,
+                                             size_t size, uint64_t hash)
+{
+    const tarei_line *line = tarei_line_home_small(index, hash);
+    tarei_places places = tarei_line_match_small(line->small.tags, (uint16_t)(hash >> 48));
+    if (places == 0 && !tarei_line_overflowed_small(line)) return NULL;
+    if (places != 0) {
+        uint32_t at = tarei_places_first(places), where = line->small.where[at];
+        /* 0 is no place of a usual name; of the last number the mark would have to go. */
+        if ((where & 63) == size - 1 && same_whole(name, size, index->text + (where >> 6)))
+            return index->records + (line->small.numbers[at] & (TAREI_SMALL_MARK - 1u)) - 1;
+    }
+    return find_anywhere(index, name, size, hash);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Large tables: names of 16 bytes or more, with parts of usual size, decided likewise
+ */
+
+/* 16 bytes of which the first, or last, `kept` are ones: windows into ones between zeros. */
+static const unsigned char ones[48] __attribute__((aligned(16))) = {
+    [16] = 255, [17] = 255, [18] = 255, [19] = 255, [20] = 255, [21] = 255, [22] = 255, [23] = 255,
+    [24] = 255, [25] = 255, [26] = 255, [27] = 255, [28] = 255, [29] = 255, [30] = 255, [31] = 255};
+
+static inline tarei_window keep_first(size_t kept)
+{
+    return tarei_window_at((const char *)ones + 32 - kept);
+}
+
+static inline tarei_window keep_last(size_t kept)
+{
+    return tarei_window_at((const char *)ones + kept);
+}
+
+/*
+ * Whether `name` is the text of `prefix` followed by that of `suffix`, which together have its
+ * size. size >= 16, the prefix has up to TAREI_PREFIX_SHORT bytes, the suffix up to
+ * TAREI_SUFFIX_SHORT. Two windows cover the prefix, three the suffix; where a part is shorter than
+ * its windows they overlap, and where it is shorter than one the bytes beyond it are masked. Reads
+ * no byte outside `name`, and up to 16 around stored text.
+ */
+static inline bool same_pair(const char *name, size_t size, const char *prefix, size_t prefix_size,
+                             const char *suffix, size_t suffix_size)
+{
+    tarei_window head = tarei_window_at(name) ^ tarei_window_at(prefix);
+    if (prefix_size <= 16) {
+        head &= keep_first(prefix_size);
+    } else {
+        size_t last = prefix_size - 16;
+        head |= tarei_window_at(name + last) ^ tarei_window_at(prefix + last);
+    }
+    const char *end = name + size - 16, *suffix_end = suffix + suffix_size - 16;
+    tarei_window tail = tarei_window_at(end) ^ tarei_window_at(suffix_end);
+    if (suffix_size < 16) return tarei_window_zero(head | (tail & keep_last(suffix_size)));
+    size_t last = suffix_size - 16, middle = last < 16 ? last : 16;
+    const char *start = end - last;
+    tail |= (tarei_window_at(start) ^ tarei_window_at(suffix)) |
+            (tarei_window_at(start + middle) ^ tarei_window_at(suffix + middle));
+    return tarei_window_zero(head | tail);
+}
+
+static inline const tarei_record *find_large(const tarei_index *index, const char *name,
+                                             size_t size, uint64_t hash)
+{
+    const tarei_line *line = tarei_line_home_large(index, hash);
+    tarei_places places = tarei_line_match_large(line, (uint32_t)(hash >> 32), index->tag_mask);
+    if (places == 0 && !tarei_line_overflowed_large(index, line)) return NULL;
+    if (places != 0) {
+        uint32_t at = tarei_places_first(places);
+        tarei_pair pair = line->large.pairs[at];
+        const tarei_part prefix = index->prefixes[pair & 0xFFFF];
+        const tarei_part suffix = index->suffixes[pair >> 16];
+        /* Long parts have sizes beyond any that passes here; so has the part of no name. */
+        if (size - 16 <= TAREI_PREFIX_SHORT + TAREI_SUFFIX_SHORT - 16 &&
+            (uint64_t)prefix.size + suffix.size == size &&
+            same_pair(name, size, index->text + prefix.place, prefix.size,
+                      index->text + suffix.place, suffix.size))
+            return index->records + (line->large.keys[at] & index->number_mask) - 1;
+    }
+    return find_anywhere(index, name, size, hash);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Either. Functions of their own: together they would need more registers than there are.
+ */
+
+#define APART __attribute__((noinline))
+
+APART const tarei_record *tarei_find_hashed(const tarei_index *index, const char *name, size_t size,
+                                            uint64_t hash)
+{
+    if (!index->is_small) return find_large(index, name, size, hash);
+    if (tarei_hash_is_usual(size)) return find_small(index, name, size, hash);
+    return find_anywhere(index, name, size, hash);
+}
+
+APART static const tarei_record *find_unusual(const tarei_index *index, const char *name,
+                                              size_t size)
+{
+    return tarei_find_hashed(index, name, size, tarei_line_hash(index, name, size));
+}
+
+APART static const tarei_record *find_usual_small(const tarei_index *index, const char *name,
+                                                  size_t size)
+{
+    return find_small(index, name, size, USUAL_HASH(index, name, size));
+}
+
+APART static const tarei_record *find_usual_large(const tarei_index *index, const char *name,
+                                                  size_t size)
+{
+    return find_large(index, name, size, USUAL_HASH(index, name, size));
+}
+
+const tarei_record *tarei_find_name(const tarei_index *index, const char *name, size_t size)
+{
+    if (!tarei_hash_is_usual(size)) return find_unusual(index, name, size);
+    return index->is_small ? find_usual_small(index, name, size)
+                           : find_usual_large(index, name, size);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Many
+ */
+
+#define BATCH 16u
+
+static size_t find_many_small(const tarei_index *index, const tare_string *wanted, size_t count,
+                              const tarei_record **out)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = wanted[i].data;
+        size_t size = wanted[i].size;
+        out[i] = tarei_hash_is_usual(size)
+                     ? find_small(index, name, size, USUAL_HASH(index, name, size))
+                     : find_unusual(index, name, size);
+        found += out[i] != NULL;
+    }
+    return found;
+}
+
+size_t tarei_find_many(const tarei_index *index, const tare_string *wanted, size_t count,
+                       const tarei_record **out)
+{
+    if (index->is_small) return find_many_small(index, wanted, count, out);
+    size_t found = 0;
+    uint64_t hashes[BATCH];
+    for (size_t at = 0; at < count; at += BATCH) {
+        size_t batch = count - at < BATCH ? count - at : BATCH;
+        for (size_t i = 0; i < batch; i++) {
+            hashes[i] = tarei_line_hash(index, wanted[at + i].data, wanted[at + i].size);
+            __builtin_prefetch(tarei_line_home_large(index, hashes[i]));
+        }
+        for (size_t i = 0; i < batch; i++) {
+            const tare_string name = wanted[at + i];
+            out[at + i] = find_large(index, name.data, name.size, hashes[i]);
+            found += out[at + i] != NULL;
+        }
+    }
+    return found;
+}
