@@ -161,29 +161,20 @@ APART const tarei_record *tarei_find_hashed(const tarei_index *index, const char
     return find_anywhere(index, name, size, hash);
 }
 
-APART static const tarei_record *find_unusual(const tarei_index *index, const char *name,
-                                              size_t size)
+APART const tarei_record *tarei_find_unusual(const tarei_index *index, const char *name,
+                                             size_t size)
 {
     return tarei_find_hashed(index, name, size, tarei_line_hash(index, name, size));
 }
 
-APART static const tarei_record *find_usual_small(const tarei_index *index, const char *name,
-                                                  size_t size)
+APART const tarei_record *tarei_find_small(const tarei_index *index, const char *name, size_t size)
 {
     return find_small(index, name, size, USUAL_HASH(index, name, size));
 }
 
-APART static const tarei_record *find_usual_large(const tarei_index *index, const char *name,
-                                                  size_t size)
+APART const tarei_record *tarei_find_large(const tarei_index *index, const char *name, size_t size)
 {
     return find_large(index, name, size, USUAL_HASH(index, name, size));
-}
-
-const tarei_record *tarei_find_name(const tarei_index *index, const char *name, size_t size)
-{
-    if (!tarei_hash_is_usual(size)) return find_unusual(index, name, size);
-    return index->is_small ? find_usual_small(index, name, size)
-                           : find_usual_large(index, name, size);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -201,7 +192,7 @@ static size_t find_many_small(const tarei_index *index, const tare_string *wante
         size_t size = wanted[i].size;
         out[i] = tarei_hash_is_usual(size)
                      ? find_small(index, name, size, USUAL_HASH(index, name, size))
-                     : find_unusual(index, name, size);
+                     : tarei_find_unusual(index, name, size);
         found += out[i] != NULL;
     }
     return found;

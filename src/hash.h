@@ -24,28 +24,28 @@ static inline void tarei_hash_seed_init(tarei_hash_seed *to, uint64_t seed)
     }
 }
 
-static inline uint64_t tarei_hash_mix(const char *bytes, const uint64_t *words)
+/* The sum with 16 more bytes mixed in. */
+static inline uint64_t tarei_hash_mix(uint64_t sum, const char *bytes, const uint64_t *words)
 {
-    return XXH3_mul128_fold64(tarei_load_le64(bytes) ^ words[0],
+    sum += XXH3_mul128_fold64(tarei_load_le64(bytes) ^ words[0],
                               tarei_load_le64(bytes + 8) ^ words[1]);
+#if defined(__GNUC__)
+    __asm__("" : "+r"(sum)); /* one product after the other, or too few registers are left */
+#endif
+    return sum;
 }
 
 /* Of 17 to 64 bytes. */
 static inline uint64_t tarei_hash_usual(const tarei_hash_seed *seed, const char *name, size_t size)
 {
     const char *last = name + size - 16;
-    uint64_t sum = tarei_hash_mix(name, seed->words) + size * XXH_PRIME64_1;
-    sum += tarei_hash_mix(last, seed->words + 2);
+    uint64_t sum = tarei_hash_mix(size * XXH_PRIME64_1, name, seed->words);
+    sum = tarei_hash_mix(sum, last, seed->words + 2);
     if (size > 32) {
-        sum += tarei_hash_mix(name + 16, seed->words + 4);
-        sum += tarei_hash_mix(last - 16, seed->words + 6);
+        sum = tarei_hash_mix(sum, name + 16, seed->words + 4);
+        sum = tarei_hash_mix(sum, last - 16, seed->words + 6);
     }
     return XXH3_avalanche(sum);
-}
-
-static inline bool tarei_hash_is_usual(size_t size)
-{
-    return size - 17 <= 64 - 17;
 }
 
 static inline uint64_t tarei_hash_name(const tarei_hash_seed *seed, const char *name, size_t size)

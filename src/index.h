@@ -18,6 +18,7 @@
 #ifndef TAREI_INDEX_H
 #define TAREI_INDEX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,13 @@ typedef struct tarei_hash_seed {
     uint64_t words[TAREI_HASH_WORDS];
     uint64_t seed;
 } tarei_hash_seed;
+
+/* Sizes of names that have a short path. Source: XXH3 takes them by one formula, and any larger
+ * name by others. */
+static inline bool tarei_hash_is_usual(size_t size)
+{
+    return size - 17 <= 64 - 17;
+}
 
 typedef struct tarei_index {
     const tarei_line *lines;
@@ -102,8 +110,20 @@ tare_status tarei_index_build_sorted(tarei_index *index, const tarei_names *name
 
 uint64_t tarei_find_hash(const tarei_index *index, const char *name, size_t size);
 
+/* Names that are not of usual size, in any table, and those that are, in either kind. */
+const tarei_record *tarei_find_unusual(const tarei_index *index, const char *name, size_t size);
+const tarei_record *tarei_find_small(const tarei_index *index, const char *name, size_t size);
+const tarei_record *tarei_find_large(const tarei_index *index, const char *name, size_t size);
+
 /* The record of that name, or NULL. `hash` is tarei_find_hash of the name. */
-const tarei_record *tarei_find_name(const tarei_index *index, const char *name, size_t size);
+static inline const tarei_record *tarei_find_name(const tarei_index *index, const char *name,
+                                                  size_t size)
+{
+    if (!tarei_hash_is_usual(size)) return tarei_find_unusual(index, name, size);
+    return index->is_small ? tarei_find_small(index, name, size)
+                           : tarei_find_large(index, name, size);
+}
+
 const tarei_record *tarei_find_hashed(const tarei_index *index, const char *name, size_t size,
                                       uint64_t hash);
 
