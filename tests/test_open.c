@@ -509,6 +509,10 @@ Test(open, a_header_of_1700000_empty_tensors_takes_less_than_400_mb)
     cr_expect_eq(tare_find(model, "0", 1), tare_at(model, 0));
     cr_expect_eq(tare_find(model, "19f09f", 6), tare_at(model, COUNT - 1));
     cr_expect_null(tare_find(model, "19f0a0", 6));
+    tare_stat stat = {.struct_size = sizeof stat};
+    tare_model_stat(model, &stat);
+    cr_expect_leq(stat.probe_max, 32, "%u lines", stat.probe_max);
+    cr_expect_eq(stat.index_reseeds + stat.index_sorted, 0);
     tare_close(model);
     cr_expect_eq(probe.block_count + probe.mistakes, 0);
 }

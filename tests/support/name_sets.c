@@ -171,6 +171,20 @@ static name_set name_set_binary(void)
     return set_random(1000, 300, 0, 255);
 }
 
+/* More than there are numbers of parts, and nothing to share. */
+static name_set name_set_64(void)
+{
+    name_set set = {0};
+    uint64_t state = 64;
+    for (size_t i = 0; i < 70000; i++) {
+        uint64_t name[8];
+        for (size_t w = 0; w < 8; w++) name[w] = name_random(&state);
+        set_add(&set, (const char *)name, sizeof name, 0);
+    }
+    set_sort(&set);
+    return set;
+}
+
 static name_set name_set_none(void)
 {
     name_set set = {0};
@@ -369,6 +383,7 @@ const name_set_kind name_set_kinds[] = {
     {"long names", name_set_long, 1},
     {"random text", name_set_text, 1},
     {"random bytes", name_set_binary, 0},
+    {"64 random bytes", name_set_64, 0},
     {"one XXH64 value", name_set_collisions, 1},
     {"Mixtral 8x22B", name_set_mixtral, 1},
     {"Qwen3.5 25B MoE", name_set_qwen, 1},
