@@ -5,7 +5,7 @@
 #ifdef TAREI_HASH
 #define USUAL_HASH tarei_line_hash
 #else
-#define USUAL_HASH(index, name, size) tarei_hash_usual(&(index)->seed, name, size)
+#define USUAL_HASH(index, name, size) tarei_name_hash_usual(&(index)->seed, name, size)
 #endif
 
 uint64_t tarei_find_hash(const tarei_index *index, const char *name, size_t size)
@@ -157,7 +157,7 @@ APART const tarei_record *tarei_find_hashed(const tarei_index *index, const char
                                             uint64_t hash)
 {
     if (!index->is_small) return find_large(index, name, size, hash);
-    if (tarei_hash_is_usual(size)) return find_small(index, name, size, hash);
+    if (tarei_name_is_usual(size)) return find_small(index, name, size, hash);
     return find_anywhere(index, name, size, hash);
 }
 
@@ -190,7 +190,7 @@ static size_t find_many_small(const tarei_index *index, const tare_string *wante
     for (size_t i = 0; i < count; i++) {
         const char *name = wanted[i].data;
         size_t size = wanted[i].size;
-        out[i] = tarei_hash_is_usual(size)
+        out[i] = tarei_name_is_usual(size)
                      ? find_small(index, name, size, USUAL_HASH(index, name, size))
                      : tarei_find_unusual(index, name, size);
         found += out[i] != NULL;

@@ -30,7 +30,7 @@ tare_status tarei_index_begin(tarei_index_builder *builder, tarei_index *index,
     memset(builder, 0, sizeof *builder);
     memset(index, 0, sizeof *index);
     uint32_t lines = measure(index, count);
-    tarei_hash_seed_init(&index->seed, seed);
+    tarei_name_seed_init(&index->seed, seed);
     index->names = names;
     index->text = names->text;
     index->records = names->records;
@@ -62,7 +62,7 @@ static void put(const tarei_index *index, tarei_line *line, uint32_t at, uint32_
     }
     tare_string name = tarei_names_at(index->names, index->records + number);
     uint32_t place = index->records[number].name;
-    bool fits = tarei_hash_is_usual(name.size) && place < UINT32_MAX >> 6;
+    bool fits = tarei_name_is_usual(name.size) && place < UINT32_MAX >> 6;
     line->small.tags[at] = (uint16_t)(hash >> 48);
     line->small.numbers[at] = (uint16_t)(number + 1);
     line->small.where[at] = fits ? place << 6 | (uint32_t)(name.size - 1) : 0;
@@ -142,7 +142,7 @@ static tare_status refill(tarei_index_builder *builder, uint64_t seed)
     const tarei_names *names = builder->names;
     memset(builder->lines, 0, (size_t)index->size);
     builder->full = false;
-    tarei_hash_seed_init(&index->seed, seed);
+    tarei_name_seed_init(&index->seed, seed);
     index->reach = 1;
     tare_status status = TARE_OK;
     for (uint32_t i = 0; i < names->count && status == TARE_OK && !builder->full; i++) {

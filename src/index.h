@@ -31,17 +31,17 @@
 
 typedef union tarei_line tarei_line;
 
-/* A seed, and the words of XXH3's secret with the seed worked in: see hash.h. */
-#define TAREI_HASH_WORDS 8u
+/* A seed, and the words of XXH3's secret with the seed worked in: see name_hash.h. */
+#define TAREI_NAME_SEED_WORDS 8u
 
-typedef struct tarei_hash_seed {
-    uint64_t words[TAREI_HASH_WORDS];
+typedef struct tarei_name_seed {
+    uint64_t words[TAREI_NAME_SEED_WORDS];
     uint64_t seed;
-} tarei_hash_seed;
+} tarei_name_seed;
 
 /* Sizes of names that have a short path. Source: XXH3 takes them by one formula, and any larger
  * name by others. */
-static inline bool tarei_hash_is_usual(size_t size)
+static inline bool tarei_name_is_usual(size_t size)
 {
     return size - 17 <= 64 - 17;
 }
@@ -55,7 +55,7 @@ typedef struct tarei_index {
      * number is a power of two, and this is what it leaves of a place in bytes. */
     uint32_t range;
     uint32_t number_mask, tag_mask; /* of keys in large lines */
-    tarei_hash_seed seed;
+    tarei_name_seed seed;
     const tarei_part *prefixes, *suffixes;
     uint32_t reach; /* lines that the worst find looks at */
     uint32_t reseeds;
@@ -119,7 +119,7 @@ const tarei_record *tarei_find_large(const tarei_index *index, const char *name,
 static inline const tarei_record *tarei_find_name(const tarei_index *index, const char *name,
                                                   size_t size)
 {
-    if (!tarei_hash_is_usual(size)) return tarei_find_unusual(index, name, size);
+    if (!tarei_name_is_usual(size)) return tarei_find_unusual(index, name, size);
     return index->is_small ? tarei_find_small(index, name, size)
                            : tarei_find_large(index, name, size);
 }

@@ -8,7 +8,7 @@
  *   large | key 0 | key 1 ...                | pair 0 ...   |
  *
  * A number is that of the record + 1; 0 is a free place. `where` is the place of the name in the
- * text and its size, if that is usual (hash.h). A key is a tag in its high bits, then a mark, then
+ * text and its size, if that is usual (name_hash.h). A key is a tag in its high bits, then a mark, then
  * a number, which takes as many bits as the count needs; a pair is that of the name (names.h).
  *
  * A line that was full when a further name came, which then went to the line behind, is marked:
@@ -21,8 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "hash.h"
 #include "index.h"
+#include "name_hash.h"
 
 #if defined(__SSE2__) && !defined(TAREI_NO_SIMD)
 #include <emmintrin.h>
@@ -102,7 +102,7 @@ static inline uint64_t tarei_line_hash(const tarei_index *index, const char *nam
 #ifdef TAREI_HASH
     return TAREI_HASH(name, size, index->seed.seed);
 #else
-    return tarei_hash_name(&index->seed, name, size);
+    return tarei_name_hash(&index->seed, name, size);
 #endif
 }
 
