@@ -306,6 +306,9 @@ Test(parse_gguf, g_14_and_16_sizes_fit_64_bits_with_their_padding)
          TARE_E_OVERFLOW},
         {"2^61-1 of 8 bytes: 0 if the padding wraps",
          A_TENSOR "\"a\" 4:1 8:2305843009213693951 4:28 ^8:0 p32 d1", TARE_E_OVERFLOW},
+        {"a sum of 2^64",
+         TWO_TENSORS GGUF_TENSOR("a", "33", "24", "0") "\"b\" 4:1 8:2305843009213693944 4:28 ^8:64",
+         TARE_E_OVERFLOW},
         {"of 4 bytes", A_TENSOR "\"a\" 4:1 8:4611686018427387903 4:0 ^8:0 p32 d1", TARE_E_OVERFLOW},
     };
     GGUF_DAMAGE_CHECK(rows);
