@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""compare_gguf.py DUMP CACHE [SEED]: what the gguf package of PyPI writes holds for this library what
-was written: names, dtypes, shapes, bytes, metadata; of one file and of split ones, mapped and read.
-So do llama.cpp's vocabularies, which ship inside another package, against that package's reader."""
+"""compare_gguf.py DUMP CACHE [SEED]: what the gguf package of PyPI writes holds for this library
+what was written: names, dtypes, shapes, bytes, metadata; of one file and of split ones, mapped and
+read. llama.cpp's vocabularies, which ship inside another package, hold what gguf's reader says."""
 import io
 import os
 import random
@@ -13,7 +13,7 @@ import tempfile
 
 import peer
 
-# Its source distribution holds llama.cpp, and that its vocabularies; some, since their reader is slow.
+# Its source distribution holds llama.cpp's vocabularies; some of them, since the reader is slow.
 VOCABULARIES = "llama-cpp-python==0.2.90"
 NAMES = ["bert-bge", "llama-spm"]
 KINDS = {0: "u8", 1: "i8", 2: "u16", 3: "i16", 4: "u32", 5: "i32", 6: "f32", 7: "bool", 8: "string",
@@ -65,8 +65,8 @@ def add_metadata(rng, gguf, writer):
 
 
 def add_tensors(rng, gguf, writer):
-    """Adds tensors of each type, those that the package can make from numbers made so, the others of
-    random blocks; returns [(name, dtype, shape, bytes)]."""
+    """Adds tensors of each type, quantized by the package where it can do that, else of random
+    blocks; returns [(name, dtype, shape, bytes)]."""
     import numpy
 
     numbers = numpy.random.default_rng(rng.randrange(2**32))
@@ -83,7 +83,7 @@ def add_tensors(rng, gguf, writer):
             add(f"plain.{dtype}.{len(shape)}.{shape[-1]}", array, shape, dtype)
     made = 0
     for dtype, (elements, size) in gguf.GGML_QUANT_SIZES.items():
-        # Of Q8_1, which is for intermediate results, the package still has the size of old: 40 bytes.
+        # Of Q8_1, which no model uses, the package has the size of old, 40 bytes a block.
         if dtype.name in ("F32", "F16", "F64", "I8", "I16", "I32", "I64", "Q8_1"):
             continue
         for shape in ([elements], [3, 2 * elements], [2, 2, 2, elements]):
@@ -142,7 +142,8 @@ def compare_metadata(dump, path, backing, wanted, shards=1):
 def compare_written(gguf, dump, folder, seed):
     rng = random.Random(seed)
     cases = [("plain", {}, 1), ("aligned", {"alignment": 4096}, 1), ("close", {"alignment": 8}, 1),
-             ("split", {"split_max_tensors": 7}, None), ("bare", {"metadata": False}, 1)]  # fmt: skip
+             ("split", {"split_max_tensors": 7}, None),
+             ("bare", {"metadata": False}, 1)]  # fmt: skip
     for name, options, shards in cases:
         metadata, tensors = write(gguf, os.path.join(folder, name + ".gguf"), rng, **options)
         paths = sorted(p for p in os.listdir(folder) if p.startswith(name))
@@ -154,7 +155,7 @@ def compare_written(gguf, dump, folder, seed):
                 compare_metadata(dump, path, backing, metadata, len(paths))
         total = sum(len(content) for *_, content in tensors)
         print(f"gguf {name}: {len(paths)} files, {len(tensors)} tensors of "
-              f"{len({t[1] for t in tensors})} types, {total:,} bytes, {len(metadata)} values alike")
+              f"{len({t[1] for t in tensors})} types, {total:,} bytes, {len(metadata)} values")
 
 
 def refuse_big_endian(gguf, dump, folder):

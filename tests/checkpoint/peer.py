@@ -1,4 +1,4 @@
-"""The Python packages safetensors and gguf in a virtual environment of their own, kept between runs."""
+"""The Python packages that we compare with, in a virtual environment of their own that is kept."""
 import fcntl
 import os
 import subprocess

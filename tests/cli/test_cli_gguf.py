@@ -69,7 +69,8 @@ class Tensors(cli_support.CliTest):
                           "elements": 3072, "values": []})
 
     def test_an_empty_quantized_tensor_has_no_blocks(self):
-        path = self.write_gguf("m.gguf", [("e", "Q4_0", [0, 64], None), ("f", "Q4_0", [3, 0], None)])
+        path = self.write_gguf("m.gguf", [("e", "Q4_0", [0, 64], None),
+                                          ("f", "Q4_0", [3, 0], None)])
         for name in "ef":
             self.assertIn("blocks     0", self.good("show", path, name).lines)
 
