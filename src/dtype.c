@@ -46,17 +46,24 @@ uint32_t tare_dtype_block_size(tare_dtype dtype)
     return dtype < FACTS_COUNT ? facts[dtype].block_size : 0;
 }
 
-/* Every tensor of a header comes through here: comparing words beats calling memcmp
- * for each. */
+/* Comparing words beats calling memcmp for each. */
+static inline tare_dtype find_between(tare_dtype first, tare_dtype end, const char *wanted)
+{
+    uint64_t low = tarei_load_64(wanted), high = tarei_load_64(wanted + 8);
+    for (tare_dtype dtype = first; dtype < end; dtype++)
+        if (tarei_load_64(facts[dtype].name) == low && tarei_load_64(facts[dtype].name + 8) == high)
+            return dtype;
+    return 0;
+}
+
+/* Every tensor of a safetensors header comes through here: those that it can have come first, few
+ * enough to be compared without a loop. */
 tare_dtype tare_dtype_find(const char *name, size_t name_size)
 {
     char wanted[NAME_SIZE_MAX] = {0};
     if (name_size == 0 || name_size >= NAME_SIZE_MAX || memchr(name, 0, name_size) != NULL)
         return 0;
     memcpy(wanted, name, name_size);
-    uint64_t low = tarei_load_64(wanted), high = tarei_load_64(wanted + 8);
-    for (tare_dtype dtype = 1; dtype < FACTS_COUNT; dtype++)
-        if (tarei_load_64(facts[dtype].name) == low && tarei_load_64(facts[dtype].name + 8) == high)
-            return dtype;
-    return 0;
+    tare_dtype plain = find_between(1, TARE_DTYPE_U64 + 1, wanted);
+    return plain != 0 ? plain : find_between(TARE_DTYPE_U64 + 1, FACTS_COUNT, wanted);
 }
