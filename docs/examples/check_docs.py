@@ -112,7 +112,7 @@ def main():
     for file in [root / "include/tare.h", root / "CMakeLists.txt", *builds]:
         known |= set(re.findall(r"\w+", file.read_text(encoding="utf-8")))
     for name in re.findall(r"X\((\w+), \d+, ", (root / "include/tare.h").read_text("utf-8")):
-        known |= {f"TARE_{name}", f"TARE_DTYPE_{name}"}
+        known |= {f"TARE_{name}", f"TARE_DTYPE_{name}", f"TARE_KIND_{name}"}
 
     faults = []
     for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
