@@ -7,13 +7,18 @@
  *     open/read_only/SET              the floor: the header's bytes read into fresh memory
  *     open/read_and_scan_quotes/SET   the same, and memchr from quote to quote over them
  *     open/cjson_parse/SET            cJSON_ParseWithLength alone, the header being in memory
+ *     open/gguf_loop/SET              a plain reader in the style of ggml's: gguf_loop.h
+ *     open/gguf_python/SET            the Python package gguf, in a process of its own
  *
- * SET is S, M, L, or million: 1,700,000 tensors of no elements in a header of the largest size. An
- * iteration is one opening; closing, and giving memory back, is not timed. The allocator is told to
+ * SET is S, M, L, or million: 1,700,000 tensors of no elements in a header of the largest size; or
+ * gguf_300, gguf_5900, gguf_40000: GGUF files of so many tensors, and gguf_vocabulary: one of 300
+ * and a vocabulary of 128,000 tokens. gguf_python is there where --python= names a Python that has
+ * the package. An iteration is one opening; closing, and giving memory back, is not timed. The allocator is told to
  * keep nothing back between iterations: every opening gets memory the kernel has to make anew, as
  * the one opening in a program's life does.
  */
 #include "bench_main.h"
+#include "gguf_loop.h"
 #include "open_files.h"
 
 #include <benchmark/benchmark.h>
@@ -200,49 +205,113 @@ void cjson_parse(benchmark::State &state, const SetFiles &files)
     }
 }
 
+/* GGUF */
+
+void gguf_loop(benchmark::State &state, const SetFiles &files)
+{
+    for (auto _ : state) {
+        struct gguf_loop loop;
+        Clock::time_point start = Clock::now();
+        int good = gguf_loop_open(files.single.c_str(), &loop);
+        state.SetIterationTime(seconds_since(start));
+        if (!good || loop.tensor_count != files.count) fail("not read by gguf_loop", files.single);
+        gguf_loop_close(&loop);
+    }
+}
+
+std::string python; /* one that has the package gguf */
+
+/* One opening, after that of a small file that warms the package up. */
+void gguf_python(benchmark::State &state, const SetFiles &files)
+{
+    std::string warm = files.single.substr(0, files.single.rfind('/')) + "/300-0.gguf";
+    std::string paths = " '" + warm + "' '" + files.single + "'";
+    std::string command = "'" + python + "' -B '" TARE_BENCH_SOURCE "/time_gguf.py'" + paths;
+    for (auto _ : state) {
+        FILE *output = popen(command.c_str(), "r");
+        double taken;
+        unsigned long long count = 0;
+        if (output == nullptr || std::fscanf(output, "%*u %*u %lf %llu", &taken, &count) != 2 ||
+            pclose(output) != 0)
+            fail("not read by the Python package gguf", files.single);
+        if (count != files.count) fail("read otherwise by the Python package gguf", files.single);
+        state.SetIterationTime(taken * 1e-9);
+    }
+}
+
+/* The sets, by what an engine must be able to do. */
+enum : unsigned { SAFETENSORS = 1, MILLION = 2, GGUF = 4 };
+
+struct SetRow {
+    const char *label;
+    unsigned needs;
+    size_t tensors, tokens; /* of GGUF */
+};
+
+constexpr SetRow sets[] = {
+    {"S", SAFETENSORS, 0, 0},       {"M", SAFETENSORS, 0, 0},
+    {"L", SAFETENSORS, 0, 0},       {"million", MILLION, 0, 0},
+    {"gguf_300", GGUF, 300, 0},     {"gguf_5900", GGUF, 5900, 0},
+    {"gguf_40000", GGUF, 40000, 0}, {"gguf_vocabulary", GGUF, 300, 128000},
+};
+
 /* The engine table: another engine is a line here. */
 struct EngineRow {
     const char *name;
     void (*run)(benchmark::State &, const SetFiles &);
-    bool million; /* also run on the file of 1,700,000 tensors */
+    unsigned does;
 };
 
 constexpr EngineRow engines[] = {
-    {"tare", open_single, true},
-    {"tare_sharded", open_sharded, false},
-    {"tare_read_backing", open_read_backing, false},
-    {"read_only", read_only, true},
-    {"read_and_scan_quotes", read_and_scan_quotes, true},
-    {"cjson_parse", cjson_parse, false},
+    {"tare", open_single, SAFETENSORS | MILLION | GGUF},
+    {"tare_sharded", open_sharded, SAFETENSORS},
+    {"tare_read_backing", open_read_backing, SAFETENSORS | GGUF},
+    {"read_only", read_only, SAFETENSORS | MILLION},
+    {"read_and_scan_quotes", read_and_scan_quotes, SAFETENSORS | MILLION},
+    {"cjson_parse", cjson_parse, SAFETENSORS},
+    {"gguf_loop", gguf_loop, GGUF},
+    {"gguf_python", gguf_python, GGUF},
 };
 
-const SetFiles &files_of(const std::string &data_folder, const std::string &label)
+SetFiles make_files(const std::string &data_folder, const SetRow &set)
+{
+    switch (set.needs) {
+    case MILLION: return opening::make_million_file(data_folder);
+    case GGUF:
+        opening::make_gguf_file(data_folder, 300, 0); /* what Python is warmed up with */
+        return opening::make_gguf_file(data_folder, set.tensors, set.tokens);
+    default: return opening::make_set_files(data_folder, set.label);
+    }
+}
+
+const SetFiles &files_of(const std::string &data_folder, const SetRow &set)
 {
     static std::unordered_map<std::string, SetFiles> made;
-    auto at = made.find(label);
-    if (at == made.end())
-        at = made.emplace(label, label == "million" ? opening::make_million_file(data_folder)
-                                                    : opening::make_set_files(data_folder, label))
-                 .first;
+    auto at = made.find(set.label);
+    if (at == made.end()) at = made.emplace(set.label, make_files(data_folder, set)).first;
     return at->second;
+}
+
+void register_one(const std::string &data_folder, const EngineRow &engine, const SetRow &set)
+{
+    std::string name = std::string("open/") + engine.name + "/" + set.label;
+    auto *made = benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State &state) {
+        const SetFiles &files = files_of(data_folder, set);
+        engine.run(state, files);
+        state.counters["header_size"] = double(files.header_size);
+        state.counters["tensors"] = double(files.count);
+    });
+    made->UseManualTime()->Unit(benchmark::kMillisecond);
+    if (engine.run == gguf_python) made->Iterations(1)->Repetitions(3); /* seconds each */
 }
 
 void register_all(const std::string &data_folder)
 {
-    for (const char *label : {"S", "M", "L", "million"})
+    for (const SetRow &set : sets)
         for (const EngineRow &engine : engines) {
-            if (!engine.million && std::strcmp(label, "million") == 0) continue;
-            std::string name = std::string("open/") + engine.name + "/" + label;
-            benchmark::RegisterBenchmark(name.c_str(),
-                                         [=](benchmark::State &state) {
-                                             const SetFiles &files = files_of(data_folder, label);
-                                             engine.run(state, files);
-                                             state.counters["header_size"] =
-                                                 double(files.header_size);
-                                             state.counters["tensors"] = double(files.count);
-                                         })
-                ->UseManualTime()
-                ->Unit(benchmark::kMillisecond);
+            if ((engine.does & set.needs) == 0) continue;
+            if (engine.run == gguf_python && python.empty()) continue;
+            register_one(data_folder, engine, set);
         }
 }
 
@@ -255,6 +324,8 @@ int main(int argument_count, char **arguments)
     std::string data_folder = TARE_BENCH_DATA;
     for (const std::string &folder : bench::take_options(&argument_count, arguments, "--data="))
         data_folder = folder;
+    for (const std::string &path : bench::take_options(&argument_count, arguments, "--python="))
+        python = path;
     mkdir(data_folder.c_str(), 0777);
     register_all(data_folder);
     return bench::run(argument_count, arguments);

@@ -1,4 +1,4 @@
-/* Makes a safetensors model of real-scheme tensor names with made-up data; see usage below. */
+/* Makes a model of real-scheme tensor names with made-up data; see usage below. */
 #include "model_folder.h"
 
 #include <stdio.h>
@@ -7,10 +7,12 @@
 
 static const char usage[] =
     "usage: make_model OUT [--set S|M|L|XL|COUNT | --names FILE]\n"
-    "                  [--shards N | --single] [--data-size small|true]\n"
+    "                  [--shards N | --single | --gguf] [--data-size small|true]\n"
     "\n"
-    "Makes the folder OUT with N shards and their index, or with one model.safetensors. With\n"
-    "--single an OUT that ends in .safetensors is that file itself.\n"
+    "Makes the folder OUT with N shards and their index, or with one model.safetensors, or with\n"
+    "one model.gguf of the same names. With --single or --gguf an OUT that ends in .safetensors "
+    "or\n"
+    ".gguf is that file itself.\n"
     "  --set S|M|L|XL   323, 5,900, 91,985 (DeepSeek-V3's names, the default) or 993,417 tensors\n"
     "  --set COUNT      the first N names of the scheme of XL\n"
     "  --names FILE     names one a line (behind its last tab), or those of a\n"
@@ -40,10 +42,10 @@ static int read_option(struct model_request *request, const char *option, const 
     return 1;
 }
 
-static int ends_in_safetensors(const char *path)
+static int ends_in(const char *path, const char *end)
 {
-    size_t size = strlen(path);
-    return size > 12 && strcmp(path + size - 12, ".safetensors") == 0;
+    size_t size = strlen(path), end_size = strlen(end);
+    return size > end_size && strcmp(path + size - end_size, end) == 0;
 }
 
 /* "folder/" -> "folder", since what is made beside it has a name that starts so. */
@@ -61,6 +63,8 @@ static int read_arguments(int count, char **arguments, struct model_request *req
     for (int i = 1; i < count; i++) {
         if (strcmp(arguments[i], "--single") == 0)
             single = 1;
+        else if (strcmp(arguments[i], "--gguf") == 0)
+            single = request->gguf = 1;
         else if (arguments[i][0] != '-' && request->out == NULL)
             request->out = strip_slashes(arguments[i]);
         else if (i + 1 == count || !read_option(request, arguments[i], arguments[i + 1]))
@@ -72,7 +76,7 @@ static int read_arguments(int count, char **arguments, struct model_request *req
     if (single && request->shards != 0) return 0;
     if (!single && request->shards == 0)
         request->shards = request->names_path == NULL ? model_published_shards(request->set) : 10;
-    request->file_only = single && ends_in_safetensors(request->out);
+    request->file_only = single && ends_in(request->out, request->gguf ? ".gguf" : ".safetensors");
     return model_recipe(request);
 }
 

@@ -58,7 +58,7 @@ static int sort_shard(const struct names_list *list, size_t first, struct model_
     return 0;
 }
 
-static uint64_t dimension(const struct names_tensor *tensor, uint32_t axis, int data)
+uint64_t model_dimension(const struct names_tensor *tensor, uint32_t axis, int data)
 {
     uint64_t size = tensor->shape[axis];
     return data == MODEL_DATA_SMALL ? (size + SHRINK - 1) / SHRINK : size;
@@ -67,7 +67,8 @@ static uint64_t dimension(const struct names_tensor *tensor, uint32_t axis, int 
 uint64_t model_tensor_size(const struct names_tensor *tensor, int data)
 {
     uint64_t size = tensor->element_size;
-    for (uint32_t axis = 0; axis < tensor->rank; axis++) size *= dimension(tensor, axis, data);
+    for (uint32_t axis = 0; axis < tensor->rank; axis++)
+        size *= model_dimension(tensor, axis, data);
     return size;
 }
 
@@ -116,7 +117,7 @@ static char *put_tensor(char *at, const struct names_tensor *tensor, int data, u
     at = put_text(at, "\",\"shape\":[");
     for (uint32_t axis = 0; axis < tensor->rank; axis++) {
         if (axis > 0) *at++ = ',';
-        at = put_number(at, dimension(tensor, axis, data));
+        at = put_number(at, model_dimension(tensor, axis, data));
     }
     at = put_text(at, "],\"data_offsets\":[");
     at = put_number(at, *offset);

@@ -40,7 +40,8 @@ void model_shard_fill(const struct names_list *list, const struct model_shard *s
 int model_shard_write(const struct names_list *list, const struct model_shard *shard,
                       const char *path);
 
-/* The bytes that a tensor takes with such data. */
+/* The size of one dimension with such data, and the bytes that all of them take. */
+uint64_t model_dimension(const struct names_tensor *tensor, uint32_t axis, int data);
 uint64_t model_tensor_size(const struct names_tensor *tensor, int data);
 
 #ifdef __cplusplus

@@ -1,6 +1,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "model_folder.h"
+#include "model_gguf.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,6 +13,7 @@
 
 #define INDEX_NAME "model.safetensors.index.json"
 #define SINGLE_NAME "model.safetensors"
+#define GGUF_NAME "model.gguf"
 
 static int fail(const char *what, const char *path, int error)
 {
@@ -41,7 +43,7 @@ static int ends_with(const char *text, const char *end)
 
 enum { OUT_FREE, OUT_SAME, OUT_OTHER, OUT_FOREIGN };
 
-/* The recipe stands near the start of the index, or of the header of a single file. */
+/* The recipe stands in quotes near the start of the index, or of the header of a single file. */
 static int look_at(const char *path, const char *recipe)
 {
     FILE *file = fopen(path, "rb");
@@ -50,9 +52,9 @@ static int look_at(const char *path, const char *recipe)
     size_t size = fread(start, 1, sizeof start - 1, file);
     fclose(file);
     start[size] = '\0';
-    const char *text = start;
-    if (ends_with(path, ".safetensors")) text += size < 8 ? size : 8;
-    const char *found = strstr(text, "\"make_model ");
+    for (size_t i = 0; i < size; i++)
+        if (start[i] == '\0') start[i] = ' '; /* numbers of the format */
+    const char *found = strstr(start, "\"make_model ");
     if (found == NULL) return OUT_FOREIGN;
     size_t recipe_size = strlen(recipe);
     return strncmp(found + 1, recipe, recipe_size) == 0 && found[1 + recipe_size] == '"'
@@ -68,9 +70,9 @@ static int look_at_out(const struct model_request *request)
         return S_ISREG(facts.st_mode) ? look_at(request->out, request->recipe) : OUT_FOREIGN;
     if (!S_ISDIR(facts.st_mode)) return OUT_FOREIGN;
     if (rmdir(request->out) == 0) return OUT_FREE;
-    const char *const names[] = {INDEX_NAME, SINGLE_NAME};
+    const char *const names[] = {INDEX_NAME, SINGLE_NAME, GGUF_NAME};
     int found = OUT_FOREIGN;
-    for (int i = 0; i < 2 && found == OUT_FOREIGN; i++) {
+    for (int i = 0; i < 3 && found == OUT_FOREIGN; i++) {
         char *path = join(request->out, names[i]);
         found = look_at(path, request->recipe);
         free(path);
@@ -84,7 +86,8 @@ static void remove_folder(const char *folder)
     DIR *entries = opendir(folder);
     if (entries == NULL) return;
     for (struct dirent *entry; (entry = readdir(entries)) != NULL;) {
-        if (!ends_with(entry->d_name, ".safetensors") && strcmp(entry->d_name, INDEX_NAME) != 0)
+        if (!ends_with(entry->d_name, ".safetensors") && strcmp(entry->d_name, INDEX_NAME) != 0 &&
+            strcmp(entry->d_name, GGUF_NAME) != 0)
             continue;
         char *path = join(folder, entry->d_name);
         unlink(path);
@@ -99,7 +102,7 @@ static void remove_folder(const char *folder)
 static void shard_name(const struct model_request *request, size_t shard, char *name, size_t room)
 {
     if (request->shards == 0)
-        snprintf(name, room, SINGLE_NAME);
+        snprintf(name, room, "%s", request->gguf ? GGUF_NAME : SINGLE_NAME);
     else
         snprintf(name, room, "model-%05zu-of-%05zu.safetensors", shard + 1, request->shards);
 }
@@ -162,6 +165,14 @@ static int write_index(const struct model_request *request, const struct names_l
     return fclose(file) != 0 && failed == 0 ? errno : failed;
 }
 
+static int write_gguf(const struct model_request *request, const struct names_list *list,
+                      const char *path)
+{
+    struct model_gguf made = {
+        .data = request->data, .recipe = request->recipe, .tokens = request->tokens};
+    return model_gguf_write(list, &made, path);
+}
+
 static int write_files(const struct model_request *request, const struct names_list *list,
                        const char *target)
 {
@@ -174,10 +185,13 @@ static int write_files(const struct model_request *request, const struct names_l
         char *path = request->file_only ? NULL : join(target, name);
         size_t first = shard_start(shard, shards, list->count);
         size_t count = shard_start(shard + 1, shards, list->count) - first;
+        const char *out = path == NULL ? target : path;
         struct model_shard made;
-        failed = model_shard_make(list, first, count, request->data, request->recipe, &made);
-        if (failed == 0) {
-            failed = model_shard_write(list, &made, path == NULL ? target : path);
+        if (request->gguf) {
+            failed = write_gguf(request, list, out);
+        } else if ((failed = model_shard_make(list, first, count, request->data, request->recipe,
+                                              &made)) == 0) {
+            failed = model_shard_write(list, &made, out);
             total_size += made.data_size;
             model_shard_free(&made);
         }
@@ -229,9 +243,10 @@ int model_recipe(struct model_request *request)
 {
     const char *names = request->names_path == NULL ? request->set : request->names_path;
     const char *base = strrchr(names, '/');
-    int size = snprintf(request->recipe, sizeof request->recipe, "make_model %s %zu %s",
-                        base == NULL ? names : base + 1, request->shards,
-                        request->data == MODEL_DATA_TRUE ? "true" : "small");
+    int size =
+        snprintf(request->recipe, sizeof request->recipe, "make_model %s %zu %s%s",
+                 base == NULL ? names : base + 1, request->shards,
+                 request->data == MODEL_DATA_TRUE ? "true" : "small", request->gguf ? " gguf" : "");
     return size > 0 && (size_t)size < sizeof request->recipe &&
            strpbrk(request->recipe, "\"\\\n\r\t") == NULL;
 }

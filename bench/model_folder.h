@@ -1,4 +1,4 @@
-/* Makes a safetensors model of real-scheme tensor names at a path: a file or a folder of shards. */
+/* Makes a model of real-scheme tensor names at a path: a file or a folder of shards. */
 #ifndef TARE_BENCH_MODEL_FOLDER_H
 #define TARE_BENCH_MODEL_FOLDER_H
 
@@ -15,6 +15,8 @@ struct model_request {
     size_t shards;          /* 0 is a single file */
     int data;               /* MODEL_DATA_* */
     int file_only;          /* `out` is the single file, not a folder that holds it */
+    int gguf;               /* a single GGUF file, not safetensors */
+    size_t tokens;          /* of a vocabulary in its metadata */
     char recipe[256];       /* what it was made of, by model_recipe; stands in the files */
 };
 

@@ -1,6 +1,7 @@
 #include "open_files.h"
 
 #include "model_folder.h"
+#include "tare.h"
 
 #include <unistd.h>
 
@@ -102,6 +103,30 @@ SetFiles make_million_file(const std::string &data_folder)
     files.count = million_count;
     if (access(files.single.c_str(), R_OK) != 0) write_million(files.single);
     measure(files);
+    return files;
+}
+
+SetFiles make_gguf_file(const std::string &data_folder, size_t tensors, size_t tokens)
+{
+    std::string set = std::to_string(tensors);
+    SetFiles files = {};
+    files.single = data_folder + "/" + set + "-" + std::to_string(tokens) + ".gguf";
+    files.count = tensors;
+    model_request request = {};
+    request.out = files.single.c_str();
+    request.set = set.c_str();
+    request.tokens = tokens;
+    request.data = MODEL_DATA_TRUE;
+    request.file_only = request.gguf = 1;
+    if (!model_recipe(&request) || model_make(&request) != 0) std::exit(1);
+    tare_model *model;
+    tare_error error;
+    if (tare_open(files.single.c_str(), nullptr, &model, &error) != TARE_OK) {
+        std::fprintf(stderr, "bench_open: %s\n", error.message);
+        std::exit(1);
+    }
+    files.header_size = tare_shard_at(model, 0).data_offset;
+    tare_close(model);
     return files;
 }
 

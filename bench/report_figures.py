@@ -6,6 +6,7 @@ import statistics
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 SIZES = {"S": 323, "M": 5900, "L": 91985, "XL": 993417, "million": 1700000}
+GGUF = {"gguf_300": 300, "gguf_5900": 5900, "gguf_40000": 40000, "gguf_vocabulary": 300}
 LISTS = {"mixtral-8x22b": 1739, "qwen3.5-25b-moe": 22213}  # published names
 SWEEP = [10**power for power in range(1, 7)]
 PATTERNS = {
@@ -56,13 +57,14 @@ def sets_of(result, sweep=False):
     """The sets of the run in order of size, with those of the sweep or without."""
     names = {name.split("/")[2] for name in result["runs"]}
     sizes = {**SIZES, **LISTS}
-    known = [name for name in sorted(sizes, key=sizes.get) if name in names]
-    other = sorted(name for name in names if name not in sizes and not name.isdigit())
+    known = [name for name in [*sorted(sizes, key=sizes.get), *GGUF] if name in names]
+    other = sorted(name for name in names if name not in known and not name.isdigit())
     return known + other + [str(count) for count in SWEEP if sweep and str(count) in names]
 
 
 def size_of(name):
-    return SIZES.get(name) or LISTS.get(name) or (int(name) if name.isdigit() else None)
+    known = {**SIZES, **LISTS, **GGUF}
+    return known.get(name) or (int(name) if name.isdigit() else None)
 
 
 def number(value):
@@ -146,6 +148,12 @@ def open_bars(result):
     yield Bar("1,700,000 tensors: most memory",
               divide(counter(result, "open", BASE, "million", "memory_peak"), 1e6), "<", 400,
               " MB")
+    for name in GGUF:
+        yield Bar(f"{name}: the Python package gguf / tare",
+                  divide(time("gguf_python", name), time(BASE, name)), ">=", 50, "x")
+    each = lambda name: divide(time(BASE, name), GGUF[name])
+    yield Bar("GGUF: time a tensor of 40,000 / of 5,900", divide(each("gguf_40000"),
+              each("gguf_5900")), "<=", 1.5, "x")
 
 
 def bars_of(result):

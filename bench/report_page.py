@@ -2,7 +2,7 @@
 
 import report_charts
 from report_figures import (
-    ABSL, BASE, PAIRS, PATTERNS, SWEEP, bars_of, compared, counter, divide, engines_of, is_rival,
+    ABSL, BASE, GGUF, PAIRS, PATTERNS, SWEEP, bars_of, compared, counter, divide, engines_of, is_rival,
     least_of, number, own_time, sets_of, size_of, time_of,
 )
 from report_print import by_hit
@@ -186,16 +186,32 @@ def open_section(result):
             "`read_and_scan_quotes` reads the header into fresh memory and goes from quote to "
             "quote; cJSON gets the header in memory and parses it, no more.\n\n"
             "![Time to open](charts/open_time.svg)\n\n")
-    names = sets_of(result)
-    rows = [["engine"] + [f"{name} ({size_of(name):,})" for name in names]]
-    for engine in engines_of(result):
-        values = [time_of(result, "open", engine, name) for name in names]
-        rows.append([f"`{engine}`"] + [number(divide(value, 1e6)) for value in values])
+    names = [name for name in sets_of(result) if name not in GGUF]
+    rows = open_rows(result, names)
     for key, label, scale in (("memory_peak", "most memory meanwhile, MB", 1e6),
                               ("memory_held", "memory held, MB", 1e6)):
         values = [counter(result, "open", BASE, name, key) for name in names]
         rows.append([f"`{BASE}`: {label}"] + [number(divide(value, scale)) for value in values])
-    return text + table(rows)
+    return text + table(rows) + gguf_section(result)
+
+
+def open_rows(result, names):
+    rows = [["engine"] + [f"{name} ({size_of(name):,})" for name in names]]
+    for engine in engines_of(result):
+        values = [time_of(result, "open", engine, name) for name in names]
+        if any(values):
+            rows.append([f"`{engine}`"] + [number(divide(value, 1e6)) for value in values])
+    return rows
+
+
+def gguf_section(result):
+    names = [name for name in sets_of(result) if name in GGUF]
+    if not names:
+        return ""
+    return ("\n### GGUF\n\nThe same with GGUF files of so many tensors; `gguf_vocabulary` has 300 "
+            "and 128,000 tokens in its metadata. `gguf_loop` reads field after field and goes "
+            "through all names for each, as ggml does; `gguf_python` is the reader of the Python "
+            "package gguf.\n\n" + table(open_rows(result, names)))
 
 
 def panel(result, pattern, name):
@@ -233,7 +249,7 @@ def charts(result, opening):
     if opening is not None:
         engines = [BASE, "read_only", "read_and_scan_quotes", "cjson_parse"]
         panels = []
-        for name in sets_of(opening):
+        for name in [name for name in sets_of(opening) if name not in GGUF]:
             values = [(e, time_of(opening, "open", e, name)) for e in engines]
             panels.append((f"{size_of(name):,} tensors",
                            [(e, value) for e, value in values if value is not None]))

@@ -11,15 +11,18 @@ import sys
 import tempfile
 
 import report_count
-from report_figures import LISTS, ROOT, SWEEP
+from report_figures import GGUF, LISTS, ROOT, SWEEP
+
+sys.path.insert(1, str(ROOT / "tests" / "checkpoint"))
+import peer
 
 NAMES = ROOT / "tests" / "data" / "names"
 # One file of XL would have a header over the format's limit.
 SETS = {
     "lookup": ["S", "M", "L", "XL", "lists", "sweep"],
-    "open": ["S", "M", "L", "million"],
+    "open": ["S", "M", "L", "million", *GGUF],
 }
-QUICK_SETS = {"lookup": ["S", "M", "L", "sweep"], "open": ["S", "M", "L", "million"]}
+QUICK_SETS = {"lookup": ["S", "M", "L", "sweep"], "open": ["S", "M", "L", "million", *GGUF]}
 MIN_TIMES = {"lookup": 0.02, "open": 0.05}
 
 
@@ -39,6 +42,17 @@ def expand(sets, options):
     for path in options.names:
         expanded.append(re.sub(r"(\.index\.json|\.tsv|\.txt).*", "", os.path.basename(path)))
     return expanded, [f"--names_file={path}" for path in files]
+
+
+def python_peer():
+    """The argument that names a Python with the package gguf, or none where that cannot be had."""
+    cache = str(ROOT / "build" / "checkpoint")  # the tests' own
+    try:
+        with peer.lock(cache):
+            return [f"--python={peer.environment(cache)}"]
+    except peer.Missing as missing:
+        print(f"report.py: without the Python package gguf: {missing}", file=sys.stderr)
+        return []
 
 
 def run_set(what, name, arguments, options):
@@ -141,6 +155,8 @@ def run(what, options):
     sets, arguments = wanted, []
     if what == "lookup":
         sets, arguments = expand(wanted, options)
+    elif any(name in GGUF for name in sets):
+        arguments = python_peer()
     facts, runs = None, {}
     for name in sets:
         report = run_set(what, name, arguments, options)

@@ -76,39 +76,45 @@ extern "C" {
  */
 
 /* X(name, value, text): values are pinned and grouped by tens; new ones may be added. */
-#define TARE_STATUS_LIST(X)                                                        \
-    X(OK, 0, "success")                                                            \
-    X(E_ARGUMENT, 10, "an argument or option has a value that it cannot have")     \
-    X(E_TARGET_SIZE, 11, "the target buffer has the wrong size")                   \
-    X(E_MEMORY, 20, "the allocator returned no memory")                            \
-    X(E_OPEN, 21, "a file or folder could not be opened")                          \
-    X(E_READ, 22, "reading failed")                                                \
-    X(E_MAP, 23, "a file could not be mapped")                                     \
-    X(E_CHANGED, 24, "a file changed or shrank while it was used")                 \
-    X(E_LIMIT, 25, "a size is beyond a limit of this library or host")             \
-    X(E_UNSUPPORTED, 26, "this build or host does not support that")               \
-    X(E_FORMAT, 30, "not a model file of a known format")                          \
-    X(E_TRUNCATED, 31, "the file ends before its header does")                     \
-    X(E_HEADER_SIZE, 32, "the header is larger than the limit")                    \
-    X(E_NO_MODEL, 33, "the folder holds no model")                                 \
-    X(E_AMBIGUOUS, 34, "the folder holds more than one model")                     \
-    X(E_UTF8, 40, "the header is not UTF-8")                                       \
-    X(E_JSON, 41, "the header is not JSON as RFC 8259 has it")                     \
-    X(E_DEPTH, 42, "the header is nested too deep")                                \
-    X(E_METADATA, 43, "metadata is not a map of strings to strings")               \
-    X(E_FIELD, 50, "a member is missing, there twice, or of the wrong kind")       \
-    X(E_DTYPE, 51, "unknown dtype")                                                \
-    X(E_SHAPE, 52, "a shape is not an array of integers from 0 to 2^64-1")         \
-    X(E_OFFSETS, 53, "offsets are not two integers in order")                      \
-    X(E_OVERFLOW, 54, "a shape holds more bytes than 64 bits can count")           \
-    X(E_SUBBYTE, 55, "a tensor of less than 8 bits an element ends within a byte") \
-    X(E_SIZE, 56, "offsets and shape disagree about the size of a tensor")         \
-    X(E_LAYOUT, 57, "tensors overlap or leave a hole")                             \
-    X(E_COVER, 58, "tensors do not cover the data section exactly")                \
-    X(E_DUPLICATE, 59, "a name is there twice")                                    \
-    X(E_INDEX, 60, "the shard index is not what it must be")                       \
-    X(E_SHARD_NAME, 61, "a shard's file name is not allowed")                      \
-    X(E_SHARD_TENSOR, 62, "the shard index and a shard disagree about a tensor")
+#define TARE_STATUS_LIST(X)                                                      \
+    X(OK, 0, "success")                                                          \
+    X(E_ARGUMENT, 10, "an argument or option has a value that it cannot have")   \
+    X(E_TARGET_SIZE, 11, "the target buffer has the wrong size")                 \
+    X(E_MEMORY, 20, "the allocator returned no memory")                          \
+    X(E_OPEN, 21, "a file or folder could not be opened")                        \
+    X(E_READ, 22, "reading failed")                                              \
+    X(E_MAP, 23, "a file could not be mapped")                                   \
+    X(E_CHANGED, 24, "a file changed or shrank while it was used")               \
+    X(E_LIMIT, 25, "a size is beyond a limit of this library or host")           \
+    X(E_UNSUPPORTED, 26, "this build or host does not support that")             \
+    X(E_FORMAT, 30, "not a model file of a known format")                        \
+    X(E_TRUNCATED, 31, "the file ends before its header does")                   \
+    X(E_HEADER_SIZE, 32, "the header is larger than the limit")                  \
+    X(E_NO_MODEL, 33, "the folder holds no model")                               \
+    X(E_AMBIGUOUS, 34, "the folder holds more than one model")                   \
+    X(E_VERSION, 35, "a version of the format that is not read")                 \
+    X(E_ENDIAN, 36, "a big-endian file")                                         \
+    X(E_UTF8, 40, "the header is not UTF-8")                                     \
+    X(E_JSON, 41, "the header is not JSON as RFC 8259 has it")                   \
+    X(E_DEPTH, 42, "the header is nested too deep")                              \
+    X(E_METADATA, 43, "metadata is not what the format allows")                  \
+    X(E_KIND, 44, "metadata of another kind was asked for")                      \
+    X(E_ALIGNMENT, 45, "an alignment that is no power of two")                   \
+    X(E_ABSENT, 46, "there is no metadata of that key")                          \
+    X(E_FIELD, 50, "a member is missing, there twice, or of the wrong kind")     \
+    X(E_DTYPE, 51, "unknown dtype")                                              \
+    X(E_SHAPE, 52, "a shape is not what the format allows")                      \
+    X(E_OFFSETS, 53, "offsets are not two integers in order")                    \
+    X(E_OVERFLOW, 54, "a shape holds more bytes than 64 bits can count")         \
+    X(E_SUBBYTE, 55, "a tensor ends within a byte, or a row within a block")     \
+    X(E_SIZE, 56, "offsets and shape disagree about the size of a tensor")       \
+    X(E_LAYOUT, 57, "tensors overlap or leave a hole")                           \
+    X(E_COVER, 58, "tensors do not cover the data section exactly")              \
+    X(E_DUPLICATE, 59, "a name is there twice")                                  \
+    X(E_INDEX, 60, "the shard index is not what it must be")                     \
+    X(E_SHARD_NAME, 61, "a shard's file name is not allowed")                    \
+    X(E_SHARD_TENSOR, 62, "the shard index and a shard disagree about a tensor") \
+    X(E_SPLIT, 64, "a part of a split file does not belong to the others")
 
 typedef int32_t tare_status;
 
@@ -148,7 +154,7 @@ TARE_API const char *tare_status_text(tare_status status);
 
 /*
  * X(name, value, bits): the 22 dtypes of safetensors, spelled as its files spell them (source:
- * safetensors `tensor.rs`, enum Dtype). Values are pinned; further dtypes of other formats follow.
+ * safetensors `tensor.rs`, enum Dtype). Plain types of GGUF are among them. Values are pinned.
  */
 #define TARE_DTYPE_LIST(X) \
     X(BOOL, 1, 8)          \
@@ -174,19 +180,65 @@ TARE_API const char *tare_status_text(tare_status status);
     X(I64, 21, 64)         \
     X(U64, 22, 64)
 
+/*
+ * X(name, value, elements of a block, its bytes): the quantized types of GGUF, as its tools spell
+ * them (source: ggml, enum ggml_type). Some consecutive elements of a row share a block, within
+ * which none has a place of its own. Values are pinned.
+ */
+#define TARE_DTYPE_BLOCK_LIST(X) \
+    X(Q4_0, 23, 32, 18)          \
+    X(Q4_1, 24, 32, 20)          \
+    X(Q5_0, 25, 32, 22)          \
+    X(Q5_1, 26, 32, 24)          \
+    X(Q8_0, 27, 32, 34)          \
+    X(Q8_1, 28, 32, 36)          \
+    X(Q2_K, 29, 256, 84)         \
+    X(Q3_K, 30, 256, 110)        \
+    X(Q4_K, 31, 256, 144)        \
+    X(Q5_K, 32, 256, 176)        \
+    X(Q6_K, 33, 256, 210)        \
+    X(Q8_K, 34, 256, 292)        \
+    X(IQ2_XXS, 35, 256, 66)      \
+    X(IQ2_XS, 36, 256, 74)       \
+    X(IQ3_XXS, 37, 256, 98)      \
+    X(IQ1_S, 38, 256, 50)        \
+    X(IQ4_NL, 39, 32, 18)        \
+    X(IQ3_S, 40, 256, 110)       \
+    X(IQ2_S, 41, 256, 82)        \
+    X(IQ4_XS, 42, 256, 136)      \
+    X(IQ1_M, 43, 256, 56)        \
+    X(TQ1_0, 44, 256, 54)        \
+    X(TQ2_0, 45, 256, 66)        \
+    X(MXFP4, 46, 32, 17)         \
+    X(NVFP4, 47, 64, 36)         \
+    X(Q1_0, 48, 128, 18)         \
+    X(Q2_0, 49, 64, 18)
+
 typedef uint32_t tare_dtype;
 
 enum {
 #define TARE_DTYPE_ENUM_(name, value, bits) TARE_DTYPE_##name = value,
-    TARE_DTYPE_LIST(TARE_DTYPE_ENUM_) TARE_DTYPE_ENUM_END_ = 0x7fffffff
+#define TARE_DTYPE_BLOCK_ENUM_(name, value, count, size) TARE_DTYPE_##name = value,
+    TARE_DTYPE_LIST(TARE_DTYPE_ENUM_) TARE_DTYPE_BLOCK_LIST(TARE_DTYPE_BLOCK_ENUM_)
+        TARE_DTYPE_ENUM_END_ = 0x7fffffff
+#undef TARE_DTYPE_BLOCK_ENUM_
 #undef TARE_DTYPE_ENUM_
 };
 
 /* "BF16" for TARE_DTYPE_BF16; NULL for a value that is no dtype. Static storage. */
 TARE_API const char *tare_dtype_name(tare_dtype dtype);
 
-/* Bits of one element, 4 to 64; 0 for a value that is no dtype. */
+/* Bits of one element, 4 to 64; 0 for quantized types, whose elements have no place of their own
+ * (even where the quotient is whole, as for Q5_1), and for a value that is no dtype. */
 TARE_API uint32_t tare_dtype_bits(tare_dtype dtype);
+
+/*
+ * The elements and the bytes of one block: of a quantized type as listed; of others the fewest
+ * elements that fill whole bytes, so 1 and 4 for F32, 2 and 1 for F4, 4 and 3 for F6_E2M3. With any
+ * dtype a tensor has (elements / block_count) * block_size bytes. 0 for a value that is no dtype.
+ */
+TARE_API uint32_t tare_dtype_block_count(tare_dtype dtype);
+TARE_API uint32_t tare_dtype_block_size(tare_dtype dtype);
 
 /* The dtype spelled so exactly (case counts), or 0. `name` may be NULL when `name_size` is 0. */
 TARE_API tare_dtype tare_dtype_find(const char *name, size_t name_size);
@@ -198,8 +250,9 @@ TARE_API tare_dtype tare_dtype_find(const char *name, size_t name_size);
 typedef struct tare_model tare_model;   /* an open model */
 typedef struct tare_tensor tare_tensor; /* one tensor of a model; compare by pointer */
 
-/* Bytes of text that need no terminator to be used. Those that a model hands out also have one:
- * data[size] is 0 (text itself may hold further zero bytes: names are any UTF-8). */
+/* Bytes of text that need no terminator to be used. Those that a model hands out also have one,
+ * except for strings in arrays of metadata: data[size] is 0. Text itself may hold further zero
+ * bytes: names are any UTF-8, in GGUF and of pairs any bytes. */
 typedef struct tare_string {
     const char *data;
     size_t size;
@@ -209,8 +262,10 @@ typedef struct tare_string {
 typedef struct tare_info {
     const char *name; /* terminated, may hold zero bytes before its end */
     size_t name_size;
-    const uint64_t *shape; /* `rank` sizes, the slowest dimension first; not NULL at rank 0 */
-    uint32_t rank;         /* 0 is a scalar: one element */
+    /* `rank` sizes, the slowest dimension first; not NULL at rank 0. GGUF files have them the other
+     * way round: what ggml calls ne[0], the size of a row, is the last one here. */
+    const uint64_t *shape;
+    uint32_t rank; /* 0 is a scalar: one element */
     tare_dtype dtype;
     uint64_t size;   /* bytes */
     uint64_t offset; /* bytes from the start of its shard */
@@ -275,7 +330,7 @@ typedef struct tare_options {
     size_t alignment;   /* tare_open_pairs: power of two up to 2 MiB, 0 is 64 */
     uint64_t seed;      /* with TARE_SEED_FIXED */
     /* Of the header of one shard; 0 is 100,000,000 (source: safetensors MAX_HEADER_SIZE), more
-     * than 2^31-1 is refused. */
+     * than 2^31-1 is refused. In GGUF all that stands before the padding and the data. */
     uint64_t header_size_max;
     const tare_allocator *allocator; /* copied; NULL is malloc and free */
 } tare_options;
@@ -289,20 +344,29 @@ typedef struct tare_options {
  */
 
 /*
- * Opens the model at `path`: a `.safetensors` file, a `*.safetensors.index.json`, or a folder that
- * holds one model (`model.safetensors.index.json` or the only index there, else its only
- * `.safetensors` file; several are TARE_E_AMBIGUOUS). A file whose name ends in `.json` is taken
- * for an index, any other for safetensors. Headers are read and checked in full, tensor bytes are
- * not touched. Symbolic links are followed (model caches are made of them); only regular files are
- * opened. A shard index decides which files are read; every name it lists must be in the shard it
- * names, and no name may be in two shards. Tensors of a shard that it does not list are part of the
- * model; its `metadata` is not looked at.
+ * Opens the model at `path`: a safetensors file, a `*.safetensors.index.json`, a GGUF file, or a
+ * folder that holds one model (`model.safetensors.index.json` or the only index there, else its
+ * only `.safetensors` or `.gguf` file, a split one counting once; several are TARE_E_AMBIGUOUS). A
+ * file whose name ends in `.json` is taken for an index; what any other is its first bytes tell,
+ * but a name that ends in `.safetensors` or `.gguf` must be right (TARE_E_FORMAT). Headers are read
+ * and checked in full, tensor bytes are not touched. Symbolic links are followed (model caches are
+ * made of them); only regular files are opened.
+ *
+ * A shard index decides which files are read; every name it lists must be in the shard it names,
+ * and no name may be in two shards. Tensors of a shard that it does not list are part of the model;
+ * its `metadata` is not looked at.
+ *
+ * A file whose name ends in `-00002-of-00003.gguf`, say, is part of a split file (source: llama.cpp,
+ * gguf-split): whichever part is named, all of them are opened, from the same folder, as shards 0,
+ * 1 and 2. A part that is missing is TARE_E_OPEN; one whose `split.no` and `split.count` say
+ * something else than its name, or parts that together have other than `split.tensors.count`
+ * tensors, are TARE_E_SPLIT. A part under another name, or in memory, is a model by itself.
  */
 TARE_API tare_status tare_open(const char *path, const tare_options *options, tare_model **out,
                                tare_error *error);
 
 /*
- * Opens a safetensors file that is already in memory. The bytes are borrowed: they must stay as
+ * Opens a safetensors or GGUF file that is already in memory. The bytes are borrowed: they must stay as
  * they are until tare_close. They need no alignment. `bytes` may be NULL when `size` is 0 (an
  * error).
  */
@@ -319,7 +383,9 @@ TARE_API tare_status tare_open_pairs(const tare_pair *pairs, size_t count,
                                      const tare_options *options, tare_model **out,
                                      tare_error *error);
 
-/* Opens a safetensors file through the caller's reader (copied). Only the header is read. */
+/* Opens a safetensors or GGUF file through the caller's reader (copied). Only the header is read;
+ * since GGUF does not say how long that is, it is read in pieces, each as long as all before it, and
+ * the last one may reach beyond its end. */
 TARE_API tare_status tare_open_reader(const tare_reader *reader, const tare_options *options,
                                       tare_model **out, tare_error *error);
 
@@ -426,34 +492,126 @@ TARE_API tare_status tare_read_at(const tare_model *model, const tare_tensor *te
                                   tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
- * Metadata: the strings of `__metadata__`, in the order of the file, shard by shard.
+ * Metadata, in the order of the file, shard by shard: the strings of safetensors' `__metadata__`,
+ * the typed values of GGUF. None of these allocates or locks.
  */
+
+/* X(name, value, text): kinds of values. Pinned; the numbers of GGUF and 1. */
+#define TARE_KIND_LIST(X)  \
+    X(U8, 1, "u8")         \
+    X(I8, 2, "i8")         \
+    X(U16, 3, "u16")       \
+    X(I16, 4, "i16")       \
+    X(U32, 5, "u32")       \
+    X(I32, 6, "i32")       \
+    X(F32, 7, "f32")       \
+    X(BOOL, 8, "bool")     \
+    X(STRING, 9, "string") \
+    X(ARRAY, 10, "array")  \
+    X(U64, 11, "u64")      \
+    X(I64, 12, "i64")      \
+    X(F64, 13, "f64")
+
+typedef uint32_t tare_kind;
+
+enum {
+#define TARE_KIND_ENUM_(name, value, text) TARE_KIND_##name = value,
+    TARE_KIND_LIST(TARE_KIND_ENUM_) TARE_KIND_ENUM_END_ = 0x7fffffff
+#undef TARE_KIND_ENUM_
+};
+
+/* "u32" for TARE_KIND_U32; NULL for a value that is no kind. Static storage. */
+TARE_API const char *tare_kind_name(tare_kind kind);
+
+/*
+ * One value of metadata, or one item of an array. A plain value that may be copied; `data` points
+ * into the model (or the bytes of tare_open_bytes) and lives until tare_close.
+ */
+typedef struct tare_value {
+    tare_kind kind;      /* TARE_KIND_*; 0: there is no such value, and all else is 0 too */
+    tare_kind item_kind; /* of an array, never TARE_KIND_ARRAY; else 0 */
+    uint64_t count;      /* items of an array, which may be 0; else 1 */
+    const void *data;    /* as in the file: numbers little-endian and not aligned, bool one byte, */
+    size_t size;         /* text of strings; each string of an array behind its size, a u64 */
+} tare_value;
 
 TARE_API size_t tare_metadata_count(const tare_model *model);
 
 /*
  * Entry `index`: its key, value and shard. Returns 1, or 0 at and beyond the count, with empty
- * outputs. Any output may be NULL. Shards often repeat each other's entries; all are listed.
+ * outputs. Any output may be NULL. `value->data` is NULL where the value is no string. Shards often
+ * repeat each other's entries; all are listed.
  */
 TARE_API int tare_metadata_at(const tare_model *model, size_t index, tare_string *key,
                               tare_string *value, uint32_t *shard);
 
-/* The value of a key, from the first shard that has it; data is NULL when none has. */
+/* The same value whatever its kind; kind 0 at and beyond the count. */
+TARE_API tare_value tare_metadata_value_at(const tare_model *model, size_t index);
+
+/* The value of a key, from the first shard that has it; data is NULL when none has, or when it is no
+ * string. `key` may be NULL at size 0, here and below. */
 TARE_API tare_string tare_metadata_find(const tare_model *model, const char *key, size_t key_size);
+
+/* The same whatever its kind; kind 0 when no shard has the key. */
+TARE_API tare_value tare_metadata_value(const tare_model *model, const char *key, size_t key_size);
+
+/*
+ * The value of a key as the type that is wanted. TARE_E_ABSENT when no shard has the key,
+ * TARE_E_KIND when its value is of another kind: integers of any width are converted if the value
+ * fits (-1 is no u64), F32 becomes a double, any other kind is refused, and a bool is no integer.
+ * *out is 0 or empty after a failure. `out` must not be NULL; a bool is 0 or 1. The shard of an
+ * error is the first that has the key.
+ */
+TARE_API tare_status tare_metadata_u64(const tare_model *model, const char *key, size_t key_size,
+                                       uint64_t *out, tare_error *error);
+TARE_API tare_status tare_metadata_i64(const tare_model *model, const char *key, size_t key_size,
+                                       int64_t *out, tare_error *error);
+TARE_API tare_status tare_metadata_f64(const tare_model *model, const char *key, size_t key_size,
+                                       double *out, tare_error *error);
+TARE_API tare_status tare_metadata_bool(const tare_model *model, const char *key, size_t key_size,
+                                        int *out, tare_error *error);
+TARE_API tare_status tare_metadata_string(const tare_model *model, const char *key, size_t key_size,
+                                          tare_string *out, tare_error *error);
+TARE_API tare_status tare_metadata_array(const tare_model *model, const char *key, size_t key_size,
+                                         tare_value *out, tare_error *error);
+
+/* The same of a value at hand, such as an item of an array, by the same rules: TARE_OK, TARE_E_KIND,
+ * or TARE_E_ABSENT for kind 0. `out` must not be NULL. */
+TARE_API tare_status tare_value_u64(tare_value value, uint64_t *out);
+TARE_API tare_status tare_value_i64(tare_value value, int64_t *out);
+TARE_API tare_status tare_value_f64(tare_value value, double *out);
+TARE_API tare_status tare_value_bool(tare_value value, int *out);
+TARE_API tare_status tare_value_string(tare_value value, tare_string *out);
+
+/*
+ * Takes the first item off an array: 1, or 0 with an item of kind 0 when none is left or the value
+ * is no array. Nothing is copied, and the array in the model stays whole:
+ *
+ *     tare_value tokens = tare_metadata_value(model, "tokenizer.ggml.tokens", 21);
+ *     for (tare_value item; tare_value_next(&tokens, &item);) ... item.data, item.size
+ *
+ * Strings among the items have no terminator.
+ */
+TARE_API int tare_value_next(tare_value *array, tare_value *item);
 
 /* ------------------------------------------------------------------------------------------------
  * The model as a whole
  */
 
+/* What a shard's bytes are. */
+#define TARE_FORMAT_PAIRS 0u
+#define TARE_FORMAT_SAFETENSORS 1u
+#define TARE_FORMAT_GGUF 2u
+
 /* One shard. `name`: the path that was opened, in the folder of the index or the model where a
- * folder or an index was given; "" for memory and readers. */
+ * folder, an index or a part of a split file was given; "" for memory and readers. */
 typedef struct tare_shard_info {
     tare_string name;
     uint64_t size;        /* bytes of the file or buffer */
     uint64_t data_offset; /* where its data section starts, and its header ends */
     uint32_t backing;     /* TARE_BACKING_MAP, _READ or _MEMORY */
-    uint32_t reserved;
-    uint64_t later[2]; /* 0 in this version */
+    uint32_t format;      /* TARE_FORMAT_* */
+    uint64_t later[2];    /* 0 in this version */
 } tare_shard_info;
 
 TARE_API size_t tare_shard_count(const tare_model *model);

@@ -37,6 +37,18 @@ static inline bool tarei_check_is_power(uint64_t value)
     return value != 0 && (value & (value - 1)) == 0;
 }
 
+static inline uint16_t tarei_load_le16(const void *from)
+{
+    const uint8_t *bytes = from;
+    return (uint16_t)(bytes[0] | bytes[1] << 8);
+}
+
+static inline uint32_t tarei_load_le32(const void *from)
+{
+    const uint8_t *bytes = from;
+    return tarei_load_le16(bytes) | (uint32_t)tarei_load_le16(bytes + 2) << 16;
+}
+
 static inline uint64_t tarei_load_64(const void *from)
 {
     uint64_t value;

@@ -21,6 +21,8 @@ typedef struct tarei_shard {
     uint64_t data_offset;
     tare_string name;
     tarei_source source;
+    uint32_t format;     /* TARE_FORMAT_* */
+    tarei_buffer header; /* kept where arrays of metadata are in it */
 } tarei_shard;
 
 struct tare_model {
@@ -35,7 +37,7 @@ struct tare_model {
 
     tarei_memory memory;
     tarei_arena arena;
-    tarei_parsed parsed; /* its buffers hold the records and layouts */
+    tarei_parsed parsed; /* its buffers hold the records, layouts and typed values */
 };
 
 static inline const tarei_layout *tarei_model_layout(const tare_model *model,
@@ -49,8 +51,9 @@ static inline const tarei_layout *tarei_model_layout(const tare_model *model,
  */
 
 typedef struct tarei_header {
-    const uint8_t *text; /* JSON, without the 8 bytes before it */
-    tarei_buffer buffer; /* where it had to be read */
+    const uint8_t *text;   /* safetensors: JSON, without the 8 bytes before it; GGUF: the file */
+    tarei_buffer buffer;   /* where it had to be read */
+    uint64_t names_before; /* add to a name's place in the text for the place to report */
 } tarei_header;
 
 /* A model under construction. Headers are kept until names have been copied out of them. */
@@ -59,6 +62,7 @@ typedef struct tarei_opening {
     tare_options options; /* with every default filled in */
     tarei_header *headers;
     uint32_t header_count;
+    tarei_gguf gguf; /* of the newest shard */
     const tare_pair *pairs;
     tare_error *error;
 } tarei_opening;
@@ -73,10 +77,39 @@ tare_status tarei_open_finish(tarei_opening *opening);
 tare_status tarei_open_file(tarei_opening *opening, int folder, const char *path);
 
 /* ------------------------------------------------------------------------------------------------
+ * header.c: what a shard's header holds, as raw records
+ */
+
+tare_status tarei_header_read(tarei_opening *opening, uint32_t number);
+
+/* ------------------------------------------------------------------------------------------------
  * shards.c: a path, whatever it leads to
  */
 
 tare_status tarei_shards_open(tarei_opening *opening, const char *path);
+
+/* ------------------------------------------------------------------------------------------------
+ * split.c: GGUF in several files
+ */
+
+/* A name such as model-00002-of-00003.gguf, of 2 parts or more. */
+typedef struct tarei_split {
+    size_t prefix_size; /* of "model" */
+    uint32_t number;    /* from 1 */
+    uint32_t count;
+} tarei_split;
+
+bool tarei_split_is(const char *name, tarei_split *split);
+
+/* Opens all parts of the file that `name`, one of them, is part of. */
+tare_status tarei_split_open(tarei_opening *opening, int folder, const char *name);
+
+/* ------------------------------------------------------------------------------------------------
+ * metadata.c
+ */
+
+/* Puts the values of all raw metadata records where they stay; false without memory. */
+bool tarei_metadata_store(tarei_opening *opening);
 
 /* ------------------------------------------------------------------------------------------------
  * pairs.c: (name, bytes) pairs into one block of the arena

@@ -129,35 +129,6 @@ tare_info tare_describe(const tare_model *model, const tare_tensor *tensor)
     };
 }
 
-size_t tare_metadata_count(const tare_model *model)
-{
-    return model->metadata.count;
-}
-
-static tare_string value_of(const tare_model *model, const tarei_record *entry)
-{
-    return (tare_string){model->values + tarei_record_offset(entry), entry->layout};
-}
-
-int tare_metadata_at(const tare_model *model, size_t index, tare_string *key, tare_string *value,
-                     uint32_t *shard)
-{
-    bool there = index < model->metadata.count;
-    const tarei_record *entry = there ? &model->metadata.records[index] : NULL;
-    const tare_string none = {NULL, 0};
-    if (key != NULL) *key = there ? tarei_names_at(&model->metadata, entry) : none;
-    if (value != NULL) *value = there ? value_of(model, entry) : none;
-    if (shard != NULL) *shard = there ? tarei_record_shard(entry) : TARE_NO_SHARD;
-    return there;
-}
-
-tare_string tare_metadata_find(const tare_model *model, const char *key, size_t key_size)
-{
-    const tarei_record *entry = NULL;
-    if (model->metadata.count != 0) entry = tarei_find_name(&model->metadata_index, key, key_size);
-    return entry != NULL ? value_of(model, entry) : (tare_string){NULL, 0};
-}
-
 size_t tare_shard_count(const tare_model *model)
 {
     return model->shard_count;
@@ -171,6 +142,7 @@ tare_shard_info tare_shard_at(const tare_model *model, size_t shard)
     info.name = from->name;
     info.size = from->source.size;
     info.data_offset = from->data_offset;
+    info.format = from->format;
     bool is_file = from->source.descriptor >= 0;
     info.backing = from->bytes == NULL ? TARE_BACKING_READ
                    : is_file           ? TARE_BACKING_MAP

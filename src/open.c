@@ -79,38 +79,6 @@ tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count)
     return TARE_OK;
 }
 
-/* Reads the header of the newest shard, or points to it where it is in memory, and parses it. */
-static tare_status read_header(tarei_opening *opening, tarei_shard *shard, uint32_t number)
-{
-    tare_model *model = opening->model;
-    tarei_header *header = &opening->headers[number];
-    const tarei_source *source = &shard->source;
-    if (source->size > TAREI_OFFSET_MAX)
-        return tarei_error_set(opening->error, TARE_E_LIMIT, number, TARE_NO_OFFSET,
-                               "larger than 64 TiB");
-    uint8_t head[TAREI_HEAD_SIZE] = {0};
-    size_t head_size = source->size < sizeof head ? (size_t)source->size : sizeof head;
-    tare_status status = tarei_source_read(source, number, 0, head, head_size, opening->error);
-    if (status != TARE_OK) return status;
-    uint64_t size;
-    status = tarei_parse_head(head, source->size, opening->options.header_size_max, number, &size,
-                              opening->error);
-    if (status != TARE_OK) return status;
-    shard->data_offset = TAREI_HEAD_SIZE + size;
-    if (source->bytes != NULL) {
-        header->text = source->bytes + TAREI_HEAD_SIZE;
-    } else {
-        if (!tarei_buffer_reserve(&header->buffer, &model->memory, size))
-            return tarei_error_memory(opening->error);
-        header->text = header->buffer.data;
-        status = tarei_source_read(source, number, TAREI_HEAD_SIZE, header->buffer.data,
-                                   (size_t)size, opening->error);
-        if (status != TARE_OK) return status;
-    }
-    return tarei_parse_safetensors(&model->parsed, header->text, size, source->size, number,
-                                   opening->error);
-}
-
 tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_string name)
 {
     tare_model *model = opening->model;
@@ -119,7 +87,7 @@ tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_
     memset(shard, 0, sizeof *shard);
     shard->source = *source;
     shard->name = name;
-    tare_status status = read_header(opening, shard, number);
+    tare_status status = tarei_header_read(opening, number);
     if (status != TARE_OK) return tarei_error_prefix(opening->error, name);
     uint32_t backing = opening->options.backing;
     if (shard->source.descriptor >= 0 && backing != TARE_BACKING_READ) {
@@ -142,7 +110,7 @@ static tare_status fail_duplicate(tarei_opening *opening, const tarei_names *nam
     uint32_t shards[2] = {tarei_record_shard(first), tarei_record_shard(second)};
     tare_string name = tarei_names_at(names, second);
     uint64_t offset = TARE_NO_OFFSET;
-    if (opening->pairs == NULL) offset = TAREI_HEAD_SIZE + (uint64_t)places[same[1]] - 1;
+    if (opening->pairs == NULL) offset = places[same[1]] + opening->headers[shards[1]].names_before;
     tarei_quoted quoted = tarei_quote(name.data, name.size);
     tare_string other = model->shards[shards[0]].name;
     if (shards[0] == shards[1])
@@ -230,35 +198,14 @@ static tare_status finish_names(tarei_opening *opening, tarei_names *names, tare
     return status;
 }
 
-/* Copies the values of all raw metadata records, which still say where they stand. */
-static bool store_values(tarei_opening *opening)
-{
-    tare_model *model = opening->model;
-    tarei_parsed *parsed = &model->parsed;
-    tarei_record *record = parsed->metadata.data;
-    uint64_t count = parsed->metadata.size / sizeof *record;
-    char *values = tarei_arena_take(&model->arena, parsed->metadata_value_size + count, 1);
-    if (values == NULL) return false;
-    char *at = values;
-    for (uint64_t i = 0; i < count; i++, record++) {
-        uint32_t shard = tarei_record_shard(record);
-        const uint8_t *text = opening->headers[shard].text + tarei_record_offset(record);
-        record->where = tarei_record_where(shard, (uint64_t)(at - values));
-        tarei_json_unescape(text, record->layout, at);
-        at += record->layout;
-        *at++ = 0;
-    }
-    model->values = values;
-    return true;
-}
-
 static tare_status finish_metadata(tarei_opening *opening)
 {
     tare_model *model = opening->model;
     tarei_parsed *parsed = &model->parsed;
     if (parsed->metadata.size == 0) return TARE_OK;
     tarei_buffer_trim(&parsed->metadata, &model->memory, sizeof(tarei_record));
-    if (!store_values(opening)) return tarei_error_memory(opening->error);
+    tarei_buffer_trim(&parsed->values, &model->memory, 0);
+    if (!tarei_metadata_store(opening)) return tarei_error_memory(opening->error);
     return finish_names(opening, &model->metadata, &model->metadata_index, &parsed->metadata,
                         parsed->metadata_sizes.data, parsed->metadata_name_size, "metadata",
                         model->shard_count > 1);
@@ -395,9 +342,13 @@ tare_status tare_open_pairs(const tare_pair *pairs, size_t count, const tare_opt
 void tare_close(tare_model *model)
 {
     if (model == NULL) return;
-    for (uint32_t i = 0; i < model->shard_count; i++) tarei_source_close(&model->shards[i].source);
+    for (uint32_t i = 0; i < model->shard_count; i++) {
+        tarei_source_close(&model->shards[i].source);
+        tarei_buffer_free(&model->shards[i].header, &model->memory);
+    }
     tarei_buffer_free(&model->parsed.records, &model->memory);
     tarei_buffer_free(&model->parsed.metadata, &model->memory);
+    tarei_buffer_free(&model->parsed.values, &model->memory);
     tarei_buffer_free(&model->parsed.layouts, &model->memory);
     tarei_arena_free(&model->arena);
     tarei_memory memory = model->memory;

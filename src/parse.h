@@ -4,6 +4,8 @@
  *   parse_json.c         strict JSON (RFC 8259), one token at a time, over constant bytes
  *   parse_safetensors.c  the header of one safetensors file
  *   parse_shards.c       model.safetensors.index.json
+ *   parse_cursor.c       binary headers, one number or string at a time
+ *   parse_gguf.c         the header of one GGUF file
  *   parsed.c             where what they find is kept
  *
  * Nothing is unescaped while parsing: a token says where its text stands and how long it will be,
@@ -91,7 +93,8 @@ static inline bool tarei_json_literal(tarei_json *json, const char *text, size_t
  *
  * In a raw record `name` is the place of the name's text in its header; its size once unescaped
  * stands in a buffer beside. A raw metadata record has the place of its value as its offset, and
- * the value's size as its layout.
+ * the value's size as its layout; where values are typed there is a tare_value for each, still
+ * without data.
  */
 #define TAREI_NAME_ESCAPED UINT32_C(0x80000000) /* added to a name's size: it has escapes */
 
@@ -104,11 +107,12 @@ typedef struct tarei_parsed {
     tarei_buffer sizes;   /* uint32_t, of their names */
     tarei_buffer metadata;
     tarei_buffer metadata_sizes;
+    tarei_buffer values;  /* tare_value, of GGUF only */
     tarei_buffer layouts; /* tarei_layout, one behind the other */
     uint64_t layout_at;   /* bytes of finished layouts */
     uint64_t name_size;   /* of all records, unescaped */
     uint64_t metadata_name_size;
-    uint64_t metadata_value_size;
+    uint64_t metadata_value_size;                       /* arrays not counted */
     uint32_t layout_cache[TAREI_LAYOUT_CACHE_COUNT][2]; /* places + 1 */
 } tarei_parsed;
 
@@ -144,11 +148,92 @@ static inline uint64_t tarei_parsed_count(const tarei_parsed *parsed)
 tare_status tarei_parse_safetensors(tarei_parsed *parsed, const void *text, uint64_t size,
                                     uint64_t file_size, uint32_t shard, tare_error *error);
 
+/* What a file that is no safetensors file is, told from its first bytes; NULL when unknown. */
+const char *tarei_parse_other_format(const uint8_t head[8]);
+
 /* The size of a safetensors header from the first 8 bytes, checked against limit and file. `head`
  * holds the first min(file_size, TAREI_HEAD_SIZE) bytes, which tell other formats apart. */
 #define TAREI_HEAD_SIZE 8u
 tare_status tarei_parse_head(const uint8_t *head, uint64_t file_size, uint64_t size_max,
                              uint32_t shard, uint64_t *header_size, tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
+ * Binary headers, read from the start of a file on. Every byte of them comes through a cursor, which
+ * knows how many there are, fetches more where a file is not in memory, and writes the error.
+ * Bytes may move whenever more are needed, so that places are kept and never pointers.
+ */
+#define TAREI_STRING_SIZE_MAX (UINT64_C(1) << 30) /* source: ggml, gguf.cpp */
+
+typedef struct tarei_cursor tarei_cursor;
+
+struct tarei_cursor {
+    const uint8_t *bytes; /* of the file, from its start on */
+    uint64_t have;        /* of them, at most size_max */
+    uint64_t at;
+    uint64_t file_size;
+    uint64_t size_max; /* of a header */
+    /* Makes `have` at least `wanted`, which is within file and limit. NULL where all is there. */
+    tare_status (*more)(tarei_cursor *cursor, uint64_t wanted);
+    void *context;
+    uint32_t shard;
+    tare_error *error;
+};
+
+/* Bytes in a header. */
+typedef struct tarei_span {
+    uint32_t at;
+    uint32_t size;
+} tarei_span;
+
+/* Fails where the next `size` bytes are not in the file or beyond the limit, at `at`. */
+tare_status tarei_cursor_fetch(tarei_cursor *cursor, uint64_t size, uint64_t at);
+
+static inline tare_status tarei_cursor_need(tarei_cursor *cursor, uint64_t size, uint64_t at)
+{
+    if (size <= cursor->have - cursor->at) return TARE_OK;
+    return tarei_cursor_fetch(cursor, size, at);
+}
+
+static inline tare_status tarei_cursor_u32(tarei_cursor *cursor, uint32_t *value)
+{
+    tare_status status = tarei_cursor_need(cursor, sizeof *value, cursor->at);
+    if (status != TARE_OK) return status;
+    *value = tarei_load_le32(cursor->bytes + cursor->at);
+    cursor->at += sizeof *value;
+    return TARE_OK;
+}
+
+static inline tare_status tarei_cursor_u64(tarei_cursor *cursor, uint64_t *value)
+{
+    tare_status status = tarei_cursor_need(cursor, sizeof *value, cursor->at);
+    if (status != TARE_OK) return status;
+    *value = tarei_load_le64(cursor->bytes + cursor->at);
+    cursor->at += sizeof *value;
+    return TARE_OK;
+}
+
+/* Text behind its size. */
+tare_status tarei_cursor_string(tarei_cursor *cursor, tarei_span *span);
+tare_status tarei_cursor_skip_strings(tarei_cursor *cursor, uint64_t count);
+
+/* ------------------------------------------------------------------------------------------------
+ * GGUF
+ */
+
+/* What is told of a file beside its tensors and metadata. */
+typedef struct tarei_gguf {
+    uint64_t data_offset;
+    bool has_arrays;
+    uint64_t split_number, split_count, split_tensor_count; /* UINT64_MAX where there is none */
+} tarei_gguf;
+
+static inline bool tarei_parse_is_gguf(const uint8_t *head, uint64_t file_size)
+{
+    return file_size >= 4 && memcmp(head, "GGUF", 4) == 0;
+}
+
+/* The header of one GGUF file, from a cursor at its start. */
+tare_status tarei_parse_gguf(tarei_parsed *parsed, tarei_cursor *cursor, tarei_gguf *facts);
 
 /* ------------------------------------------------------------------------------------------------
  * model.safetensors.index.json

@@ -15,13 +15,16 @@
  */
 
 /* What other things that reach users under this name begin with. */
-static const char *other_format(const uint8_t *head)
+const char *tarei_parse_other_format(const uint8_t head[8])
 {
     static const struct {
         const char *bytes, *what;
     } known[] = {
         {"version ", "a Git LFS pointer: the file itself was not fetched"},
-        {"GGUF", "a GGUF file, which this version does not read"},
+        {"FUGG", "GGUF with its bytes swapped"},
+        {"lmgg", "a file of ggml from before GGUF"},
+        {"fmgg", "a file of ggml from before GGUF"},
+        {"tjgg", "a file of ggml from before GGUF"},
         {"PK\3\4", "a zip archive, such as a PyTorch checkpoint"},
         {"\x80\x02", "a Python pickle, such as a PyTorch checkpoint"},
         {"<!DOCTY", "an HTML page: probably an error page that was saved"},
@@ -46,7 +49,7 @@ tare_status tarei_parse_head(const uint8_t *head, uint64_t file_size, uint64_t s
     *header_size = tarei_load_le64(head);
     /* S-HLIM */
     if (*header_size > size_max) {
-        const char *other = other_format(head);
+        const char *other = tarei_parse_other_format(head);
         if (other != NULL)
             return tarei_error_set(error, TARE_E_FORMAT, shard, 0, "not safetensors but %s", other);
         return tarei_error_set(error, TARE_E_HEADER_SIZE, shard, 0,
@@ -94,6 +97,13 @@ static tare_status fail_tensor(parser *p, const tensor_facts *facts, tare_status
                            tarei_quote(facts->name.text, facts->name.raw_size).text, what);
 }
 
+/* The dtypes of other formats come behind those of this one. */
+static tare_dtype find_dtype(const char *name, size_t size)
+{
+    tare_dtype dtype = tare_dtype_find(name, size);
+    return dtype <= TARE_DTYPE_U64 ? dtype : 0;
+}
+
 static tare_status parse_dtype(parser *p, tensor_facts *facts)
 {
     tarei_token token;
@@ -106,7 +116,7 @@ static tare_status parse_dtype(parser *p, tensor_facts *facts)
     if (status != TARE_OK) return status;
     if (token.size <= sizeof name) {
         tarei_json_unescape(token.text, token.size, name);
-        facts->dtype = tare_dtype_find(name, token.size);
+        facts->dtype = find_dtype(name, token.size);
     }
     if (facts->dtype != 0) return TARE_OK;
     return tarei_json_fail(&p->json, TARE_E_DTYPE, at, "tensor %s: unknown dtype %s",
@@ -238,7 +248,7 @@ static bool parse_usual(parser *p, tensor_facts *facts)
     if (json->end - start < 64 || memcmp(start, "{\"dtype\":\"", 10) != 0) return false;
     size_t dtype_size = 2;
     while (dtype_size < 12 && dtype[dtype_size] != '"') dtype_size++;
-    facts->dtype = tare_dtype_find((const char *)dtype, dtype_size);
+    facts->dtype = find_dtype((const char *)dtype, dtype_size);
     json->at = dtype + dtype_size;
     facts->elements = 1;
     bool fine = facts->dtype != 0 && tarei_json_literal(json, "\",\"shape\":[", 11);

@@ -1,4 +1,5 @@
-/* A path, whatever it leads to: a file, a shard index, or a folder that holds one model. */
+/* A path, whatever it leads to: a file, part of a split one, a shard index, or a folder that holds
+ * one model. */
 #include <string.h>
 
 #include "internal.h"
@@ -24,7 +25,7 @@ typedef struct entries {
 } entries;
 
 typedef struct listing {
-    entries indexes, files;
+    entries indexes, files, parts; /* parts: of split files, but for the first of each */
     bool usual_index;
 } listing;
 
@@ -44,11 +45,14 @@ static void entries_add(entries *found, const char *name)
 static void list_entry(void *context, const char *name)
 {
     listing *found = context;
+    tarei_split split;
     if (name[0] == '.' || strlen(name) >= ENTRY_SIZE_MAX) return; /* hidden, as "._model" is */
     if (strcmp(name, USUAL_INDEX) == 0) found->usual_index = true;
     if (ends_with(name, ".safetensors.index.json"))
         entries_add(&found->indexes, name);
-    else if (ends_with(name, ".safetensors"))
+    else if (tarei_split_is(name, &split) && split.number != 1)
+        entries_add(&found->parts, name);
+    else if (ends_with(name, ".safetensors") || ends_with(name, ".gguf"))
         entries_add(&found->files, name);
 }
 
@@ -82,11 +86,12 @@ static tare_status choose(tarei_opening *opening, const char *path, listing *fou
     }
     if (found->files.count > 1)
         return fail_folder(opening, TARE_E_AMBIGUOUS, path,
-                           ".safetensors files and no .safetensors.index.json", &found->files);
-    if (found->files.count == 0)
+                           "model files and no .safetensors.index.json", &found->files);
+    if (found->files.count == 0 && found->parts.count == 0)
         return fail_folder(opening, TARE_E_NO_MODEL, path,
-                           "no .safetensors file and no .safetensors.index.json", NULL);
-    *chosen = found->files.names[0];
+                           "no .safetensors or .gguf file and no .safetensors.index.json", NULL);
+    /* Parts without the first: opening them says which one is missing. */
+    *chosen = found->files.count != 0 ? found->files.names[0] : found->parts.names[0];
     return TARE_OK;
 }
 
@@ -225,7 +230,7 @@ static tare_status open_index(tarei_opening *opening, int folder, const char *na
  * A path
  */
 
-/* Opens `name`, an index or a file, in the folder `path`. */
+/* Opens `name`, an index, a part of a split file or a file, in the folder `path`. */
 static tare_status open_in_folder(tarei_opening *opening, const char *path, const char *name)
 {
     int folder;
@@ -233,8 +238,10 @@ static tare_status open_in_folder(tarei_opening *opening, const char *path, cons
     if (failure != 0)
         return tarei_error_system(opening->error, TARE_E_OPEN, failure, TARE_NO_SHARD,
                                   "cannot open the folder", path);
-    tare_status status = ends_with(name, ".json") ? open_index(opening, folder, name)
-                                                  : tarei_open_file(opening, folder, name);
+    tarei_split split;
+    tare_status status = ends_with(name, ".json")       ? open_index(opening, folder, name)
+                         : tarei_split_is(name, &split) ? tarei_split_open(opening, folder, name)
+                                                        : tarei_open_file(opening, folder, name);
     tarei_os_close(folder);
     return status;
 }
@@ -247,8 +254,10 @@ tare_status tarei_shards_open(tarei_opening *opening, const char *path)
         tare_status status = choose(opening, path, &found, &chosen);
         return status == TARE_OK ? open_in_folder(opening, path, chosen) : status;
     }
-    if (!ends_with(path, ".json")) return tarei_open_file(opening, TAREI_OS_CWD, path);
     const char *slash = strrchr(path, '/');
+    tarei_split split;
+    if (!ends_with(path, ".json") && !tarei_split_is(slash == NULL ? path : slash + 1, &split))
+        return tarei_open_file(opening, TAREI_OS_CWD, path);
     size_t folder_size = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
     char *folder = tarei_memory_take(&opening->model->memory, folder_size + 1, 1);
     if (folder == NULL) return tarei_error_memory(opening->error);

@@ -3,11 +3,13 @@
  * that allocates. This program is linked with --wrap for malloc and its like, to see that nothing
  * goes past the hooks.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "support/alloc_probe.h"
 #include "support/expect.h"
+#include "support/gguf_text.h"
 #include "support/name_sets.h"
 #include "support/process_probe.h"
 #include "support/reader_probe.h"
@@ -15,7 +17,7 @@
 #include "support/temp_files.h"
 
 static temp_path folder;
-static build_text file, long_file;
+static build_text file, long_file, gguf_file;
 static name_set set;
 static size_t past_hooks; /* calls of malloc and its like */
 
@@ -77,6 +79,28 @@ static build_text make_long_file(void)
     return made;
 }
 
+/* Tensors and entries enough for their storage to grow, an array that stays in the header, and a
+ * header of several pieces. */
+static build_text make_gguf_file(void)
+{
+    build_text made = gguf_text(GGUF_HEAD("700", "403") GGUF_U16("split.no", "0")
+                                    GGUF_U16("split.count", "2") "\"words\" 4:9 4:8 8:2 \"one\" "
+                                                                 "90000\"x\" ",
+                                NULL);
+    for (unsigned i = 0; i < 1100; i++) {
+        char words[120];
+        if (i < 400)
+            snprintf(words, sizeof words, GGUF_TEXT("key %u", "value %u"), i, i);
+        else
+            snprintf(words, sizeof words, GGUF_TENSOR("layer.%u.w", "%u", "24", "0"), i, 0u);
+        build_text one = gguf_text(words, NULL);
+        build_add(&made, one.data, one.size);
+        build_free(&one);
+    }
+    while (made.size % 32 != 0) build_add(&made, "", 1);
+    return made;
+}
+
 static void make_models(void)
 {
     static const build_tensor two[] = {{"a", 0, "F32", "[2,2]", 16}, {"b", 0, "U8", "[3]", 3}};
@@ -87,6 +111,12 @@ static void make_models(void)
     temp_make_folder(&folder, "sharded");
     temp_make_folder(&folder, "alone");
     temp_write_text(&folder, "alone/m.safetensors", &long_file);
+    gguf_file = make_gguf_file();
+    temp_write_text(&folder, "m-00001-of-00002.gguf", &gguf_file);
+    temp_write_built(&folder, "m-00002-of-00002.gguf",
+                     gguf_text(GGUF_HEAD("1", "2") GGUF_U16("split.no", "1") GGUF_U16(
+                                   "split.count", "2") GGUF_TENSOR("a", "3", "24", "0") "p32 d3",
+                               NULL));
     set = name_set_text();
     for (size_t i = 0; i < set.count; i++) set.shards[i] = (uint32_t)(i * 7 % 5);
     temp_path sharded = temp_join(&folder, "sharded");
@@ -98,6 +128,7 @@ static void remove_models(void)
     temp_folder_remove(&folder);
     build_free(&file);
     build_free(&long_file);
+    build_free(&gguf_file);
     name_set_free(&set);
 }
 
@@ -118,6 +149,17 @@ static tare_status open_folder(const tare_options *options, tare_model **model, 
 static tare_status open_sharded(const tare_options *options, tare_model **model, tare_error *error)
 {
     return tare_open(temp_join(&folder, "sharded").text, options, model, error);
+}
+
+static tare_status open_split(const tare_options *options, tare_model **model, tare_error *error)
+{
+    return tare_open(temp_join(&folder, "m-00001-of-00002.gguf").text, options, model, error);
+}
+
+static tare_status open_gguf_bytes(const tare_options *options, tare_model **model,
+                                   tare_error *error)
+{
+    return tare_open_bytes(gguf_file.data, gguf_file.size, options, model, error);
 }
 
 static tare_status open_no_shards(const tare_options *options, tare_model **model,
@@ -248,6 +290,12 @@ Test(allocation, may_fail_at_every_call_for_shards)
     check_backings("sharded", open_sharded);
 }
 
+Test(allocation, may_fail_at_every_call_for_split_gguf)
+{
+    check_backings("split", open_split);
+    check_once_and_onwards("gguf bytes", open_gguf_bytes, TARE_BACKING_AUTO);
+}
+
 Test(allocation, may_fail_at_every_call_for_nothing)
 {
     check_backings("no shards", open_no_shards);
@@ -311,10 +359,10 @@ Test(allocation, may_fail_at_every_call_for_damaged_files)
 
 Test(allocation, goes_through_the_hooks_only)
 {
-    static opener *const openers[] = {open_bytes, open_reader};
+    static opener *const openers[] = {open_bytes, open_reader, open_gguf_bytes};
     tare_options options = TARE_OPTIONS_INIT;
     options.allocator = &probe.hooks;
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         tare_model *model = expect_no_model();
         tare_error error = expect_poison();
         alloc_probe_init(&probe);
@@ -325,8 +373,9 @@ Test(allocation, goes_through_the_hooks_only)
         cr_expect_eq(calls, 0, "opener %zu: %zu calls go past the hooks", i, calls);
         tare_close(model);
     }
-    static const char *const paths[] = {"single.safetensors", "sharded", "alone"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const paths[] = {"single.safetensors", "sharded", "alone",
+                                        "m-00002-of-00002.gguf"};
+    for (size_t i = 0; i < 4; i++) {
         tare_model *model = expect_no_model();
         temp_path path = temp_join(&folder, paths[i]);
         past_hooks = 0;
@@ -364,6 +413,8 @@ Test(allocation, happens_when_opening_and_closing_only)
     }
     tare_find_many(model, set.names, set.count, out);
     tare_metadata_find(model, "format", 6);
+    uint64_t number;
+    tare_metadata_u64(model, "format", 6, &number, &error);
     tare_stat stat = {.struct_size = sizeof stat};
     tare_model_stat(model, &stat);
     cr_expect_eq(past_hooks, 0);

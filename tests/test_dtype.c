@@ -52,12 +52,64 @@ Test(dtype, each_has_the_name_and_bits_of_its_files)
     }
 }
 
-Test(dtype, other_values_have_no_name_and_no_bits)
+/* The quantized types of ggml, spelled out too. Source: its table of type traits. */
+static const struct {
+    const char *name;
+    tare_dtype dtype;
+    uint32_t block_count, block_size;
+} blocks[] = {
+    {"Q4_0", TARE_DTYPE_Q4_0, 32, 18},        {"Q4_1", TARE_DTYPE_Q4_1, 32, 20},
+    {"Q5_0", TARE_DTYPE_Q5_0, 32, 22},        {"Q5_1", TARE_DTYPE_Q5_1, 32, 24},
+    {"Q8_0", TARE_DTYPE_Q8_0, 32, 34},        {"Q8_1", TARE_DTYPE_Q8_1, 32, 36},
+    {"Q2_K", TARE_DTYPE_Q2_K, 256, 84},       {"Q3_K", TARE_DTYPE_Q3_K, 256, 110},
+    {"Q4_K", TARE_DTYPE_Q4_K, 256, 144},      {"Q5_K", TARE_DTYPE_Q5_K, 256, 176},
+    {"Q6_K", TARE_DTYPE_Q6_K, 256, 210},      {"Q8_K", TARE_DTYPE_Q8_K, 256, 292},
+    {"IQ2_XXS", TARE_DTYPE_IQ2_XXS, 256, 66}, {"IQ2_XS", TARE_DTYPE_IQ2_XS, 256, 74},
+    {"IQ3_XXS", TARE_DTYPE_IQ3_XXS, 256, 98}, {"IQ1_S", TARE_DTYPE_IQ1_S, 256, 50},
+    {"IQ4_NL", TARE_DTYPE_IQ4_NL, 32, 18},    {"IQ3_S", TARE_DTYPE_IQ3_S, 256, 110},
+    {"IQ2_S", TARE_DTYPE_IQ2_S, 256, 82},     {"IQ4_XS", TARE_DTYPE_IQ4_XS, 256, 136},
+    {"IQ1_M", TARE_DTYPE_IQ1_M, 256, 56},     {"TQ1_0", TARE_DTYPE_TQ1_0, 256, 54},
+    {"TQ2_0", TARE_DTYPE_TQ2_0, 256, 66},     {"MXFP4", TARE_DTYPE_MXFP4, 32, 17},
+    {"NVFP4", TARE_DTYPE_NVFP4, 64, 36},      {"Q1_0", TARE_DTYPE_Q1_0, 128, 18},
+    {"Q2_0", TARE_DTYPE_Q2_0, 64, 18},
+};
+
+enum { BLOCK_COUNT = sizeof blocks / sizeof blocks[0] };
+
+Test(dtype, of_27_quantized_types_values_are_pinned_and_follow)
 {
-    static const tare_dtype others[] = {0, 23, 24, 255, 256, UINT32_MAX - 1, UINT32_MAX};
+    cr_expect_eq(BLOCK_COUNT, 27);
+    for (size_t i = 0; i < BLOCK_COUNT; i++) {
+        const char *name = blocks[i].name;
+        cr_expect_eq(blocks[i].dtype, DTYPE_COUNT + 1 + i, "%s is %u", name, blocks[i].dtype);
+        cr_expect_str_eq(tare_dtype_name(blocks[i].dtype), name);
+        cr_expect_eq(tare_dtype_find(name, strlen(name)), blocks[i].dtype, "%s", name);
+        cr_expect_eq(tare_dtype_bits(blocks[i].dtype), 0, "%s", name);
+        cr_expect_eq(tare_dtype_block_count(blocks[i].dtype), blocks[i].block_count, "%s", name);
+        cr_expect_eq(tare_dtype_block_size(blocks[i].dtype), blocks[i].block_size, "%s", name);
+    }
+}
+
+Test(dtype, a_block_of_a_plain_type_is_the_fewest_elements_in_whole_bytes)
+{
+    for (size_t i = 0; i < DTYPE_COUNT; i++) {
+        uint32_t count = tare_dtype_block_count(dtypes[i].dtype);
+        cr_assert_neq(count, 0, "%s", dtypes[i].name);
+        cr_expect_eq(count * dtypes[i].bits, 8 * tare_dtype_block_size(dtypes[i].dtype), "%s",
+                     dtypes[i].name);
+        for (uint32_t fewer = 1; fewer < count; fewer++)
+            cr_expect_neq(fewer * dtypes[i].bits % 8, 0, "%s", dtypes[i].name);
+    }
+}
+
+Test(dtype, other_values_have_no_name_and_no_size)
+{
+    static const tare_dtype others[] = {0, 50, 51, 255, 256, UINT32_MAX - 1, UINT32_MAX};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         cr_expect_null(tare_dtype_name(others[i]), "%u", others[i]);
         cr_expect_eq(tare_dtype_bits(others[i]), 0, "%u", others[i]);
+        cr_expect_eq(tare_dtype_block_count(others[i]), 0, "%u", others[i]);
+        cr_expect_eq(tare_dtype_block_size(others[i]), 0, "%u", others[i]);
     }
 }
 

@@ -23,10 +23,15 @@ static const struct {
     {32, "TARE_E_HEADER_SIZE"},
     {33, "TARE_E_NO_MODEL"},
     {34, "TARE_E_AMBIGUOUS"},
+    {35, "TARE_E_VERSION"},
+    {36, "TARE_E_ENDIAN"},
     {40, "TARE_E_UTF8"},
     {41, "TARE_E_JSON"},
     {42, "TARE_E_DEPTH"},
     {43, "TARE_E_METADATA"},
+    {44, "TARE_E_KIND"},
+    {45, "TARE_E_ALIGNMENT"},
+    {46, "TARE_E_ABSENT"},
     {50, "TARE_E_FIELD"},
     {51, "TARE_E_DTYPE"},
     {52, "TARE_E_SHAPE"},
@@ -40,6 +45,7 @@ static const struct {
     {60, "TARE_E_INDEX"},
     {61, "TARE_E_SHARD_NAME"},
     {62, "TARE_E_SHARD_TENSOR"},
+    {64, "TARE_E_SPLIT"},
 };
 
 Test(error, values_and_names_of_statuses_are_pinned)

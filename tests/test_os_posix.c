@@ -6,6 +6,7 @@
 
 #include "os.h"
 #include "support/expect.h"
+#include "support/gguf_text.h"
 #include "support/os_faults.h"
 #include "support/process_probe.h"
 #include "support/temp_files.h"
@@ -264,6 +265,23 @@ Test(os_posix, every_call_may_fail_once_or_from_then_on)
             for (size_t b = 0; b < 3; b++)
                 for (size_t count = 0; count < 2; count++)
                     check_every_failure(folder.text, backings[b], calls[c], failures[f], count);
+}
+
+Test(os_posix, every_call_may_fail_for_a_split_file_too)
+{
+#define PART(number, tensors) \
+    GGUF_HEAD(tensors, "2") GGUF_U16("split.no", number) GGUF_U16("split.count", "2")
+    static const enum os_call calls[] = {OS_OPEN, OS_FSTAT, OS_PREAD, OS_MMAP};
+    temp_write_built(&folder, "m-00002-of-00002.gguf",
+                     gguf_text(PART("1", "1") GGUF_TENSOR("c", "5", "24", "0") "p32 d5", NULL));
+    temp_path part = temp_write_built(&folder, "m-00001-of-00002.gguf",
+                                      gguf_text(PART("0", "2") GGUF_TENSOR("a", "1", "24", "0")
+                                                    GGUF_TENSOR("b", "3", "24", "32") "p32 d35",
+                                                NULL));
+    for (size_t c = 0; c < sizeof calls / sizeof calls[0]; c++)
+        for (uint32_t backing = 0; backing <= TARE_BACKING_READ; backing++)
+            for (size_t count = 0; count < 2; count++)
+                check_every_failure(part.text, backing, calls[c], EIO, count);
 }
 
 Test(os_posix, a_path_that_stat_cannot_tell_is_tried_as_a_file)

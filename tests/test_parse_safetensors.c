@@ -58,7 +58,8 @@ Test(parse_safetensors, s_hlim_says_what_else_a_file_is)
         const char *bytes, *says;
     } files[] = {
         {"version https://git-lfs.github.com/spec/v1\n", "Git LFS"},
-        {"GGUF\3\0\0\0\1\0\0\0", "GGUF"},
+        {"FUGG\0\0\0\3\1\1\1", "GGUF"},
+        {"fmgg\1\1\1\1", "before GGUF"},
         {"PK\3\4\0\0\10\10", "zip"},
         {"<!DOCTYPE html><html>", "HTML"},
         {"<html><body>404", "HTML"},

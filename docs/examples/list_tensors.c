@@ -31,7 +31,9 @@ int main(int count, char **arguments)
     tare_string key, value;
     uint32_t shard;
     for (size_t i = 0; tare_metadata_at(model, i, &key, &value, &shard); i++)
-        printf("metadata of shard %" PRIu32 ": %s = %s\n", shard, key.data, value.data);
+        printf("metadata of shard %" PRIu32 ": %s = %s\n", shard, key.data,
+               value.data != NULL ? value.data
+                                  : tare_kind_name(tare_metadata_value_at(model, i).kind));
 
     for (size_t i = 0; i < tare_shard_count(model); i++) {
         tare_shard_info info = tare_shard_at(model, i);

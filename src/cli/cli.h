@@ -199,13 +199,27 @@ void json_field(const char *key, uint64_t value);
 /* The members that tell one tensor: name, dtype, shape, size, offset, shard, file. */
 void json_tensor(const tare_model *model, const tare_info *info);
 
-/* decode.c: values of the 22 dtypes */
+/* decode.c: values of the plain dtypes */
 
 #define DECODE_TEXT_SIZE 64u
 
-/* Prints element `index` of a tensor's bytes; for JSON as a JSON value. */
+/* Prints element `index` of a tensor's bytes; for JSON as a JSON value. Not of quantized ones. */
 void decode_value(tare_dtype dtype, const unsigned char *data, uint64_t index, bool json,
                   char target[DECODE_TEXT_SIZE]);
+
+/* values.c: typed values of metadata */
+
+/* Prints a value. Of an array the first few items, long ones cut, unless `all`. */
+void values_print(tare_value value, bool all);
+
+/* "u32", or "string[3]" for an array; its width when not to `print`. */
+size_t values_kind(tare_value value, bool print);
+
+/* The members "kind", "item_kind" for an array, and "value", in full. */
+void values_json(tare_value value);
+
+/* The order of two values, whatever it is: 0 only where kind and bytes are the same. */
+int values_compare(tare_value a, tare_value b);
 
 /* cost.c: what a model costs, as lines and as the members "memory" and "index" */
 

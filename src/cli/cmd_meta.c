@@ -6,7 +6,7 @@
 /* Entries that shards repeat are printed once, with the number of shards that have them. */
 typedef struct entry {
     tare_string key;
-    tare_string value;
+    tare_value value;
     size_t index;  /* in the order of the file */
     size_t shards; /* 0 for a repetition */
 } entry;
@@ -23,7 +23,7 @@ static int compare_content(const void *first, const void *second)
     const entry *a = first;
     const entry *b = second;
     int order = compare_strings(a->key, b->key);
-    if (order == 0) order = compare_strings(a->value, b->value);
+    if (order == 0) order = values_compare(a->value, b->value);
     return order != 0 ? order : (a->index > b->index) - (a->index < b->index);
 }
 
@@ -41,7 +41,7 @@ static void merge_repetitions(entry *entries, size_t count)
     size_t first = 0;
     for (size_t i = 0; i < count; i++) {
         if (compare_strings(entries[i].key, entries[first].key) != 0 ||
-            compare_strings(entries[i].value, entries[first].value) != 0) {
+            values_compare(entries[i].value, entries[first].value) != 0) {
             first = i;
         }
         entries[i].shards = 0;
@@ -50,33 +50,57 @@ static void merge_repetitions(entry *entries, size_t count)
     qsort(entries, count, sizeof *entries, compare_index);
 }
 
-static void print_entries(const tare_model *model, const entry *entries, size_t count)
+/* Strings are all that safetensors has; only where there is more the kinds are told. */
+static bool has_kinds(const tare_model *model)
 {
-    enum { WIDTH_MAX = 40 };
+    return tare_shard_count(model) > 0 && tare_shard_at(model, 0).format == TARE_FORMAT_GGUF;
+}
+
+static void widen(size_t *wide, size_t width, size_t limit)
+{
+    if (width > *wide) *wide = width < limit ? width : limit;
+}
+
+static void print_entry(const tare_model *model, const entry *one, size_t wide, size_t kind_wide,
+                        bool all)
+{
     size_t shards = tare_shard_count(model);
+    size_t width = text_width(one->key);
+    out_style_on(STYLE_KEY);
+    out_escaped(one->key);
+    out_style_off();
+    out_spaces(2 + (width < wide ? wide - width : 0));
+    if (kind_wide > 0) {
+        out_style_on(STYLE_DTYPE);
+        width = values_kind(one->value, true);
+        out_style_off();
+        out_spaces(2 + (width < kind_wide ? kind_wide - width : 0));
+    }
+    values_print(one->value, all);
+    if (one->shards < shards) {
+        out_style_on(STYLE_HEAD);
+        out_format("  (in %zu of %zu shards)", one->shards, shards);
+        out_style_off();
+    }
+    out_string("\n");
+}
+
+static void print_entries(const tare_model *model, const entry *entries, size_t count, bool all)
+{
+    enum { KEY_WIDTH_MAX = 40, KIND_WIDTH_MAX = 16 };
     size_t wide = 0;
+    size_t kind_wide = 0;
+    bool kinds = has_kinds(model);
     for (size_t i = 0; i < count; i++) {
-        size_t width = text_width(entries[i].key);
-        if (width > wide) wide = width < WIDTH_MAX ? width : WIDTH_MAX;
+        widen(&wide, text_width(entries[i].key), KEY_WIDTH_MAX);
+        if (kinds) widen(&kind_wide, values_kind(entries[i].value, false), KIND_WIDTH_MAX);
     }
     for (size_t i = 0; i < count && !out_stopped(); i++) {
-        if (entries[i].shards == 0) continue;
-        size_t width = text_width(entries[i].key);
-        out_style_on(STYLE_KEY);
-        out_escaped(entries[i].key);
-        out_style_off();
-        out_spaces(2 + (width < wide ? wide - width : 0));
-        out_escaped(entries[i].value);
-        if (entries[i].shards < shards) {
-            out_style_on(STYLE_HEAD);
-            out_format("  (in %zu of %zu shards)", entries[i].shards, shards);
-            out_style_off();
-        }
-        out_string("\n");
+        if (entries[i].shards > 0) print_entry(model, &entries[i], wide, kind_wide, all);
     }
 }
 
-static int print_text(const tare_model *model)
+static int print_text(const tare_model *model, bool all)
 {
     size_t count = tare_metadata_count(model);
     if (count == 0) {
@@ -89,11 +113,12 @@ static int print_text(const tare_model *model)
         return CLI_FAILED;
     }
     for (size_t i = 0; i < count; i++) {
-        tare_metadata_at(model, i, &entries[i].key, &entries[i].value, NULL);
+        tare_metadata_at(model, i, &entries[i].key, NULL, NULL);
+        entries[i].value = tare_metadata_value_at(model, i);
         entries[i].index = i;
     }
     merge_repetitions(entries, count);
-    print_entries(model, entries, count);
+    print_entries(model, entries, count, all);
     free(entries);
     return CLI_OK;
 }
@@ -101,18 +126,16 @@ static int print_text(const tare_model *model)
 static void print_json(const tare_model *model)
 {
     tare_string key;
-    tare_string value;
     uint32_t shard;
     json_open('{');
     json_key("metadata");
     json_open('[');
     json_line();
-    for (size_t i = 0; tare_metadata_at(model, i, &key, &value, &shard) && !out_stopped(); i++) {
+    for (size_t i = 0; tare_metadata_at(model, i, &key, NULL, &shard) && !out_stopped(); i++) {
         json_open('{');
         json_key("key");
         json_string(key);
-        json_key("value");
-        json_string(value);
+        values_json(tare_metadata_value_at(model, i));
         json_field("shard", shard);
         json_key("file");
         json_string(tare_shard_at(model, shard).name);
@@ -133,7 +156,7 @@ int cmd_meta(const cli_options *options)
     if (options_json(options))
         print_json(model);
     else
-        status = print_text(model);
+        status = print_text(model, (options->given & OPTION_ALL) != 0);
     tare_close(model);
     return status;
 }

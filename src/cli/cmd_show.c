@@ -3,6 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The elements of quantized types share blocks and are not decoded. */
+static bool is_quantized(const tare_info *info)
+{
+    return tare_dtype_bits(info->dtype) == 0;
+}
+
+static uint64_t block_count(const tare_info *info)
+{
+    return info->size / tare_dtype_block_size(info->dtype);
+}
+
 /* Values of a matrix that `tare show` prints are few, so each goes through decode_value alone. */
 static void print_values(const tare_info *info, const unsigned char *data, uint64_t count)
 {
@@ -40,7 +51,16 @@ static void print_facts(const tare_model *model, const tare_info *info)
     out_style_on(STYLE_DTYPE);
     out_string(tare_dtype_name(info->dtype));
     out_style_off();
-    out_format(", %u bits\n", (unsigned)tare_dtype_bits(info->dtype));
+    if (is_quantized(info)) {
+        out_format(", blocks of %u elements in %u bytes\n",
+                   (unsigned)tare_dtype_block_count(info->dtype),
+                   (unsigned)tare_dtype_block_size(info->dtype));
+        out_key("blocks");
+        out_u64(block_count(info));
+        out_string("\n");
+    } else {
+        out_format(", %u bits\n", (unsigned)tare_dtype_bits(info->dtype));
+    }
     out_key("shape");
     out_shape(info->shape, info->rank);
     out_string(info->rank == 0 ? " (a scalar)\n" : "\n");
@@ -69,6 +89,11 @@ static void print_json(const tare_model *model, const tare_info *info, const uns
     json_open('{');
     json_tensor(model, info);
     json_field("bits", tare_dtype_bits(info->dtype));
+    if (is_quantized(info)) {
+        json_field("block_elements", tare_dtype_block_count(info->dtype));
+        json_field("block_size", tare_dtype_block_size(info->dtype));
+        json_field("blocks", block_count(info));
+    }
     json_field("elements", cli_element_count(info));
     json_field("data_offset", info->offset - tare_shard_at(model, info->shard).data_offset);
     json_field("alignment", cli_offset_alignment(info->offset));
@@ -104,13 +129,14 @@ static int show(const cli_options *options, const tare_model *model, const tare_
     tare_info info = tare_describe(model, tensor);
     uint64_t total = cli_element_count(&info);
     uint64_t count = options->value_count < total ? options->value_count : total;
+    if (is_quantized(&info)) count = 0;
     unsigned char *data = read_values(model, tensor, &info, count);
     if (data == NULL) return CLI_FAILED;
     if (options_json(options)) {
         print_json(model, &info, data, count);
     } else {
         print_facts(model, &info);
-        print_values(&info, data, count);
+        if (!is_quantized(&info)) print_values(&info, data, count);
     }
     free(data);
     return CLI_OK;

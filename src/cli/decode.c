@@ -90,13 +90,17 @@ static void print_float(double value, int digits_max, bool json, char *target, s
     } else if (json && value == 0.0 && signbit(value)) {
         snprintf(target, size, "-0.0"); /* "-0" would be read as an integer, which has no sign */
     } else {
-        for (int digits = 1; digits <= digits_max; digits++) {
+        int digits = 1;
+        for (; digits < digits_max; digits++) {
             snprintf(target, size, "%.*g", digits, value);
             if (digits_max > 9 ? strtod(target, NULL) == value
                                : (double)strtof(target, NULL) == value) {
                 break;
             }
         }
+        /* 10000 rather than 1e+04: the same digits, since 6 of them always come back. */
+        bool short_enough = (value >= 1 && value < 1e6) || (value <= -1 && value > -1e6);
+        snprintf(target, size, "%.*g", short_enough && digits < 6 ? 6 : digits, value);
     }
 }
 

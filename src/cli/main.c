@@ -15,9 +15,11 @@ static const cli_command commands[] = {
      "PREFIX. SIZE counts in units of 1024; --json has bytes.\n",
      "tare ls model.safetensors model.layers.3.", 1, 2, FOR_ALL, cmd_ls},
     {"show", "show one tensor: all facts, and its first values", "MODEL NAME",
-     "Shows what is known about one tensor and decodes its first values. A name that holds "
-     "control\n"
-     "characters can be given as it is listed, with \\x1b and the like.\n",
+     "Shows what is known about one tensor and decodes its first values, or tells how its dtype "
+     "is\n"
+     "cut into blocks where it is quantized. A name that holds control characters can be given "
+     "as it\n"
+     "is listed, with \\x1b and the like.\n",
      "tare show model.safetensors lm_head.weight", 2, 2, FOR_ALL | OPTION_VALUES, cmd_show},
     {"cat", "write the bytes of one tensor to standard output", "MODEL NAME",
      "Writes a tensor's bytes as they are in the file: little-endian, nothing before or after "
@@ -25,10 +27,13 @@ static const cli_command commands[] = {
      "With --json they are a base64 string beside the tensor's facts.\n",
      "tare cat model.safetensors lm_head.weight > lm_head.bin", 2, 2, FOR_ALL | OPTION_FORCE,
      cmd_cat},
-    {"meta", "print the metadata strings", "MODEL",
-     "Prints the keys and values of __metadata__. What several shards repeat is printed once;\n"
-     "--json has every entry of every shard.\n",
-     "tare meta model.safetensors", 1, 1, FOR_ALL, cmd_meta},
+    {"meta", "print the metadata", "MODEL",
+     "Prints the keys and values of the metadata, of GGUF with their kinds and the first items "
+     "of\n"
+     "arrays; --all prints arrays in full. What several shards repeat is printed once; --json "
+     "has\n"
+     "every entry of every shard in full.\n",
+     "tare meta model.safetensors", 1, 1, FOR_ALL | OPTION_ALL, cmd_meta},
     {"check", "say whether models are valid", "PATH...",
      "Checks headers, shapes, offsets, sizes and the shard index in full. Every PATH gets one "
      "line:\n"
@@ -91,9 +96,9 @@ static void print_program_help(void)
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         out_format("  %-6s %-17s%s\n", commands[i].name, commands[i].operands, commands[i].summary);
     }
-    out_string(
-        "\nMODEL is a .safetensors file, a .safetensors.index.json of a sharded model, or a\n"
-        "folder that holds one of them.\n\noptions:\n");
+    out_string("\nMODEL is a .safetensors or .gguf file, a part of a split .gguf file, a\n"
+               ".safetensors.index.json of a sharded model, or a folder that holds one of them.\n"
+               "\noptions:\n");
     options_help(~0u);
     out_string("\nexit status: 0 done or accepted, 1 failed, absent or rejected, 2 wrong usage\n\n"
                "example:\n  tare ls model.safetensors\n");

@@ -15,7 +15,7 @@ typedef struct option {
 static const option table[] = {
     {OPTION_JSON, 0, "json", NULL, "print JSON"},
     {OPTION_BACKING, 0, "backing", "HOW", "how bytes are reached: map, read or auto (default)"},
-    {OPTION_ALL, 0, "all", NULL, "list every group of layers"},
+    {OPTION_ALL, 0, "all", NULL, "every group of layers, every item of an array"},
     {OPTION_FORCE, 0, "force", NULL, "write raw bytes even to a terminal"},
     {OPTION_VALUES, 'n', "values", "COUNT", "how many values to decode (default 8)"},
     {OPTION_SECONDS, 0, "seconds", "NUMBER", "how long to measure, about (default 2)"},

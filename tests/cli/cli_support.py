@@ -20,6 +20,17 @@ BITS = {
     "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64,
 }
 
+# GGUF: a number, and the elements and bytes of a block, for each type of tensors that tests write.
+GGUF_TYPES = {
+    "F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q8_0": (8, 32, 34),
+    "Q4_K": (12, 256, 144), "IQ2_XXS": (16, 256, 66), "I8": (24, 1, 1), "I16": (25, 1, 2),
+    "I32": (26, 1, 4), "I64": (27, 1, 8), "F64": (28, 1, 8), "BF16": (30, 1, 2),
+    "MXFP4": (39, 32, 17),
+}
+GGUF_KINDS = {"u8": (0, "B"), "i8": (1, "b"), "u16": (2, "H"), "i16": (3, "h"), "u32": (4, "I"),
+              "i32": (5, "i"), "f32": (6, "f"), "bool": (7, "B"), "string": (8, ""),
+              "u64": (10, "Q"), "i64": (11, "q"), "f64": (12, "d")}
+
 program = os.environ.get("TARE", "")
 
 
@@ -56,6 +67,41 @@ def make_model(tensors, metadata=None, header_size=None):
     size = header_size if header_size is not None else -(-len(text) // 8) * 8
     assert size >= len(text)
     return struct.pack("<Q", size) + text.ljust(size) + b"".join(parts)
+
+
+def gguf_string(text):
+    data = text if isinstance(text, bytes) else text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def gguf_value(kind, value):
+    """A value behind its type; "u8[]" and such are arrays."""
+    number, form = GGUF_KINDS[kind.removesuffix("[]")]
+    pack = gguf_string if kind.startswith("string") else lambda item: struct.pack("<" + form, item)
+    if not kind.endswith("[]"):
+        return struct.pack("<I", number) + pack(value)
+    return struct.pack("<IIQ", 9, number, len(value)) + b"".join(map(pack, value))
+
+
+def make_gguf(tensors, metadata=(), alignment=32):
+    """The bytes of a GGUF file of (name, dtype, shape slowest first, data) and (key, kind, value).
+
+    `data` None is zeros of the right size.
+    """
+    if alignment != 32:
+        metadata = [*metadata, ("general.alignment", "u32", alignment)]
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
+    head += b"".join(gguf_string(key) + gguf_value(*value) for key, *value in metadata)
+    body = b""
+    for name, dtype, shape, data in tensors:
+        number, elements, size = GGUF_TYPES[dtype]
+        data = data if data is not None else bytes(math.prod(shape) // elements * size)
+        head += gguf_string(name) + struct.pack("<I", len(shape))
+        head += struct.pack(f"<{len(shape)}QIQ", *reversed(shape), number, len(body))
+        body += data.ljust(-(-len(data) // alignment) * alignment, b"\0")
+    if tensors:
+        head = head.ljust(-(-len(head) // alignment) * alignment, b"\0")
+    return head + body
 
 
 def make_sharded(folder, shards):
@@ -103,6 +149,11 @@ class CliTest(unittest.TestCase):
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(make_model(tensors, **more))
+        return path
+
+    def write_gguf(self, name, tensors, **more):
+        path = self.folder / name
+        path.write_bytes(make_gguf(tensors, **more))
         return path
 
     def tare(self, *arguments, stdout=subprocess.PIPE, environment=None):

@@ -46,6 +46,10 @@ class Page(cli_support.CliTest):
         documents = [self.good(command, path, "--json").json for command in ("ls", "meta", "stat")]
         documents.append(self.good("bench", "--seconds=0.1", path, "--json").json)
         documents += [self.good(command, path, "t", "--json").json for command in ("show", "cat")]
+        gguf = self.write_gguf("m.gguf", [("t", "Q8_0", [32], None)],
+                               metadata=[("k", "u8[]", [1])])
+        documents += [self.good("meta", gguf, "--json").json,
+                      self.good("show", gguf, "t", "--json").json]
         documents.append(self.tare("check", path, "bad", "--json").json)
         documents.append(self.good("--version", "--json").json)
         named = set(re.findall(r"(?m)^\.Li (\w+)", self.page))

@@ -18,7 +18,8 @@ class Metadata(cli_support.CliTest):
         path = self.write("m.safetensors", [], metadata={"k\n": value})
         self.assertEqual(self.good("meta", path).out, "k\\n  a\\nb\\x1b[2J\\u202e\\\\\n")
         self.assertEqual(self.good("meta", path, "--json").json, {
-            "metadata": [{"key": "k\n", "value": value, "shard": 0, "file": str(path)}],
+            "metadata": [{"key": "k\n", "kind": "string", "value": value, "shard": 0,
+                          "file": str(path)}],
             "count": 1})
 
     def test_no_metadata_says_so(self):

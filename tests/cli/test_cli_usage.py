@@ -33,7 +33,7 @@ class Help(cli_support.CliTest):
 
     def test_each_option_is_listed_where_it_is_taken(self):
         owners = {"--json": set(COMMANDS) - {"help"}, "--backing": set(COMMANDS) - {"help"},
-                  "--all": {"stat"}, "--force": {"cat"}, "--values": {"show"},
+                  "--all": {"stat", "meta"}, "--force": {"cat"}, "--values": {"show"},
                   "--seconds": {"bench"}, "--seed": {"bench"}}
         path = self.write("m.safetensors", [("t", "U8", [1], None)])
         values = {"--backing": ["map"], "--values": ["1"], "--seconds": ["0.1"], "--seed": ["1"]}

@@ -65,6 +65,21 @@ static uint64_t *read_shape(const char *text, uint32_t *rank)
     }
 }
 
+/* "2:6162,-" to the items "ab" and "". */
+static corpus_item *read_items(char *text, size_t *count)
+{
+    char *at;
+    *count = strtoull(text, &at, 10);
+    corpus_item *items = take(*count * sizeof *items);
+    for (size_t i = 0; i < *count; i++) {
+        char *item = ++at;
+        at += strcspn(at, ",");
+        *at = 0;
+        items[i] = (corpus_item){item, unhex(item)};
+    }
+    return items;
+}
+
 static void read_cases(corpus_list *list)
 {
     size_t size, lines, count;
@@ -79,6 +94,7 @@ static void read_cases(corpus_list *list)
             .path = fields[0],
             .rule = fields[3],
             .is_index = strcmp(fields[1], "index") == 0,
+            .is_gguf = strcmp(fields[1], "gguf") == 0,
             .accept = strcmp(fields[2], "accept") == 0,
         };
     }
@@ -97,10 +113,11 @@ static void read_facts(corpus_list *list)
         fact->path = fields[0];
         fact->name = fields[2];
         fact->name_size = unhex(fields[2]);
-        if (strcmp(fields[1], "metadata") == 0 && count == 5) {
-            fact->value = fields[3];
-            fact->value_size = unhex(fields[3]);
+        if (strcmp(fields[1], "metadata") == 0 && count == 6) {
+            fact->is_array = fields[3][0] == '[';
+            fact->dtype = fields[3] + fact->is_array;
             fact->shard = (uint32_t)strtoul(fields[4], NULL, 10);
+            fact->items = read_items(fields[5], &fact->item_count);
         } else if (count == 8) {
             fact->dtype = fields[3];
             fact->shape = read_shape(fields[4], &fact->rank);
@@ -123,7 +140,10 @@ corpus_list corpus_read(void)
 
 void corpus_free(corpus_list *list)
 {
-    for (size_t i = 0; i < list->fact_count; i++) free(list->facts[i].shape);
+    for (size_t i = 0; i < list->fact_count; i++) {
+        free(list->facts[i].shape);
+        free(list->facts[i].items);
+    }
     free(list->facts);
     free(list->cases);
     free(list->text[0]);

@@ -7,19 +7,27 @@
 
 typedef struct corpus_case {
     char *path; /* relative to TARE_TEST_DATA "/corpus" */
-    char *rule; /* of docs/format_safetensors.md */
+    char *rule; /* of docs/format_safetensors.md, or of docs/format_gguf.md */
     int is_index;
+    int is_gguf;
     int accept;
 } corpus_case;
+
+/* The bytes of a value as they are in the file, without the length of a string. */
+typedef struct corpus_item {
+    char *data;
+    size_t size;
+} corpus_item;
 
 /* A tensor or an entry of metadata of a good case, in the order in which a model lists them. */
 typedef struct corpus_fact {
     char *path;
     char *name;
     size_t name_size;
-    char *value; /* of metadata, else NULL */
-    size_t value_size;
-    char *dtype;
+    corpus_item *items; /* of metadata, else NULL: the one value, or those of an array */
+    size_t item_count;
+    int is_array;
+    char *dtype; /* of metadata the name of the kind of its items */
     uint64_t *shape;
     uint32_t rank;
     uint32_t shard;

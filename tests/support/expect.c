@@ -145,7 +145,14 @@ void expect_same_models(const char *what, const tare_model *a, const tare_model 
         cr_assert_eq(key[0].size, key[1].size, "%s: key %zu", what, i);
         cr_assert_eq(value[0].size, value[1].size, "%s: value %zu", what, i);
         cr_expect_arr_eq(key[0].data, key[1].data, key[0].size, "%s: key %zu", what, i);
-        cr_expect_arr_eq(value[0].data, value[1].data, value[0].size, "%s: value %zu", what, i);
+        if (value[0].size > 0)
+            cr_expect_arr_eq(value[0].data, value[1].data, value[0].size, "%s: %zu", what, i);
+        tare_value x = tare_metadata_value_at(a, i), y = tare_metadata_value_at(b, i);
+        cr_expect_eq(x.kind, y.kind, "%s: kind of value %zu", what, i);
+        cr_expect_eq(x.item_kind, y.item_kind, "%s: kind of the items of value %zu", what, i);
+        cr_expect_eq(x.count, y.count, "%s: count of value %zu", what, i);
+        cr_assert_eq(x.size, y.size, "%s: size of value %zu", what, i);
+        if (x.size > 0) cr_expect_arr_eq(x.data, y.data, x.size, "%s: value %zu", what, i);
     }
 }
 

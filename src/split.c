@@ -1,0 +1,111 @@
+/* GGUF in several files: model-00001-of-00003.gguf and its like, as llama.cpp writes and names
+ * them. The name of one part gives the names of all. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define DIGITS_MIN 5u
+
+/* The number whose digits end at `*end`, which becomes where they start; 0 unless it is written as
+ * %05u would. */
+static uint32_t number_before(const char *name, size_t *end)
+{
+    size_t start = *end;
+    uint64_t number = 0, place = 1;
+    for (; start > 0 && name[start - 1] >= '0' && name[start - 1] <= '9'; start--) {
+        if (*end - start == DIGITS_MIN + 1) return 0; /* beyond TAREI_SHARD_COUNT_MAX */
+        number += (uint64_t)(name[start - 1] - '0') * place;
+        place *= 10;
+    }
+    size_t digits = *end - start;
+    bool usual = digits == DIGITS_MIN || (digits > DIGITS_MIN && name[start] != '0');
+    *end = start;
+    return usual && number <= TAREI_SHARD_COUNT_MAX ? (uint32_t)number : 0;
+}
+
+static bool step_before(const char *name, size_t *end, const char *text)
+{
+    size_t size = strlen(text);
+    if (*end < size || memcmp(name + *end - size, text, size) != 0) return false;
+    *end -= size;
+    return true;
+}
+
+bool tarei_split_is(const char *name, tarei_split *split)
+{
+    size_t end = strlen(name);
+    if (!step_before(name, &end, ".gguf")) return false;
+    split->count = number_before(name, &end);
+    if (split->count < 2 || !step_before(name, &end, "-of-")) return false;
+    split->number = number_before(name, &end);
+    if (split->number < 1 || split->number > split->count) return false;
+    if (!step_before(name, &end, "-")) return false;
+    split->prefix_size = end;
+    return true;
+}
+
+static tare_status name_part(tarei_opening *opening, const char *name, const tarei_split *split,
+                             uint32_t number, tare_string *part)
+{
+    size_t room = strlen(name) + 2; /* the number may have a digit more than in `name` */
+    char *text = tarei_arena_take(&opening->model->arena, room, 1);
+    if (text == NULL) return tarei_error_memory(opening->error);
+    memcpy(text, name, split->prefix_size);
+    snprintf(text + split->prefix_size, room - split->prefix_size,
+             "-%05" PRIu32 "-of-%05" PRIu32 ".gguf", number + 1, split->count);
+    *part = (tare_string){text, strlen(text)};
+    return TARE_OK;
+}
+
+static tare_status fail_part(tarei_opening *opening, uint32_t number, const char *key,
+                             uint64_t found, uint64_t wanted)
+{
+    if (found == UINT64_MAX)
+        tarei_error_set(opening->error, TARE_E_SPLIT, number, TARE_NO_OFFSET,
+                        "part %" PRIu32 " of a split file has no integer %s", number + 1, key);
+    else
+        tarei_error_set(opening->error, TARE_E_SPLIT, number, TARE_NO_OFFSET,
+                        "part %" PRIu32 " of a split file has %s %" PRIu64 ", not %" PRIu64,
+                        number + 1, key, found, wanted);
+    return tarei_error_prefix(opening->error, opening->model->shards[number].name);
+}
+
+/* What the newest part says of itself must be what its name says, and what the others say. */
+static tare_status check_part(tarei_opening *opening, const tarei_split *split, uint32_t number,
+                              uint64_t *tensor_count)
+{
+    const tarei_gguf *part = &opening->gguf;
+    if (part->split_number != number)
+        return fail_part(opening, number, "split.no", part->split_number, number);
+    if (part->split_count != split->count)
+        return fail_part(opening, number, "split.count", part->split_count, split->count);
+    if (part->split_tensor_count == UINT64_MAX) return TARE_OK;
+    if (*tensor_count == UINT64_MAX) *tensor_count = part->split_tensor_count;
+    if (part->split_tensor_count == *tensor_count) return TARE_OK;
+    return fail_part(opening, number, "split.tensors.count", part->split_tensor_count,
+                     *tensor_count);
+}
+
+tare_status tarei_split_open(tarei_opening *opening, int folder, const char *name)
+{
+    tarei_split split;
+    uint64_t wanted = UINT64_MAX;
+    tarei_split_is(name, &split);
+    tare_status status = tarei_open_expect(opening, split.count);
+    for (uint32_t i = 0; i < split.count && status == TARE_OK; i++) {
+        tare_string part;
+        tarei_source source;
+        status = name_part(opening, name, &split, i, &part);
+        if (status == TARE_OK)
+            status = tarei_source_file_open(&source, folder, part.data, i, opening->error);
+        if (status == TARE_OK) status = tarei_open_shard(opening, &source, part);
+        if (status == TARE_OK) status = check_part(opening, &split, i, &wanted);
+    }
+    if (status != TARE_OK) return status;
+    uint64_t count = tarei_parsed_count(&opening->model->parsed);
+    if (wanted != UINT64_MAX && wanted != count)
+        return fail_part(opening, 0, "split.tensors.count", wanted, count);
+    return tarei_open_finish(opening);
+}
