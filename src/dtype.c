@@ -28,6 +28,11 @@ uint32_t tare_dtype_bits(tare_dtype dtype)
     return dtype < FACTS_COUNT ? facts[dtype].bits : 0;
 }
 
+int tare_dtype_can_save(tare_dtype dtype)
+{
+    return dtype >= TARE_DTYPE_BOOL && dtype <= TARE_DTYPE_U64;
+}
+
 /* Every tensor of a header comes through here: comparing words beats calling memcmp 22 times. */
 tare_dtype tare_dtype_find(const char *name, size_t name_size)
 {

@@ -16,6 +16,9 @@
 /* Of pairs, and what tare_alignment tells at most: a huge page. */
 #define TAREI_ALIGNMENT_MAX ((size_t)2 << 20)
 
+/* Bytes of JSON in one file. Source: safetensors, MAX_HEADER_SIZE. */
+#define TAREI_HEADER_SIZE_MAX UINT64_C(100000000)
+
 typedef struct tarei_shard {
     const uint8_t *bytes; /* source.bytes, in the line that tare_data looks at */
     uint64_t data_offset;
@@ -68,6 +71,11 @@ typedef struct tarei_opening {
 tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count);
 tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_string name);
 tare_status tarei_open_finish(tarei_opening *opening);
+
+/* Copies what a caller's options hold, which begin with their struct_size; what they are too short
+ * for stays zero. */
+tare_status tarei_open_take_options(void *to, size_t size, const void *from, tare_error *error);
+tare_status tarei_open_check_hooks(const tare_allocator *hooks, tare_error *error);
 
 /* All of that for one file. */
 tare_status tarei_open_file(tarei_opening *opening, int folder, const char *path);
