@@ -28,6 +28,11 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 #define OPTION_VERSION 64u
 #define OPTION_SECONDS 128u
 #define OPTION_SEED 256u
+#define OPTION_OUTPUT 0x10000u
+#define OPTION_ONLY 0x20000u
+#define OPTION_SHARD_SIZE 0x40000u
+#define OPTION_ALIGN 0x80000u
+#define OPTION_RAW 0x100000u
 
 typedef struct cli_options {
     unsigned given;       /* OPTION_* that were there */
@@ -35,12 +40,19 @@ typedef struct cli_options {
     uint64_t value_count; /* of --values */
     double seconds;       /* to measure */
     uint64_t seed;
+    const char *output;
+    const char **only; /* prefixes, as often as --only was there */
+    size_t only_count;
+    uint64_t shard_size; /* bytes */
+    uint64_t align;
     char **operands; /* what is no option, in order */
     int operand_count;
 } cli_options;
 
-/* Takes argv apart; operands point into it, in their order. CLI_OK or CLI_USAGE. */
+/* Takes argv apart; operands point into it, in their order. CLI_OK or CLI_USAGE. Free it in any
+ * case. */
 int options_parse(cli_options *options, int argc, char **argv);
+void options_free(cli_options *options);
 
 /* Prints the options of `accepts`, a line each. */
 void options_help(unsigned accepts);
@@ -74,6 +86,7 @@ int cmd_meta(const cli_options *options);
 int cmd_check(const cli_options *options);
 int cmd_stat(const cli_options *options);
 int cmd_bench(const cli_options *options);
+int cmd_pack(const cli_options *options);
 
 /* cli_model.c: what commands do with a model */
 
@@ -89,6 +102,9 @@ void cli_report(const char *path, const tare_error *error, bool with_status);
 /* The tensor of that name, as it is or as `tare ls` prints it escaped; or says which names come
  * near and returns NULL. */
 const tare_tensor *cli_find(const tare_model *model, const char *path, const char *name);
+
+/* Says that no tensor's name starts with that prefix, and which prefixes come near. */
+void cli_no_prefix(const tare_model *model, const char *path, const char *prefix);
 
 /* The file of a shard for tables: without the folder where the model is one file. */
 tare_string cli_shard_label(const tare_model *model, uint32_t shard);
@@ -176,6 +192,12 @@ void out_key(const char *key); /* "key     " at the start of a line of facts */
 bool out_direct(const void *data, size_t size);
 
 void out_flush(void);
+
+/* Sends what follows to that descriptor, until out_restore, which gives back the errno of what
+ * failed there, or 0. */
+void out_divert(int descriptor);
+int out_restore(void);
+
 bool out_stopped(void); /* stdout is gone: what follows is dropped */
 
 /* Writes what is left; CLI_FAILED, and says so, if anything was lost but for a closed pipe. */
@@ -187,6 +209,7 @@ void json_open(char bracket); /* '{' or '[' */
 void json_close(char bracket);
 void json_line(void); /* what follows starts a line */
 void json_key(const char *key);
+void json_name(tare_string key);    /* the same for text from files */
 void json_string(tare_string text); /* invalid UTF-8 becomes U+FFFD */
 void json_text(const char *text);
 void json_u64(uint64_t value);
@@ -198,6 +221,19 @@ void json_field(const char *key, uint64_t value);
 
 /* The members that tell one tensor: name, dtype, shape, size, offset, shard, file. */
 void json_tensor(const tare_model *model, const tare_info *info);
+
+/* progress.c: a bar on stderr if that is a terminal; nothing is left of it once it ends, be it by a
+ * signal */
+
+void progress_start(void);
+void progress_show(const char *what, double share); /* 0 to 1 */
+void progress_hide(void);                           /* until it is shown again */
+void progress_end(void);
+
+/* The same, but a first signal only makes progress_stopped true, so that there is time to clean up;
+ * progress_end then ends the program by it. */
+void progress_start_stoppable(void);
+bool progress_stopped(void);
 
 /* decode.c: values of the 22 dtypes */
 

@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,12 @@ static const option table[] = {
     {OPTION_JSON, 0, "json", NULL, "print JSON"},
     {OPTION_BACKING, 0, "backing", "HOW", "how bytes are reached: map, read or auto (default)"},
     {OPTION_ALL, 0, "all", NULL, "list every group of layers"},
-    {OPTION_FORCE, 0, "force", NULL, "write raw bytes even to a terminal"},
+    {OPTION_OUTPUT, 'o', "output", "OUT", "where to write"},
+    {OPTION_ONLY, 0, "only", "PREFIX", "take tensors whose names start so; may be given again"},
+    {OPTION_SHARD_SIZE, 0, "shard-size", "SIZE", "begin a new file before so much, such as 5GB"},
+    {OPTION_ALIGN, 0, "align", "BYTES", "where data starts is a multiple of this (default 8)"},
+    {OPTION_RAW, 0, "raw-quantized", NULL, "store dtypes that safetensors lacks as U8"},
+    {OPTION_FORCE, 0, "force", NULL, "write raw bytes to a terminal, or over what is there"},
     {OPTION_VALUES, 'n', "values", "COUNT", "how many values to decode (default 8)"},
     {OPTION_SECONDS, 0, "seconds", "NUMBER", "how long to measure, about (default 2)"},
     {OPTION_SEED, 0, "seed", "NUMBER", "ask for the same names in the same order, hash alike"},
@@ -115,6 +121,56 @@ static int parse_u64(const option *found, const char *value, const char *meaning
     return CLI_OK;
 }
 
+/* "5GB", "512MiB", "4096": units of 1000, or of 1024 with an i. */
+static int parse_size(const char *value, uint64_t *out)
+{
+    static const char letters[] = "KMGT";
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(value, &end, 10);
+    const char *letter = *end != '\0' ? strchr(letters, toupper((unsigned char)*end)) : NULL;
+    bool fits = errno == 0 && number > 0;
+    if (letter != NULL) {
+        uint64_t base = end[1] == 'i' ? 1024 : 1000;
+        end += end[1] == 'i' ? 2 : 1;
+        for (long i = letter - letters; i >= 0; i--) {
+            fits &= number <= UINT64_MAX / base;
+            number *= base;
+        }
+    }
+    if (toupper((unsigned char)*end) == 'B') end++;
+    if (*value < '0' || *value > '9' || *end != '\0' || !fits) {
+        char shown[128];
+        cli_message("--shard-size is a size, such as 5GB or 512MiB, not '%s'",
+                    text_escape(text_of(value), shown, sizeof shown));
+        return CLI_USAGE;
+    }
+    *out = number;
+    return CLI_OK;
+}
+
+static int parse_align(const option *found, cli_options *options, const char *value)
+{
+    int status = parse_u64(found, value, "whole number", &options->align);
+    if (status != CLI_OK) return status;
+    uint64_t align = options->align;
+    if (align >= 8 && align <= (uint64_t)2 << 20 && (align & (align - 1)) == 0) return CLI_OK;
+    cli_message("--align is a power of two from 8 to 2097152, not %s", value);
+    return CLI_USAGE;
+}
+
+static int parse_only(cli_options *options, const char *value)
+{
+    const char **grown = realloc(options->only, (options->only_count + 1) * sizeof *options->only);
+    if (grown == NULL) {
+        cli_message("out of memory");
+        return CLI_FAILED;
+    }
+    options->only = grown;
+    options->only[options->only_count++] = value;
+    return CLI_OK;
+}
+
 static int parse_seconds(cli_options *options, const char *value)
 {
     const double seconds_min = 0.1;
@@ -139,6 +195,10 @@ static int parse_value(cli_options *options, const option *found, const char *va
     case OPTION_BACKING: return parse_backing(options, value);
     case OPTION_VALUES: return parse_u64(found, value, "count", &options->value_count);
     case OPTION_SECONDS: return parse_seconds(options, value);
+    case OPTION_OUTPUT: options->output = value; return CLI_OK;
+    case OPTION_ONLY: return parse_only(options, value);
+    case OPTION_SHARD_SIZE: return parse_size(value, &options->shard_size);
+    case OPTION_ALIGN: return parse_align(found, options, value);
     case OPTION_SEED: return parse_u64(found, value, "whole number", &options->seed);
     default: return CLI_OK;
     }
@@ -197,4 +257,10 @@ int options_parse(cli_options *options, int argc, char **argv)
         }
     }
     return CLI_OK;
+}
+
+void options_free(cli_options *options)
+{
+    free(options->only);
+    options->only = NULL;
 }

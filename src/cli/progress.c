@@ -12,8 +12,11 @@ enum { REDRAW_NS = 50000000, WIDTH = 32, SIGNAL_COUNT = 3 };
 static const char erase_line[] = "\r\x1b[K";
 static const int fatal_signals[SIGNAL_COUNT] = {SIGINT, SIGTERM, SIGHUP};
 
+static volatile sig_atomic_t signal_seen; /* its number */
+
 static struct {
     bool shown;
+    bool caught;
     bool drawn;
     uint64_t drawn_at;
     struct sigaction before[SIGNAL_COUNT];
@@ -36,16 +39,38 @@ static void erase_and_die(int number)
     raise(number);
 }
 
-void progress_start(void)
+static void remember(int number)
+{
+    signal_seen = number;
+}
+
+static void start(bool stoppable)
 {
     const char *terminal = getenv("TERM");
     progress.shown = isatty(STDERR_FILENO) && (terminal == NULL || strcmp(terminal, "dumb") != 0);
-    if (!progress.shown) return;
-    struct sigaction action = {.sa_handler = erase_and_die, .sa_flags = (int)SA_RESETHAND};
+    progress.caught = progress.shown || stoppable;
+    if (!progress.caught) return;
+    struct sigaction action = {.sa_handler = stoppable ? remember : erase_and_die,
+                               .sa_flags = (int)SA_RESETHAND};
     for (size_t i = 0; i < SIGNAL_COUNT; i++) {
         sigaction(fatal_signals[i], NULL, &progress.before[i]);
         if (progress.before[i].sa_handler != SIG_IGN) sigaction(fatal_signals[i], &action, NULL);
     }
+}
+
+void progress_start(void)
+{
+    start(false);
+}
+
+void progress_start_stoppable(void)
+{
+    start(true);
+}
+
+bool progress_stopped(void)
+{
+    return signal_seen != 0;
 }
 
 void progress_show(const char *what, double share)
@@ -66,12 +91,20 @@ void progress_show(const char *what, double share)
     if (size > 0) write_error(line, (size_t)size < sizeof line ? (size_t)size : sizeof line - 1);
 }
 
+void progress_hide(void)
+{
+    if (progress.shown && progress.drawn) write_error(erase_line, sizeof erase_line - 1);
+    progress.drawn = false;
+}
+
 void progress_end(void)
 {
-    if (!progress.shown) return;
-    write_error(erase_line, sizeof erase_line - 1);
+    progress_hide();
+    progress.shown = false;
+    if (!progress.caught) return;
     for (size_t i = 0; i < SIGNAL_COUNT; i++) {
         sigaction(fatal_signals[i], &progress.before[i], NULL);
     }
-    progress.shown = false;
+    progress.caught = false;
+    if (signal_seen != 0) raise(signal_seen);
 }
