@@ -72,7 +72,7 @@ static tare_status fail_tensor(saving *s, tare_status status, const tare_info *i
 static tare_status take_options(saving *s, const tare_save_options *options)
 {
     tare_save_options *own = &s->options;
-    tare_status status = tarei_open_take_options(own, sizeof *own, options, s->error);
+    tare_status status = tarei_open_copy_options(own, sizeof *own, options, s->error);
     if (status == TARE_OK) status = tarei_open_check_hooks(own->allocator, s->error);
     if (status != TARE_OK) return status;
     if ((own->flags & ~TARE_SAVE_REPLACE) != 0 || own->reserved != 0)

@@ -15,7 +15,7 @@
 #endif
 
 /* Exit statuses. */
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128 }; /* + the signal */
 
 /* options.c: the command line */
 
@@ -41,8 +41,8 @@ typedef struct cli_options {
     double seconds;       /* to measure */
     uint64_t seed;
     const char *output;
-    const char **only; /* prefixes, as often as --only was there */
-    size_t only_count;
+    char **only; /* prefixes, as often as --only was there */
+    int only_count;
     uint64_t shard_size; /* bytes */
     uint64_t align;
     char **operands; /* what is no option, in order */
@@ -103,8 +103,8 @@ void cli_report(const char *path, const tare_error *error, bool with_status);
  * near and returns NULL. */
 const tare_tensor *cli_find(const tare_model *model, const char *path, const char *name);
 
-/* Says that no tensor's name starts with that prefix, and which prefixes come near. */
-void cli_no_prefix(const tare_model *model, const char *path, const char *prefix);
+/* Says that no tensor's name starts with `prefix`, and which prefixes come near. */
+void cli_explain_prefix(const tare_model *model, const char *path, const char *prefix);
 
 /* The file of a shard for tables: without the folder where the model is one file. */
 tare_string cli_shard_label(const tare_model *model, uint32_t shard);
@@ -115,6 +115,16 @@ uint64_t cli_element_count(const tare_info *info);
 /* The largest power of two that divides an offset, at most a page: a mapping promises no more. */
 #define CLI_PAGE_SIZE 4096u
 uint32_t cli_offset_alignment(uint64_t offset);
+
+/* stop.c: signals that stop work instead of ending the program */
+
+/* From here on the first SIGINT, SIGTERM or SIGHUP is only remembered. */
+void stop_start(void);
+int stop_signal(void); /* or 0 */
+void stop_end(void);
+
+/* Removes the bar of progress.c, if one is shown, until it is drawn again. */
+void progress_hide(void);
 
 /* suggest.c: near names */
 
@@ -222,18 +232,22 @@ void json_field(const char *key, uint64_t value);
 /* The members that tell one tensor: name, dtype, shape, size, offset, shard, file. */
 void json_tensor(const tare_model *model, const tare_info *info);
 
-/* progress.c: a bar on stderr if that is a terminal; nothing is left of it once it ends, be it by a
- * signal */
+/* selection.c: tensors by prefixes */
 
-void progress_start(void);
-void progress_show(const char *what, double share); /* 0 to 1 */
-void progress_hide(void);                           /* until it is shown again */
-void progress_end(void);
+typedef struct selection {
+    const tare_tensor **tensors; /* each once, in the order of the model */
+    size_t count;
+    uint64_t size; /* bytes of all */
+} selection;
 
-/* The same, but a first signal only makes progress_stopped true, so that there is time to clean up;
- * progress_end then ends the program by it. */
-void progress_start_stoppable(void);
-bool progress_stopped(void);
+/* Whether a name starts with one of the prefixes; any does if there is none. */
+bool selection_matches(tare_string name, char **prefixes, int prefix_count);
+
+/* All tensors that match. Says why and returns false when memory ran out or one of the prefixes
+ * matches nothing. Free it. */
+bool selection_make(const tare_model *model, const char *path, char **prefixes, int prefix_count,
+                    selection *made);
+void selection_free(selection *made);
 
 /* decode.c: values of the 22 dtypes */
 

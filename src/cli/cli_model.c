@@ -94,7 +94,7 @@ const tare_tensor *cli_find(const tare_model *model, const char *path, const cha
     return NULL;
 }
 
-void cli_no_prefix(const tare_model *model, const char *path, const char *prefix)
+void cli_explain_prefix(const tare_model *model, const char *path, const char *prefix)
 {
     char shown_path[512];
     char shown_prefix[1024];

@@ -150,7 +150,7 @@ int cmd_ls(const cli_options *options)
     tare_range range = tare_prefix(model, prefix, strlen(prefix));
     tare_range probe = range;
     if (*prefix != '\0' && tare_next(model, &probe) == NULL) {
-        cli_no_prefix(model, path, prefix);
+        cli_explain_prefix(model, path, prefix);
         status = CLI_FAILED;
     } else if (options_json(options)) {
         print_json(model, range);

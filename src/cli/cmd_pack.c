@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "latency.h"
 #include "pack.h"
 
 /* How far all files are, for the bar. */
@@ -27,7 +28,7 @@ static int show_advance(void *context, uint64_t done, uint64_t total)
     text_human(all->total, end);
     snprintf(text, sizeof text, "%s of %s", now, end);
     progress_show(text, all->total > 0 ? (double)done / (double)all->total : 1);
-    return progress_stopped();
+    return stop_signal() != 0;
 }
 
 static bool write_file(const cli_options *options, pack_list *list, size_t index,
@@ -169,33 +170,57 @@ static bool write_all(const cli_options *options, pack_list *list, pack_target *
         good = write_file(options, list, i, target, &all);
     }
     if (good && list->file_count > 1) good = write_index(list, target);
-    return good && !progress_stopped() && pack_target_commit(target);
+    return good && stop_signal() == 0 && pack_target_commit(target);
+}
+
+/* Prints what was written. */
+static bool pack(const cli_options *options, pack_list *list)
+{
+    pack_target target;
+    progress_start();
+    stop_start();
+    bool good = pack_target_begin(options, list->file_count, &target);
+    if (good) good = write_all(options, list, &target);
+    stop_end();
+    progress_end();
+    if (good && options_json(options))
+        json_result(list, &target);
+    else if (good)
+        print_result(list, &target);
+    pack_target_end(&target, good);
+    return good;
+}
+
+static bool check_options(const cli_options *options)
+{
+    uint64_t align = options->align;
+    if ((options->given & OPTION_OUTPUT) == 0) {
+        cli_message("where to? 'tare pack' needs -o OUT");
+        return false;
+    }
+    if ((options->given & OPTION_SHARD_SIZE) != 0 && options->shard_size == 0) {
+        cli_message("--shard-size is more than 0");
+        return false;
+    }
+    if ((options->given & OPTION_ALIGN) != 0 &&
+        (align < 8 || align > 2u << 20 || (align & (align - 1)) != 0)) {
+        cli_message("--align is a power of two from 8 to 2M, not %llu", (unsigned long long)align);
+        return false;
+    }
+    return true;
 }
 
 int cmd_pack(const cli_options *options)
 {
-    if ((options->given & OPTION_OUTPUT) == 0) {
-        cli_message("where to? 'tare pack' needs -o OUT");
-        return CLI_USAGE;
-    }
+    if (!check_options(options)) return CLI_USAGE;
     tare_model *model = cli_open(options, options->operands[0], NULL);
     if (model == NULL) return CLI_FAILED;
     pack_list list;
-    bool good = pack_list_make(options, model, &list);
-    if (good) {
-        pack_target target;
-        progress_start_stoppable();
-        good = pack_target_begin(options, list.file_count, &target);
-        if (good) good = write_all(options, &list, &target);
-        progress_hide();
-        if (good && options_json(options))
-            json_result(&list, &target);
-        else if (good)
-            print_result(&list, &target);
-        pack_target_end(&target, good);
-        progress_end();
-    }
+    bool good = pack_list_make(options, model, &list) && pack(options, &list);
     pack_list_free(&list);
     tare_close(model);
-    return good ? CLI_OK : CLI_FAILED;
+    if (good) return CLI_OK;
+    if (stop_signal() == 0) return CLI_FAILED;
+    cli_message("stopped");
+    return CLI_SIGNALLED + stop_signal();
 }

@@ -27,6 +27,13 @@ bool queries_misses(const tare_model *model, uint64_t *random, const query_list 
 
 void queries_free(query_list *list);
 
+/* progress.c: a bar on stderr if that is a terminal; nothing is left of it once it ends, be it by a
+ * signal */
+
+void progress_start(void);
+void progress_show(const char *what, double share); /* 0 to 1 */
+void progress_end(void);
+
 /* latency.c: timing, and a histogram of samples */
 
 /* Values below 2 << LATENCY_BITS are counted exactly, larger ones to 1 in 1 << LATENCY_BITS. */

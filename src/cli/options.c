@@ -1,6 +1,5 @@
 #include "cli.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +19,7 @@ static const option table[] = {
     {OPTION_OUTPUT, 'o', "output", "OUT", "where to write"},
     {OPTION_ONLY, 0, "only", "PREFIX", "take tensors whose names start so; may be given again"},
     {OPTION_SHARD_SIZE, 0, "shard-size", "SIZE", "begin a new file before so much, such as 5GB"},
-    {OPTION_ALIGN, 0, "align", "BYTES", "where data starts is a multiple of this (default 8)"},
+    {OPTION_ALIGN, 0, "align", "SIZE", "where data starts is a multiple of this (default 8)"},
     {OPTION_RAW, 0, "raw-quantized", NULL, "store dtypes that safetensors lacks as U8"},
     {OPTION_FORCE, 0, "force", NULL, "write raw bytes to a terminal, or over what is there"},
     {OPTION_VALUES, 'n', "values", "COUNT", "how many values to decode (default 8)"},
@@ -121,27 +120,26 @@ static int parse_u64(const option *found, const char *value, const char *meaning
     return CLI_OK;
 }
 
-/* "5GB", "512MiB", "4096": units of 1000, or of 1024 with an i. */
-static int parse_size(const char *value, uint64_t *out)
+/* A number of bytes, or of units: K, M, G, T or KiB and so on of 1024, KB and so on of 1000. */
+static int parse_size(const option *found, const char *value, uint64_t *out)
 {
     static const char letters[] = "KMGT";
     char *end;
     errno = 0;
-    unsigned long long number = strtoull(value, &end, 10);
-    const char *letter = *end != '\0' ? strchr(letters, toupper((unsigned char)*end)) : NULL;
-    bool fits = errno == 0 && number > 0;
+    uint64_t number = strtoull(value, &end, 10);
+    bool fits = *value >= '0' && *value <= '9' && errno == 0;
+    const char *letter = *end != '\0' ? strchr(letters, *end) : NULL;
     if (letter != NULL) {
-        uint64_t base = end[1] == 'i' ? 1024 : 1000;
-        end += end[1] == 'i' ? 2 : 1;
+        uint64_t base = end[1] == 'B' ? 1000 : 1024;
+        end += end[1] == 'B' ? 2 : end[1] == 'i' && end[2] == 'B' ? 3 : 1;
         for (long i = letter - letters; i >= 0; i--) {
             fits &= number <= UINT64_MAX / base;
             number *= base;
         }
     }
-    if (toupper((unsigned char)*end) == 'B') end++;
-    if (*value < '0' || *value > '9' || *end != '\0' || !fits) {
+    if (!fits || *end != '\0') {
         char shown[128];
-        cli_message("--shard-size is a size, such as 5GB or 512MiB, not '%s'",
+        cli_message("--%s is a size such as 65536, 64K, 512MiB or 5GB, not '%s'", found->name,
                     text_escape(text_of(value), shown, sizeof shown));
         return CLI_USAGE;
     }
@@ -149,19 +147,9 @@ static int parse_size(const char *value, uint64_t *out)
     return CLI_OK;
 }
 
-static int parse_align(const option *found, cli_options *options, const char *value)
+static int parse_only(cli_options *options, char *value)
 {
-    int status = parse_u64(found, value, "whole number", &options->align);
-    if (status != CLI_OK) return status;
-    uint64_t align = options->align;
-    if (align >= 8 && align <= (uint64_t)2 << 20 && (align & (align - 1)) == 0) return CLI_OK;
-    cli_message("--align is a power of two from 8 to 2097152, not %s", value);
-    return CLI_USAGE;
-}
-
-static int parse_only(cli_options *options, const char *value)
-{
-    const char **grown = realloc(options->only, (options->only_count + 1) * sizeof *options->only);
+    char **grown = realloc(options->only, ((size_t)options->only_count + 1) * sizeof *grown);
     if (grown == NULL) {
         cli_message("out of memory");
         return CLI_FAILED;
@@ -189,7 +177,7 @@ static int parse_seconds(cli_options *options, const char *value)
     return CLI_OK;
 }
 
-static int parse_value(cli_options *options, const option *found, const char *value)
+static int parse_value(cli_options *options, const option *found, char *value)
 {
     switch (found->bit) {
     case OPTION_BACKING: return parse_backing(options, value);
@@ -197,8 +185,8 @@ static int parse_value(cli_options *options, const option *found, const char *va
     case OPTION_SECONDS: return parse_seconds(options, value);
     case OPTION_OUTPUT: options->output = value; return CLI_OK;
     case OPTION_ONLY: return parse_only(options, value);
-    case OPTION_SHARD_SIZE: return parse_size(value, &options->shard_size);
-    case OPTION_ALIGN: return parse_align(found, options, value);
+    case OPTION_SHARD_SIZE: return parse_size(found, value, &options->shard_size);
+    case OPTION_ALIGN: return parse_size(found, value, &options->align);
     case OPTION_SEED: return parse_u64(found, value, "whole number", &options->seed);
     default: return CLI_OK;
     }
@@ -207,13 +195,13 @@ static int parse_value(cli_options *options, const option *found, const char *va
 /* Takes the option at argv[*at], and its argument, which may be the next of argv. */
 static int take_option(cli_options *options, int argc, char **argv, int *at)
 {
-    const char *argument = argv[*at];
+    char *argument = argv[*at];
     const option *found;
-    const char *value = NULL;
+    char *value = NULL;
     tare_string name;
     if (argument[1] == '-') {
         name = text_of(argument + 2);
-        const char *equals = strchr(name.data, '=');
+        char *equals = strchr(argument + 2, '=');
         if (equals != NULL) name.size = (size_t)(equals - name.data);
         found = find_name(name.data, name.size);
         value = equals != NULL ? equals + 1 : NULL;

@@ -10,25 +10,6 @@ static bool no_memory(void)
     return false;
 }
 
-/* Marks the tensors that are wanted; every prefix must want one. */
-static bool choose(const cli_options *options, const tare_model *model, unsigned char *chosen)
-{
-    if (options->only_count == 0) memset(chosen, 1, tare_count(model));
-    for (size_t i = 0; i < options->only_count; i++) {
-        const char *prefix = options->only[i];
-        tare_range range = tare_prefix(model, prefix, strlen(prefix));
-        const tare_tensor *tensor = tare_next(model, &range);
-        if (tensor == NULL && *prefix != '\0') {
-            cli_no_prefix(model, options->operands[0], prefix);
-            return false;
-        }
-        for (; tensor != NULL; tensor = tare_next(model, &range)) {
-            chosen[tare_index_of(model, tensor)] = 1;
-        }
-    }
-    return true;
-}
-
 /* {"dtype":"Q4_K","shape":[32,256]}, as a string of its own behind the key. */
 static bool describe_raw(const tare_info *info, tare_save_metadata *raw)
 {
@@ -64,15 +45,14 @@ static void refuse_dtype(const cli_options *options, const tare_info *info)
         tare_dtype_name(info->dtype));
 }
 
-static bool add_tensor(const cli_options *options, const tare_model *model, size_t index,
+static bool add_tensor(const cli_options *options, const tare_model *model, const tare_tensor *from,
                        pack_list *list)
 {
-    tare_info info = tare_describe(model, tare_at(model, index));
+    tare_info info = tare_describe(model, from);
     size_t at = list->count++;
     tare_save_tensor *tensor = &list->tensors[at];
-    *tensor = (tare_save_tensor){.model = model, .tensor = tare_at(model, index)};
+    *tensor = (tare_save_tensor){.model = model, .tensor = from};
     list->sizes[at] = info.size;
-    list->size += info.size;
     if (tare_dtype_can_save(info.dtype)) return true;
     if ((options->given & OPTION_RAW) == 0) {
         refuse_dtype(options, &info);
@@ -90,7 +70,10 @@ static void add_metadata(const tare_model *model, pack_list *list)
 {
     tare_string key;
     tare_string value;
+    size_t left_out = 0; /* what is no string */
     for (size_t i = 0; tare_metadata_at(model, i, &key, &value, NULL); i++) {
+        left_out += value.data == NULL;
+        if (value.data == NULL) continue;
         tare_string first = tare_metadata_find(model, key.data, key.size);
         if (first.data == value.data) {
             list->metadata[list->metadata_count++] = (tare_save_metadata){key, value};
@@ -99,6 +82,10 @@ static void add_metadata(const tare_model *model, pack_list *list)
             cli_message("metadata '%s' differs between shards; the first is kept",
                         text_escape(key, shown, sizeof shown));
         }
+    }
+    if (left_out > 0) {
+        cli_message("metadata: %zu value%s that %s no string left out", left_out,
+                    left_out == 1 ? "" : "s", left_out == 1 ? "is" : "are");
     }
 }
 
@@ -118,26 +105,36 @@ static void cut(uint64_t size_max, pack_list *list)
     list->ends[list->file_count++] = list->count;
 }
 
+static bool fill(const cli_options *options, const tare_model *model, const selection *wanted,
+                 pack_list *list)
+{
+    size_t count = wanted->count + 1; /* so that nothing is of size 0 */
+    size_t metadata_count = tare_metadata_count(model) + count;
+    list->size = wanted->size;
+    list->tensors = malloc(count * sizeof *list->tensors);
+    list->sizes = malloc(count * sizeof *list->sizes);
+    list->ends = malloc(count * sizeof *list->ends);
+    list->raw = calloc(count, sizeof *list->raw);
+    list->metadata = malloc(metadata_count * sizeof *list->metadata);
+    if (!list->tensors || !list->sizes || !list->ends || !list->raw || !list->metadata) {
+        return no_memory();
+    }
+    add_metadata(model, list);
+    for (size_t i = 0; i < wanted->count; i++) {
+        if (!add_tensor(options, model, wanted->tensors[i], list)) return false;
+    }
+    cut(options->shard_size, list);
+    return true;
+}
+
 bool pack_list_make(const cli_options *options, const tare_model *model, pack_list *list)
 {
-    size_t count = tare_count(model);
-    size_t metadata_count = tare_metadata_count(model) + count;
-    memset(list, 0, sizeof *list);
-    unsigned char *chosen = calloc(count + 1, 1);
-    list->tensors = malloc((count + 1) * sizeof *list->tensors);
-    list->sizes = malloc((count + 1) * sizeof *list->sizes);
-    list->ends = malloc((count + 1) * sizeof *list->ends);
-    list->raw = calloc(count + 1, sizeof *list->raw);
-    list->metadata = malloc((metadata_count + 1) * sizeof *list->metadata);
-    bool good = chosen && list->tensors && list->sizes && list->ends && list->raw && list->metadata;
-    if (!good) no_memory();
-    good = good && choose(options, model, chosen);
-    if (good) add_metadata(model, list);
-    for (size_t i = 0; i < count && good; i++) {
-        if (chosen[i]) good = add_tensor(options, model, i, list);
-    }
-    if (good) cut(options->shard_size, list);
-    free(chosen);
+    selection wanted;
+    *list = (pack_list){0};
+    bool good =
+        selection_make(model, options->operands[0], options->only, options->only_count, &wanted) &&
+        fill(options, model, &wanted, list);
+    selection_free(&wanted);
     return good;
 }
 

@@ -12,11 +12,8 @@ enum { REDRAW_NS = 50000000, WIDTH = 32, SIGNAL_COUNT = 3 };
 static const char erase_line[] = "\r\x1b[K";
 static const int fatal_signals[SIGNAL_COUNT] = {SIGINT, SIGTERM, SIGHUP};
 
-static volatile sig_atomic_t signal_seen; /* its number */
-
 static struct {
     bool shown;
-    bool caught;
     bool drawn;
     uint64_t drawn_at;
     struct sigaction before[SIGNAL_COUNT];
@@ -39,38 +36,16 @@ static void erase_and_die(int number)
     raise(number);
 }
 
-static void remember(int number)
-{
-    signal_seen = number;
-}
-
-static void start(bool stoppable)
+void progress_start(void)
 {
     const char *terminal = getenv("TERM");
     progress.shown = isatty(STDERR_FILENO) && (terminal == NULL || strcmp(terminal, "dumb") != 0);
-    progress.caught = progress.shown || stoppable;
-    if (!progress.caught) return;
-    struct sigaction action = {.sa_handler = stoppable ? remember : erase_and_die,
-                               .sa_flags = (int)SA_RESETHAND};
+    if (!progress.shown) return;
+    struct sigaction action = {.sa_handler = erase_and_die, .sa_flags = (int)SA_RESETHAND};
     for (size_t i = 0; i < SIGNAL_COUNT; i++) {
         sigaction(fatal_signals[i], NULL, &progress.before[i]);
         if (progress.before[i].sa_handler != SIG_IGN) sigaction(fatal_signals[i], &action, NULL);
     }
-}
-
-void progress_start(void)
-{
-    start(false);
-}
-
-void progress_start_stoppable(void)
-{
-    start(true);
-}
-
-bool progress_stopped(void)
-{
-    return signal_seen != 0;
 }
 
 void progress_show(const char *what, double share)
@@ -99,12 +74,10 @@ void progress_hide(void)
 
 void progress_end(void)
 {
-    progress_hide();
-    progress.shown = false;
-    if (!progress.caught) return;
+    if (!progress.shown) return;
+    write_error(erase_line, sizeof erase_line - 1);
     for (size_t i = 0; i < SIGNAL_COUNT; i++) {
         sigaction(fatal_signals[i], &progress.before[i], NULL);
     }
-    progress.caught = false;
-    if (signal_seen != 0) raise(signal_seen);
+    progress.shown = false;
 }
