@@ -159,6 +159,8 @@ static void check_holds(const char *what, const tare_model *model, const random_
         tare_info info = tare_describe(model, tensor);
         cr_expect_eq(info.dtype, wanted->dtype, "%s: tensor %zu", what, i);
         cr_assert_eq(info.rank, wanted->rank, "%s: tensor %zu", what, i);
+        uint32_t width = tare_dtype_bits(info.dtype) / 8;
+        if (width != 0) cr_expect_eq(info.offset % width, 0, "%s: tensor %zu", what, i);
         for (uint32_t d = 0; d < info.rank; d++)
             cr_expect_eq(info.shape[d], wanted->shape[d], "%s: tensor %zu", what, i);
         expect_bytes(what, model, tensor, wanted->data, wanted->size);
@@ -180,9 +182,9 @@ static void check_holds(const char *what, const tare_model *model, const random_
  * file. */
 Test(save, random_models_come_back_as_they_were)
 {
-    const char *wanted = getenv("TARE_TEST_SEED");
+    const char *wanted = getenv("SAVE_SEED");
     uint64_t first = wanted != NULL ? strtoull(wanted, NULL, 10) : 1;
-    printf("random models: seeds %llu to %llu (TARE_TEST_SEED)\n", (unsigned long long)first,
+    printf("random models: seeds %llu to %llu (SAVE_SEED)\n", (unsigned long long)first,
            (unsigned long long)first + 149);
     for (uint64_t seed = first; seed < first + 150; seed++) {
         random_model made;

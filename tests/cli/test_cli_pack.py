@@ -387,8 +387,8 @@ class Usage(Pack):
 
 class RandomModels(Pack):
     def test_models_come_back_as_they_were(self):
-        first = int(os.environ.get("TARE_TEST_SEED", "1"))
-        print(f"random models: seeds {first} to {first + 19} (TARE_TEST_SEED)")
+        first = int(os.environ.get("SAVE_SEED", "1"))
+        print(f"random models: seeds {first} to {first + 19} (SAVE_SEED)")
         for seed in range(first, first + 20):
             with self.subTest(seed):
                 rng = random.Random(seed)
