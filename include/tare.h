@@ -484,13 +484,13 @@ typedef struct tare_save_options {
     size_t struct_size; /* sizeof(tare_save_options) */
     uint32_t flags;     /* TARE_SAVE_REPLACE */
     uint32_t reserved;  /* 0 */
-    /* The data section starts at a multiple of this: a power of two from 8 to 2 MiB, 0 is 8 (source:
-     * the reference writer). Within it tensors are aligned to the size of their elements only. */
+    /* The data section starts at a multiple of this: a power of two from 8 to 2 MiB, 0 is 8
+     * (source: the reference writer). In it tensors are aligned to the size of their elements. */
     size_t alignment;
     const tare_save_metadata *metadata; /* written in this order */
     size_t metadata_count;
-    /* Called with bytes written and bytes in all, each time some megabytes are on their way and
-     * when all are, on the thread that called. Other than 0 stops: TARE_E_CANCELLED. May be NULL. */
+    /* Called with bytes written and bytes in all, each time some megabytes are written and when all
+     * are, on the thread that called. Not zero stops: TARE_E_CANCELLED. May be NULL. */
     int (*progress)(void *context, uint64_t done, uint64_t total);
     void *progress_context;
     const tare_allocator *allocator; /* during the call; NULL is malloc and free */

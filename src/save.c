@@ -226,7 +226,7 @@ static tare_status put_in_order(saving *s)
     return TARE_OK;
 }
 
-/* The header is padded so that the data section, behind it and the 8 bytes before it, is aligned. */
+/* Pads the header so that the data section, behind it and the 8 bytes before it, is aligned. */
 static tare_status measure(saving *s)
 {
     uint64_t size = tarei_save_header_measure(&s->plan) + TAREI_HEAD_SIZE;

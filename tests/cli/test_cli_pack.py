@@ -369,8 +369,8 @@ class Usage(Pack):
         self.assertEqual(self.bad(2, "pack", path).err,
                          "tare: where to? 'tare pack' needs -o OUT\n")
         self.bad(2, "pack", "-o", "x")
-        for size in ("", "0", "x", "-1", "5XB", "5GBB", "1.5GB", "18446744073709551616", "5B", "5gb",
-                     "18446744073709551615K", "5 GB", "5Gi"):
+        for size in ("", "0", "x", "-1", "5XB", "5GBB", "1.5GB", "18446744073709551616",
+                     "18446744073709551615K", "5B", "5gb", "5 GB", "5Gi"):
             self.assertIn("--shard-size is ",
                           self.bad(2, "pack", path, "-o", "x", f"--shard-size={size}").err)
         for align in ("7", "4", "0", "24", "4194304", "x"):
@@ -380,7 +380,8 @@ class Usage(Pack):
 
     def test_sizes(self):
         path = self.write("m.safetensors", [("a", "U8", [1000], None), ("b", "U8", [24], None)])
-        for size, files in (("1000", 2), ("1KB", 2), ("1K", 1), ("1KiB", 1), ("1M", 1), ("5GB", 1), ("16TiB", 1)):
+        for size, files in (("1000", 2), ("1KB", 2), ("1K", 1), ("1KiB", 1), ("1M", 1),
+                            ("5GB", 1), ("16TiB", 1)):
             result = self.good("pack", path, "-o", "out", "--force", "--json", "--shard-size", size)
             self.assertEqual(len(result.json["files"]), files, size)
 
