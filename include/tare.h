@@ -87,6 +87,9 @@ extern "C" {
     X(E_CHANGED, 24, "a file changed or shrank while it was used")               \
     X(E_LIMIT, 25, "a size is beyond a limit of this library or host")           \
     X(E_UNSUPPORTED, 26, "this build or host does not support that")             \
+    X(E_CANCELLED, 27, "the caller stopped it")                                  \
+    X(E_WRITE, 28, "a file could not be written")                                \
+    X(E_EXISTS, 29, "the target exists already")                                 \
     X(E_FORMAT, 30, "not a model file of a known format")                        \
     X(E_TRUNCATED, 31, "the file ends before its header does")                   \
     X(E_HEADER_SIZE, 32, "the header is larger than the limit")                  \
@@ -239,6 +242,9 @@ TARE_API uint32_t tare_dtype_bits(tare_dtype dtype);
  */
 TARE_API uint32_t tare_dtype_block_count(tare_dtype dtype);
 TARE_API uint32_t tare_dtype_block_size(tare_dtype dtype);
+
+/* 1 where safetensors has that dtype, so that tare_save writes it; else 0. */
+TARE_API int tare_dtype_can_save(tare_dtype dtype);
 
 /* The dtype spelled so exactly (case counts), or 0. `name` may be NULL when `name_size` is 0. */
 TARE_API tare_dtype tare_dtype_find(const char *name, size_t name_size);
@@ -593,6 +599,90 @@ TARE_API tare_status tare_value_string(tare_value value, tare_string *out);
  * Strings among the items have no terminator.
  */
 TARE_API int tare_value_next(tare_value *array, tare_value *item);
+
+/* ------------------------------------------------------------------------------------------------
+ * Writing
+ */
+
+/*
+ * One tensor to write. All zero but these:
+ *   - bytes in memory: name, dtype, shape, data and size;
+ *   - a tensor of an open model: model and tensor. Its own name is taken where `name` is NULL, its
+ *     own dtype and shape where `dtype` is 0; others may be given, of as many bytes.
+ */
+typedef struct tare_save_tensor {
+    const char *name; /* UTF-8, no terminator needed; may be NULL at size 0 */
+    size_t name_size;
+    const uint64_t *shape; /* `rank` sizes, the slowest dimension first; may be NULL at rank 0 */
+    uint32_t rank;
+    tare_dtype dtype;
+    const void *data; /* little-endian; may be NULL at size 0 */
+    size_t size;      /* bytes of data: what dtype and shape take */
+    const tare_model *model;
+    const tare_tensor *tensor;
+    uint64_t later[2]; /* 0 in this version */
+} tare_save_tensor;
+
+/* One string of `__metadata__`: UTF-8. */
+typedef struct tare_save_metadata {
+    tare_string key;
+    tare_string value;
+} tare_save_metadata;
+
+/* REPLACE: the target may be there already. */
+#define TARE_SAVE_REPLACE 1u
+
+/* All zero but struct_size means: defaults. Sizes are checked as those of tare_options. */
+typedef struct tare_save_options {
+    size_t struct_size; /* sizeof(tare_save_options) */
+    uint32_t flags;     /* TARE_SAVE_REPLACE */
+    uint32_t reserved;  /* 0 */
+    /* The data section starts at a multiple of this: a power of two from 8 to 2 MiB, 0 is 8
+     * (source: the reference writer). In it tensors are aligned to the size of their elements. */
+    size_t alignment;
+    const tare_save_metadata *metadata; /* written in this order */
+    size_t metadata_count;
+    /* Called with bytes written and bytes in all, each time some megabytes are written and when all
+     * are, on the thread that called. Not zero stops: TARE_E_CANCELLED. May be NULL. */
+    int (*progress)(void *context, uint64_t done, uint64_t total);
+    void *progress_context;
+    const tare_allocator *allocator; /* during the call; NULL is malloc and free */
+} tare_save_options;
+
+/* clang-format off */
+#define TARE_SAVE_OPTIONS_INIT { sizeof(tare_save_options), 0, 0, 0, NULL, 0, NULL, NULL, NULL }
+/* clang-format on */
+
+/*
+ * Writes a safetensors file of these tensors, in the order of the reference writer, whatever order
+ * they are given in: by dtype, that of the higher number first, then by the bytes of their names.
+ * The same input gives the same file; it is the one that the reference writes (source: safetensors
+ * 0.8, tensor.rs, `prepare`). `tensors` may be NULL when `count` is 0, `options` and `error` may be
+ * NULL.
+ *
+ * The file is written beside its target under a name that nobody can guess, brought to the disk,
+ * and only then renamed, so that `path` leads to all of the new file or to what it led to before,
+ * and mappings of an old file live on. If `path` is a symbolic link, the link is replaced and not
+ * what it leads to. After a failure the target is as it was and nothing lies beside it, with one
+ * exception: the folder that cannot be brought to the disk when all is done (TARE_E_WRITE; the
+ * message says that the file is in place). The mode is that of any new file (umask). A program that
+ * is killed meanwhile leaves a file `.tare-*.tmp`.
+ *
+ * Bytes in memory and mapped ones are handed to the system where they lie, others pass through a
+ * buffer of 1 MiB; besides, 8 bytes a tensor are allocated. Models may be of any backing, and their
+ * files may be the target. Tensors of a mapped file that is cut short meanwhile are TARE_E_READ or
+ * TARE_E_CHANGED, not a signal.
+ *
+ * What no reader would accept is refused before anything is written, with the status that reading
+ * it gives: TARE_E_DUPLICATE (also for keys of metadata), TARE_E_METADATA (a tensor that is named
+ * "__metadata__"), TARE_E_UTF8, TARE_E_DTYPE (one that safetensors does not have), TARE_E_SIZE,
+ * TARE_E_OVERFLOW, TARE_E_SUBBYTE, TARE_E_HEADER_SIZE (beyond 100,000,000 bytes), TARE_E_LIMIT (a
+ * file beyond 64 TiB). Further: TARE_E_EXISTS without TARE_SAVE_REPLACE, TARE_E_WRITE (also where
+ * the target is a folder or a device), TARE_E_MEMORY, TARE_E_ARGUMENT. A limit on the size of files
+ * (RLIMIT_FSIZE) raises SIGXFSZ, which kills a program that does not ignore it.
+ */
+TARE_API tare_status tare_save(const char *path, const tare_save_tensor *tensors, size_t count,
+                               const tare_save_options *options, tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
  * The model as a whole

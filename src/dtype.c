@@ -46,6 +46,11 @@ uint32_t tare_dtype_block_size(tare_dtype dtype)
     return dtype < FACTS_COUNT ? facts[dtype].block_size : 0;
 }
 
+int tare_dtype_can_save(tare_dtype dtype)
+{
+    return dtype >= TARE_DTYPE_BOOL && dtype <= TARE_DTYPE_U64;
+}
+
 /* Comparing words beats calling memcmp for each. */
 static inline tare_dtype find_between(tare_dtype first, tare_dtype end, const char *wanted)
 {

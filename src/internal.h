@@ -16,6 +16,9 @@
 /* Of pairs, and what tare_alignment tells at most: a huge page. */
 #define TAREI_ALIGNMENT_MAX ((size_t)2 << 20)
 
+/* Bytes of JSON in one file. Source: safetensors, MAX_HEADER_SIZE. */
+#define TAREI_HEADER_SIZE_MAX UINT64_C(100000000)
+
 typedef struct tarei_shard {
     const uint8_t *bytes; /* source.bytes, in the line that tare_data looks at */
     uint64_t data_offset;
@@ -66,6 +69,12 @@ typedef struct tarei_opening {
     const tare_pair *pairs;
     tare_error *error;
 } tarei_opening;
+
+/* Copies what a caller's options hold, which begin with their struct_size and may be NULL; what they
+ * are too short for stays zero. */
+tare_status tarei_open_copy_options(void *to, size_t to_size, const void *from, tare_error *error);
+tare_status tarei_open_check_hooks(const tare_allocator *hooks, tare_error *error);
+tare_status tarei_open_check_alignment(size_t *alignment, tare_error *error); /* and fills it in */
 
 /* Makes room for that many shards; then each is added by its source (taken in any case, also on
  * failure) and name; then names and index are made. */

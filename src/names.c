@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include "parse.h"
+#include "sort.h"
 
 #define PART_NONE UINT16_MAX
 #define WAYS 4u
@@ -207,8 +208,5 @@ tarei_pair tarei_names_add(tarei_names_builder *builder, uint32_t number, const 
 int tarei_names_compare(const tarei_names *names, uint32_t number, const char *name, size_t size)
 {
     tare_string stored = tarei_names_at(names, &names->records[number]);
-    size_t least = stored.size < size ? stored.size : size;
-    int order = least != 0 ? memcmp(stored.data, name, least) : 0;
-    if (order != 0) return order;
-    return stored.size < size ? -1 : stored.size > size;
+    return tarei_sort_compare(stored.data, stored.size, name, size);
 }

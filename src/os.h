@@ -32,6 +32,32 @@ int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_i
 int tarei_os_identify(int descriptor, tarei_os_identity *identity);
 void tarei_os_close(int descriptor);
 
+/* What an entry of a folder is, links not followed. */
+typedef enum tarei_os_entry {
+    TAREI_OS_ABSENT,
+    TAREI_OS_REPLACEABLE, /* a regular file or a symbolic link */
+    TAREI_OS_FOLDER,
+    TAREI_OS_SPECIAL, /* a device, a socket, a FIFO */
+} tarei_os_entry;
+
+int tarei_os_look(int folder, const char *name, tarei_os_entry *entry);
+
+/* Makes a new file and opens it for writing; EEXIST where there is anything of that name. */
+int tarei_os_create(int folder, const char *name, int *descriptor);
+
+/* Writes all of it at the end of what was written. Survives EINTR and short writes. */
+int tarei_os_write(int descriptor, const void *bytes, size_t size);
+
+/* Brings a file, or the entries of a folder, to the disk. */
+int tarei_os_sync(int descriptor);
+
+/* Closes a file that was written; a failure may mean that bytes are lost. */
+int tarei_os_close_written(int descriptor);
+
+/* Gives an entry another name in its folder: in place of what has it, or EEXIST. */
+int tarei_os_rename(int folder, const char *from, const char *to, bool replace);
+void tarei_os_remove(int folder, const char *name);
+
 /* Calls visit for each entry of a folder that is not known to be a folder itself. */
 int tarei_os_list(const char *path, void (*visit)(void *context, const char *name), void *context);
 

@@ -1,5 +1,5 @@
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* getrandom, O_CLOEXEC, st_mtim */
+#define _GNU_SOURCE /* getrandom, O_CLOEXEC, st_mtim, renameat2 */
 #endif
 #ifndef _FILE_OFFSET_BITS
 #define _FILE_OFFSET_BITS 64
@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define READ_SIZE_MAX ((size_t)1 << 30)
+#define PIECE_SIZE_MAX ((size_t)1 << 30) /* of one read or write */
 
 bool tarei_os_is_folder(const char *path)
 {
@@ -70,6 +70,68 @@ void tarei_os_close(int descriptor)
     close(descriptor);
 }
 
+int tarei_os_look(int folder, const char *name, tarei_os_entry *entry)
+{
+    struct stat facts;
+    *entry = TAREI_OS_ABSENT;
+    if (fstatat(folder, name, &facts, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? 0 : errno;
+    *entry = S_ISREG(facts.st_mode) || S_ISLNK(facts.st_mode) ? TAREI_OS_REPLACEABLE
+             : S_ISDIR(facts.st_mode)                         ? TAREI_OS_FOLDER
+                                                              : TAREI_OS_SPECIAL;
+    return 0;
+}
+
+int tarei_os_create(int folder, const char *name, int *descriptor)
+{
+    *descriptor = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+    return *descriptor >= 0 ? 0 : errno;
+}
+
+int tarei_os_write(int descriptor, const void *bytes, size_t size)
+{
+    const char *at = bytes;
+    while (size > 0) {
+        ssize_t done = write(descriptor, at, size < PIECE_SIZE_MAX ? size : PIECE_SIZE_MAX);
+        if (done == 0) return EIO;
+        if (done > 0)
+            at += done, size -= (size_t)done;
+        else if (errno != EINTR)
+            return errno;
+    }
+    return 0;
+}
+
+int tarei_os_sync(int descriptor)
+{
+    while (fsync(descriptor) != 0)
+        if (errno != EINTR) return errno;
+    return 0;
+}
+
+int tarei_os_close_written(int descriptor)
+{
+    /* Linux has closed it all the same, and what was synced is safe. */
+    return close(descriptor) == 0 || errno == EINTR ? 0 : errno;
+}
+
+int tarei_os_rename(int folder, const char *from, const char *to, bool replace)
+{
+    if (replace) return renameat(folder, from, folder, to) == 0 ? 0 : errno;
+#ifdef RENAME_NOREPLACE
+    if (renameat2(folder, from, folder, to, RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return errno;
+#endif
+    /* A file system that cannot, such as NFS: a second name, which never replaces either. */
+    if (linkat(folder, from, folder, to, 0) != 0) return errno;
+    unlinkat(folder, from, 0);
+    return 0;
+}
+
+void tarei_os_remove(int folder, const char *name)
+{
+    unlinkat(folder, name, 0);
+}
+
 int tarei_os_list(const char *path, void (*visit)(void *context, const char *name), void *context)
 {
     DIR *folder = opendir(path);
@@ -92,7 +154,7 @@ int tarei_os_read_at(int descriptor, uint64_t offset, void *target, size_t size,
 {
     *done = 0;
     while (*done < size) {
-        size_t ask = size - *done < READ_SIZE_MAX ? size - *done : READ_SIZE_MAX;
+        size_t ask = size - *done < PIECE_SIZE_MAX ? size - *done : PIECE_SIZE_MAX;
         ssize_t got = pread(descriptor, (char *)target + *done, ask, (off_t)(offset + *done));
         if (got == 0) return 0;
         if (got > 0)

@@ -70,6 +70,9 @@ bool tarei_json_u64(tarei_json *json, uint64_t *value);
 /* Unescapes a token that parsed well to `target`, which has room for token.size bytes. */
 void tarei_json_unescape(const uint8_t *text, uint32_t size, char *target);
 
+/* True when all of the text is UTF-8; `text` may be NULL at size 0. */
+bool tarei_json_is_utf8(const void *text, uint64_t size);
+
 /* True when the token, unescaped, is that text. */
 bool tarei_json_equals(const tarei_token *token, const char *text, size_t size);
 

@@ -108,6 +108,17 @@ static size_t utf8_size(const uint8_t *at, const uint8_t *end)
     return size;
 }
 
+bool tarei_json_is_utf8(const void *text, uint64_t size)
+{
+    const uint8_t *at = text, *end = at + size;
+    while (at < end) {
+        size_t step = *at < 0x80 ? 1 : utf8_size(at, end);
+        if (step == 0) return false;
+        at += step;
+    }
+    return true;
+}
+
 /* The four hex digits at `at`, or -1. */
 static int32_t hex4(const uint8_t *at)
 {

@@ -146,9 +146,7 @@ static int compare_runs(const void *context, uint32_t a, uint32_t b)
 {
     const run *runs = context;
     const tarei_token *x = &runs[a].file, *y = &runs[b].file;
-    uint32_t least = x->size < y->size ? x->size : y->size;
-    int order = memcmp(x->text, y->text, least);
-    return order != 0 ? order : x->size < y->size ? -1 : x->size > y->size;
+    return tarei_sort_compare(x->text, x->size, y->text, y->size);
 }
 
 static bool keep_name(tarei_weight_map *map, tare_string *kept, const tarei_token *file)

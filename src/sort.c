@@ -39,3 +39,11 @@ void tarei_sort(uint32_t *items, uint32_t *scratch, uint32_t count,
         memcpy(items, scratch, (size_t)count * sizeof *items);
     }
 }
+
+int tarei_sort_compare(const void *a, size_t a_size, const void *b, size_t b_size)
+{
+    size_t least = a_size < b_size ? a_size : b_size;
+    int order = least != 0 ? memcmp(a, b, least) : 0;
+    if (order != 0) return order;
+    return a_size < b_size ? -1 : a_size > b_size;
+}

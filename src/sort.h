@@ -1,6 +1,7 @@
 #ifndef TAREI_SORT_H
 #define TAREI_SORT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -10,5 +11,9 @@
  */
 void tarei_sort(uint32_t *items, uint32_t *scratch, uint32_t count,
                 int (*compare)(const void *context, uint32_t a, uint32_t b), const void *context);
+
+/* Which of two texts comes first, as memcmp tells; the shorter one where the other goes on. Either
+ * may be NULL at size 0. */
+int tarei_sort_compare(const void *a, size_t a_size, const void *b, size_t b_size);
 
 #endif

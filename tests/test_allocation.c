@@ -357,6 +357,52 @@ Test(allocation, may_fail_at_every_call_for_damaged_files)
     }
 }
 
+static tare_status save_model(const tare_model *model, const char *name)
+{
+    tare_save_tensor *tensors = __real_calloc(tare_count(model), sizeof *tensors);
+    for (size_t i = 0; i < tare_count(model); i++)
+        tensors[i] = (tare_save_tensor){.model = model, .tensor = tare_at(model, i)};
+    tare_save_options options = TARE_SAVE_OPTIONS_INIT;
+    temp_path path = temp_join(&folder, name);
+    options.flags = TARE_SAVE_REPLACE;
+    options.allocator = &probe.hooks;
+    tare_error error = expect_poison();
+    tare_status status = tare_save(path.text, tensors, tare_count(model), &options, &error);
+    cr_expect_eq(error.status, status);
+    free(tensors);
+    return status;
+}
+
+Test(allocation, may_fail_at_every_call_for_saving)
+{
+    tare_model *model = expect_open_bytes("save", &long_file);
+    temp_path path = temp_write(&folder, "saved.safetensors", "before", 6);
+    size_t entries = temp_entry_count(&folder), descriptors = probe_descriptor_count();
+    for (int onwards = 0; onwards < 2; onwards++) {
+        for (size_t n = 1;; n++) {
+            alloc_probe_init(&probe);
+            probe.fail_at = n;
+            probe.fail_onwards = onwards;
+            past_hooks = 0;
+            tare_status status = save_model(model, "saved.safetensors");
+            cr_expect_eq(past_hooks, 0, "%zu: %zu calls go past the hooks", n, past_hooks);
+            cr_expect_eq(status, probe.refused != 0 ? TARE_E_MEMORY : TARE_OK, "%zu", n);
+            check_nothing_left("save", n, descriptors);
+            cr_expect_eq(temp_entry_count(&folder), entries, "%zu: a file is left", n);
+            if (status == TARE_OK) {
+                cr_expect_gt(n, 3, "saving allocates %zu times", n - 1);
+                break;
+            }
+            size_t size;
+            char *now = temp_read(path.text, &size);
+            cr_expect(size == 6 && memcmp(now, "before", 6) == 0, "%zu: the target changed", n);
+            free(now);
+        }
+        temp_write(&folder, "saved.safetensors", "before", 6);
+    }
+    tare_close(model);
+}
+
 Test(allocation, goes_through_the_hooks_only)
 {
     static opener *const openers[] = {open_bytes, open_reader, open_gguf_bytes};

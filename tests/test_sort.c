@@ -84,3 +84,16 @@ Test(sort, the_worst_orders_take_n_log_n)
     for (uint32_t i = 0; i < COUNT; i++) values[i] = (uint32_t)(name_random(&state) % 4);
     cr_expect_lt(check_sort("few values", values, COUNT), 2 * COUNT * (LOG2 + 1));
 }
+
+Test(sort, compare_orders_bytes_and_puts_the_shorter_first)
+{
+    static const tare_string texts[] = {{NULL, 0}, {"", 1},  {"a", 1},    {"a", 2},
+                                        {"ab", 2}, {"b", 1}, {"\x7f", 1}, {"\xff", 1}};
+    size_t count = sizeof texts / sizeof texts[0];
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < count; j++) {
+            int order =
+                tarei_sort_compare(texts[i].data, texts[i].size, texts[j].data, texts[j].size);
+            cr_expect_eq((order > 0) - (order < 0), (i > j) - (i < j), "%zu, %zu", i, j);
+        }
+}

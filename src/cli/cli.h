@@ -15,7 +15,7 @@
 #endif
 
 /* Exit statuses. */
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128 }; /* + the signal */
 
 /* options.c: the command line */
 
@@ -28,6 +28,11 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 #define OPTION_VERSION 64u
 #define OPTION_SECONDS 128u
 #define OPTION_SEED 256u
+#define OPTION_OUTPUT 0x10000u
+#define OPTION_ONLY 0x20000u
+#define OPTION_SHARD_SIZE 0x40000u
+#define OPTION_ALIGN 0x80000u
+#define OPTION_RAW 0x100000u
 
 typedef struct cli_options {
     unsigned given;       /* OPTION_* that were there */
@@ -35,12 +40,19 @@ typedef struct cli_options {
     uint64_t value_count; /* of --values */
     double seconds;       /* to measure */
     uint64_t seed;
+    const char *output;
+    char **only; /* prefixes, as often as --only was there */
+    int only_count;
+    uint64_t shard_size; /* bytes */
+    uint64_t align;
     char **operands; /* what is no option, in order */
     int operand_count;
 } cli_options;
 
-/* Takes argv apart; operands point into it, in their order. CLI_OK or CLI_USAGE. */
+/* Takes argv apart; operands point into it, in their order. CLI_OK or CLI_USAGE. Free it in any
+ * case. */
 int options_parse(cli_options *options, int argc, char **argv);
+void options_free(cli_options *options);
 
 /* Prints the options of `accepts`, a line each. */
 void options_help(unsigned accepts);
@@ -74,6 +86,7 @@ int cmd_meta(const cli_options *options);
 int cmd_check(const cli_options *options);
 int cmd_stat(const cli_options *options);
 int cmd_bench(const cli_options *options);
+int cmd_pack(const cli_options *options);
 
 /* cli_model.c: what commands do with a model */
 
@@ -90,6 +103,9 @@ void cli_report(const char *path, const tare_error *error, bool with_status);
  * near and returns NULL. */
 const tare_tensor *cli_find(const tare_model *model, const char *path, const char *name);
 
+/* Says that no tensor's name starts with `prefix`, and which prefixes come near. */
+void cli_explain_prefix(const tare_model *model, const char *path, const char *prefix);
+
 /* The file of a shard for tables: without the folder where the model is one file. */
 tare_string cli_shard_label(const tare_model *model, uint32_t shard);
 
@@ -99,6 +115,16 @@ uint64_t cli_element_count(const tare_info *info);
 /* The largest power of two that divides an offset, at most a page: a mapping promises no more. */
 #define CLI_PAGE_SIZE 4096u
 uint32_t cli_offset_alignment(uint64_t offset);
+
+/* stop.c: signals that stop work instead of ending the program */
+
+/* From here on the first SIGINT, SIGTERM or SIGHUP is only remembered. */
+void stop_start(void);
+int stop_signal(void); /* or 0 */
+void stop_end(void);
+
+/* Removes the bar of progress.c, if one is shown, until it is drawn again. */
+void progress_hide(void);
 
 /* suggest.c: near names */
 
@@ -176,6 +202,12 @@ void out_key(const char *key); /* "key     " at the start of a line of facts */
 bool out_direct(const void *data, size_t size);
 
 void out_flush(void);
+
+/* Sends what follows to that descriptor, until out_restore, which gives back the errno of what
+ * failed there, or 0. */
+void out_divert(int descriptor);
+int out_restore(void);
+
 bool out_stopped(void); /* stdout is gone: what follows is dropped */
 
 /* Writes what is left; CLI_FAILED, and says so, if anything was lost but for a closed pipe. */
@@ -187,6 +219,7 @@ void json_open(char bracket); /* '{' or '[' */
 void json_close(char bracket);
 void json_line(void); /* what follows starts a line */
 void json_key(const char *key);
+void json_name(tare_string key);    /* the same for text from files */
 void json_string(tare_string text); /* invalid UTF-8 becomes U+FFFD */
 void json_text(const char *text);
 void json_u64(uint64_t value);
@@ -198,6 +231,23 @@ void json_field(const char *key, uint64_t value);
 
 /* The members that tell one tensor: name, dtype, shape, size, offset, shard, file. */
 void json_tensor(const tare_model *model, const tare_info *info);
+
+/* selection.c: tensors by prefixes */
+
+typedef struct selection {
+    const tare_tensor **tensors; /* each once, in the order of the model */
+    size_t count;
+    uint64_t size; /* bytes of all */
+} selection;
+
+/* Whether a name starts with one of the prefixes; any does if there is none. */
+bool selection_matches(tare_string name, char **prefixes, int prefix_count);
+
+/* All tensors that match. Says why and returns false when memory ran out or one of the prefixes
+ * matches nothing. Free it. */
+bool selection_make(const tare_model *model, const char *path, char **prefixes, int prefix_count,
+                    selection *made);
+void selection_free(selection *made);
 
 /* decode.c: values of the plain dtypes */
 

@@ -102,12 +102,17 @@ static void write_string(tare_string text)
     out_bytes("\"", 1);
 }
 
-void json_key(const char *key)
+void json_name(tare_string key)
 {
     start_item();
-    write_string(text_of(key));
+    write_string(key);
     out_bytes(": ", 2);
     json.after_key = true;
+}
+
+void json_key(const char *key)
+{
+    json_name(text_of(key));
 }
 
 void json_string(tare_string text)

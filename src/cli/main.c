@@ -55,6 +55,17 @@ static const cli_command commands[] = {
      "reading\n"
      "the clock, is divided by them. Single names tell latency and its tail, several throughput.\n",
      "tare bench model.safetensors", 1, 1, FOR_ALL | OPTION_SECONDS | OPTION_SEED, cmd_bench},
+    {"pack", "write a model anew: merged, split, or a part of it", "MODEL -o OUT",
+     "Writes the tensors of a model to one safetensors file or, with --shard-size, to several and "
+     "an\n"
+     "index over them. OUT is a file if it ends in .safetensors, else a folder, which is made if "
+     "it\n"
+     "is not there. The same model gives the same files. What is there already is left as it is,\n"
+     "unless --force is given, and also if anything fails.\n",
+     "tare pack model/ -o merged.safetensors", 1, 1,
+     FOR_ALL | OPTION_FORCE | OPTION_OUTPUT | OPTION_ONLY | OPTION_SHARD_SIZE | OPTION_ALIGN |
+         OPTION_RAW,
+     cmd_pack},
     {"help", "explain a command", "[COMMAND]", "Prints what COMMAND does and takes.\n",
      "tare help ls", 0, 1, OPTION_HELP, run_help},
 };
@@ -183,10 +194,14 @@ int main(int argc, char **argv)
 {
     struct sigaction action = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &action, NULL); /* a closed pipe becomes EPIPE, see out_finish */
+    sigaction(SIGXFSZ, &action, NULL); /* a limit on files becomes EFBIG */
     out_start();
     cli_options options;
     int status = options_parse(&options, argc, argv);
-    if (status != CLI_OK) return status;
+    if (status != CLI_OK) {
+        options_free(&options);
+        return status;
+    }
     if (options.given & OPTION_VERSION) {
         status = print_version(&options);
     } else if (options.operand_count > 0) {
@@ -197,6 +212,7 @@ int main(int argc, char **argv)
         cli_message("no command; 'tare --help' lists them");
         status = CLI_USAGE;
     }
+    options_free(&options);
     int written = out_finish();
     return status != CLI_OK ? status : written;
 }

@@ -16,7 +16,12 @@ static const option table[] = {
     {OPTION_JSON, 0, "json", NULL, "print JSON"},
     {OPTION_BACKING, 0, "backing", "HOW", "how bytes are reached: map, read or auto (default)"},
     {OPTION_ALL, 0, "all", NULL, "every group of layers, every item of an array"},
-    {OPTION_FORCE, 0, "force", NULL, "write raw bytes even to a terminal"},
+    {OPTION_OUTPUT, 'o', "output", "OUT", "where to write"},
+    {OPTION_ONLY, 0, "only", "PREFIX", "take tensors whose names start so; may be given again"},
+    {OPTION_SHARD_SIZE, 0, "shard-size", "SIZE", "begin a new file before so much, such as 5GB"},
+    {OPTION_ALIGN, 0, "align", "SIZE", "where data starts is a multiple of this (default 8)"},
+    {OPTION_RAW, 0, "raw-quantized", NULL, "store dtypes that safetensors lacks as U8"},
+    {OPTION_FORCE, 0, "force", NULL, "write raw bytes to a terminal, or over what is there"},
     {OPTION_VALUES, 'n', "values", "COUNT", "how many values to decode (default 8)"},
     {OPTION_SECONDS, 0, "seconds", "NUMBER", "how long to measure, about (default 2)"},
     {OPTION_SEED, 0, "seed", "NUMBER", "ask for the same names in the same order, hash alike"},
@@ -115,6 +120,45 @@ static int parse_u64(const option *found, const char *value, const char *meaning
     return CLI_OK;
 }
 
+/* A number of bytes, or of units: K, M, G, T or KiB and so on of 1024, KB and so on of 1000. */
+static int parse_size(const option *found, const char *value, uint64_t *out)
+{
+    static const char letters[] = "KMGT";
+    char *end;
+    errno = 0;
+    uint64_t number = strtoull(value, &end, 10);
+    bool fits = *value >= '0' && *value <= '9' && errno == 0;
+    const char *letter = *end != '\0' ? strchr(letters, *end) : NULL;
+    if (letter != NULL) {
+        uint64_t base = end[1] == 'B' ? 1000 : 1024;
+        end += end[1] == 'B' ? 2 : end[1] == 'i' && end[2] == 'B' ? 3 : 1;
+        for (long i = letter - letters; i >= 0; i--) {
+            fits &= number <= UINT64_MAX / base;
+            number *= base;
+        }
+    }
+    if (!fits || *end != '\0') {
+        char shown[128];
+        cli_message("--%s is a size such as 65536, 64K, 512MiB or 5GB, not '%s'", found->name,
+                    text_escape(text_of(value), shown, sizeof shown));
+        return CLI_USAGE;
+    }
+    *out = number;
+    return CLI_OK;
+}
+
+static int parse_only(cli_options *options, char *value)
+{
+    char **grown = realloc(options->only, ((size_t)options->only_count + 1) * sizeof *grown);
+    if (grown == NULL) {
+        cli_message("out of memory");
+        return CLI_FAILED;
+    }
+    options->only = grown;
+    options->only[options->only_count++] = value;
+    return CLI_OK;
+}
+
 static int parse_seconds(cli_options *options, const char *value)
 {
     const double seconds_min = 0.1;
@@ -133,12 +177,16 @@ static int parse_seconds(cli_options *options, const char *value)
     return CLI_OK;
 }
 
-static int parse_value(cli_options *options, const option *found, const char *value)
+static int parse_value(cli_options *options, const option *found, char *value)
 {
     switch (found->bit) {
     case OPTION_BACKING: return parse_backing(options, value);
     case OPTION_VALUES: return parse_u64(found, value, "count", &options->value_count);
     case OPTION_SECONDS: return parse_seconds(options, value);
+    case OPTION_OUTPUT: options->output = value; return CLI_OK;
+    case OPTION_ONLY: return parse_only(options, value);
+    case OPTION_SHARD_SIZE: return parse_size(found, value, &options->shard_size);
+    case OPTION_ALIGN: return parse_size(found, value, &options->align);
     case OPTION_SEED: return parse_u64(found, value, "whole number", &options->seed);
     default: return CLI_OK;
     }
@@ -147,13 +195,13 @@ static int parse_value(cli_options *options, const option *found, const char *va
 /* Takes the option at argv[*at], and its argument, which may be the next of argv. */
 static int take_option(cli_options *options, int argc, char **argv, int *at)
 {
-    const char *argument = argv[*at];
+    char *argument = argv[*at];
     const option *found;
-    const char *value = NULL;
+    char *value = NULL;
     tare_string name;
     if (argument[1] == '-') {
         name = text_of(argument + 2);
-        const char *equals = strchr(name.data, '=');
+        char *equals = strchr(argument + 2, '=');
         if (equals != NULL) name.size = (size_t)(equals - name.data);
         found = find_name(name.data, name.size);
         value = equals != NULL ? equals + 1 : NULL;
@@ -197,4 +245,10 @@ int options_parse(cli_options *options, int argc, char **argv)
         }
     }
     return CLI_OK;
+}
+
+void options_free(cli_options *options)
+{
+    free(options->only);
+    options->only = NULL;
 }

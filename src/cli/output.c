@@ -13,9 +13,14 @@
 static struct {
     char buffer[1u << 16];
     size_t used;
+    int descriptor;
     int error; /* errno of the write that failed; all after it is dropped */
     bool colour;
-} output;
+    struct { /* while it is diverted: what holds for stdout */
+        int error;
+        bool colour;
+    } kept;
+} output = {.descriptor = STDOUT_FILENO};
 
 void out_start(void)
 {
@@ -28,7 +33,7 @@ void out_start(void)
 static void write_all(const char *data, size_t size)
 {
     while (size > 0 && output.error == 0) {
-        ssize_t written = write(STDOUT_FILENO, data, size);
+        ssize_t written = write(output.descriptor, data, size);
         if (written > 0) {
             data += written;
             size -= (size_t)written;
@@ -42,6 +47,26 @@ void out_flush(void)
 {
     write_all(output.buffer, output.used);
     output.used = 0;
+}
+
+void out_divert(int descriptor)
+{
+    out_flush();
+    output.kept.error = output.error;
+    output.kept.colour = output.colour;
+    output.descriptor = descriptor;
+    output.error = 0;
+    output.colour = false;
+}
+
+int out_restore(void)
+{
+    out_flush();
+    int failure = output.error;
+    output.descriptor = STDOUT_FILENO;
+    output.error = output.kept.error;
+    output.colour = output.kept.colour;
+    return failure;
 }
 
 bool out_stopped(void)

@@ -66,6 +66,12 @@ void progress_show(const char *what, double share)
     if (size > 0) write_error(line, (size_t)size < sizeof line ? (size_t)size : sizeof line - 1);
 }
 
+void progress_hide(void)
+{
+    if (progress.shown && progress.drawn) write_error(erase_line, sizeof erase_line - 1);
+    progress.drawn = false;
+}
+
 void progress_end(void)
 {
     if (!progress.shown) return;

@@ -33,8 +33,8 @@ class Page(cli_support.CliTest):
     def test_all_commands_and_options_are_explained(self):
         text = self.good("--help").out
         commands = re.findall(r"(?m)^  ([a-z]+) ", text.partition("options:")[0])
-        options = re.findall(r" --([a-z]+)", text.partition("options:")[2].partition("\n\n")[0])
-        self.assertEqual((len(commands), len(options)), (8, 9))
+        options = re.findall(r" --([a-z-]+)", text.partition("options:")[2].partition("\n\n")[0])
+        self.assertEqual((len(commands), len(options)), (9, 14))
         for command in commands:
             self.assertRegex(self.page, rf"(?m)^\.It Cm {command}\b")
         for option in options:
@@ -50,6 +50,7 @@ class Page(cli_support.CliTest):
                                metadata=[("k", "u8[]", [1])])
         documents += [self.good("meta", gguf, "--json").json,
                       self.good("show", gguf, "t", "--json").json]
+        documents.append(self.good("pack", path, "-o", "out.safetensors", "--json").json)
         documents.append(self.tare("check", path, "bad", "--json").json)
         documents.append(self.good("--version", "--json").json)
         named = set(re.findall(r"(?m)^\.Li (\w+)", self.page))

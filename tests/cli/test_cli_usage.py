@@ -4,9 +4,9 @@ import re
 
 import cli_support
 
-COMMANDS = ("ls", "show", "cat", "meta", "check", "stat", "bench", "help")
+COMMANDS = ("ls", "show", "cat", "meta", "check", "stat", "bench", "pack", "help")
 NEEDED = {"ls": ["M"], "show": ["M", "N"], "cat": ["M", "N"], "meta": ["M"], "check": ["M"],
-          "stat": ["M"], "bench": ["M"]}
+          "stat": ["M"], "bench": ["M"], "pack": ["M", "-oout.safetensors"]}
 
 
 class Help(cli_support.CliTest):
@@ -33,16 +33,21 @@ class Help(cli_support.CliTest):
 
     def test_each_option_is_listed_where_it_is_taken(self):
         owners = {"--json": set(COMMANDS) - {"help"}, "--backing": set(COMMANDS) - {"help"},
-                  "--all": {"stat", "meta"}, "--force": {"cat"}, "--values": {"show"},
-                  "--seconds": {"bench"}, "--seed": {"bench"}}
+                  "--all": {"stat", "meta"}, "--force": {"cat", "pack"}, "--values": {"show"},
+                  "--seconds": {"bench"}, "--seed": {"bench"}, "--output": {"pack"},
+                  "--only": {"pack"}, "--shard-size": {"pack"}, "--align": {"pack"},
+                  "--raw-quantized": {"pack"}}
         path = self.write("m.safetensors", [("t", "U8", [1], None)])
-        values = {"--backing": ["map"], "--values": ["1"], "--seconds": ["0.1"], "--seed": ["1"]}
+        values = {"--backing": ["map"], "--values": ["1"], "--seconds": ["0.1"], "--seed": ["1"],
+                  "--output": ["out.safetensors"], "--only": ["t"], "--shard-size": ["5GB"],
+                  "--align": ["64"]}
         for option, commands in owners.items():
             for command in NEEDED:
                 with self.subTest((option, command)):
                     listed = re.search(rf"{option}\b", self.good(command, "--help").out) is not None
                     self.assertEqual(listed, command in commands)
-                    operands = [path, "t"][:len(NEEDED[command])]
+                    operands = [{"M": path, "N": "t"}.get(need, need) for need in NEEDED[command]]
+                    (self.folder / "out.safetensors").unlink(missing_ok=True)
                     arguments = [command, option, *values.get(option, []), *operands]
                     if command in commands:
                         self.good(*arguments)

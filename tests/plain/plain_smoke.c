@@ -1,4 +1,4 @@
-/* Opens a model in every way there is, finds, reads, closes, and fails to open damaged ones. */
+/* Opens a model in every way there is, finds, reads, saves, closes, and fails to open damaged ones. */
 #include <string.h>
 
 #include "plain_check.h"
@@ -32,6 +32,28 @@ static void use_model(const tare_model *model, const name_set *set, const size_t
     free(out);
 }
 
+/* All tensors, to a file and to what can be none. */
+static void use_saving(const tare_model *model, const name_set *set, const temp_path *folder)
+{
+    tare_save_tensor *tensors = calloc(set->count, sizeof *tensors);
+    PLAIN_CHECK(tensors != NULL);
+    for (size_t i = 0; i < set->count; i++) {
+        tensors[i].model = model;
+        tensors[i].tensor = tare_at(model, i);
+    }
+    temp_path path = temp_join(folder, "saved.safetensors");
+    tare_model *saved;
+    PLAIN_CHECK(tare_save(path.text, tensors, set->count, NULL, NULL) == TARE_OK);
+    PLAIN_CHECK(tare_save(path.text, tensors, set->count, NULL, NULL) == TARE_E_EXISTS);
+    PLAIN_CHECK(tare_save(folder->text, tensors, set->count, NULL, NULL) == TARE_E_WRITE);
+    PLAIN_CHECK(tare_open(path.text, NULL, &saved, NULL) == TARE_OK);
+    PLAIN_CHECK(tare_count(saved) == set->count);
+    for (size_t i = 0; i < set->count; i++)
+        PLAIN_CHECK(tare_find(saved, set->names[i].data, set->names[i].size) != NULL);
+    tare_close(saved);
+    free(tensors);
+}
+
 static void use_file(const name_set *set)
 {
     build_text file = set_build_shard(set, 0);
@@ -53,6 +75,7 @@ static void use_file(const name_set *set)
     reader_probe_init(&probe, file.data, file.size, 1000);
     PLAIN_CHECK(tare_open_reader(&probe.reader, NULL, &model, NULL) == TARE_OK);
     use_model(model, set, NULL);
+    use_saving(model, set, &folder);
     tare_close(model);
     temp_folder_remove(&folder);
     build_free(&file);

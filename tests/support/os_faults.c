@@ -11,6 +11,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 os_faults os_fault;
 
@@ -21,8 +22,9 @@ void os_faults_reset(void)
 
 const char *os_call_name(enum os_call call)
 {
-    static const char *const names[OS_CALL_COUNT] = {"open", "stat",    "fstat",   "pread",
-                                                     "mmap", "opendir", "readdir", "getrandom"};
+    static const char *const names[OS_CALL_COUNT] = {
+        "open",    "stat",  "fstat", "pread", "mmap",   "opendir", "readdir", "getrandom",
+        "fstatat", "write", "fsync", "close", "rename", "link",    "unlink"};
     return names[call];
 }
 
@@ -56,16 +58,39 @@ struct dirent *__real_readdir64(DIR *folder);
 ssize_t __wrap_getrandom(void *target, size_t size, unsigned flags);
 ssize_t __real_getrandom(void *target, size_t size, unsigned flags);
 
+int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags);
+int __real_fstatat64(int folder, const char *path, struct stat *facts, int flags);
+ssize_t __wrap_write(int descriptor, const void *bytes, size_t size);
+ssize_t __real_write(int descriptor, const void *bytes, size_t size);
+int __wrap_fsync(int descriptor);
+int __real_fsync(int descriptor);
+int __wrap_close(int descriptor);
+int __real_close(int descriptor);
+int __wrap_renameat(int from_folder, const char *from, int to_folder, const char *to);
+int __real_renameat(int from_folder, const char *from, int to_folder, const char *to);
+int __wrap_renameat2(int from_folder, const char *from, int to_folder, const char *to,
+                     unsigned flags);
+int __real_renameat2(int from_folder, const char *from, int to_folder, const char *to,
+                     unsigned flags);
+int __wrap_linkat(int from_folder, const char *from, int to_folder, const char *to, int flags);
+int __real_linkat(int from_folder, const char *from, int to_folder, const char *to, int flags);
+int __wrap_unlinkat(int folder, const char *path, int flags);
+int __real_unlinkat(int folder, const char *path, int flags);
+
 int __wrap_open64(const char *path, int flags, ...)
 {
     if (fails(OS_OPEN)) return -1;
-    return __real_open64(path, flags); /* the library creates no file, so there is no mode */
+    return __real_open64(path, flags); /* it creates no file, so there is no mode */
 }
 
 int __wrap_openat64(int folder, const char *path, int flags, ...)
 {
     if (fails(OS_OPEN)) return -1;
-    return __real_openat64(folder, path, flags);
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    return __real_openat64(folder, path, flags, mode);
 }
 
 int __wrap_stat64(const char *path, struct stat *facts)
@@ -106,4 +131,51 @@ struct dirent *__wrap_readdir64(DIR *folder)
 ssize_t __wrap_getrandom(void *target, size_t size, unsigned flags)
 {
     return fails(OS_GETRANDOM) ? -1 : __real_getrandom(target, size, flags);
+}
+
+int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags)
+{
+    return fails(OS_FSTATAT) ? -1 : __real_fstatat64(folder, path, facts, flags);
+}
+
+ssize_t __wrap_write(int descriptor, const void *bytes, size_t size)
+{
+    if (size > os_fault.asked_max) os_fault.asked_max = size;
+    if (fails(OS_WRITE)) return os_fault.error == 0 ? 0 : -1;
+    if (os_fault.pretend) return (ssize_t)size;
+    if (os_fault.piece != 0 && size > os_fault.piece) size = os_fault.piece;
+    return __real_write(descriptor, bytes, size);
+}
+
+int __wrap_fsync(int descriptor)
+{
+    return fails(OS_FSYNC) ? -1 : __real_fsync(descriptor);
+}
+
+/* As on Linux, the descriptor is gone in any case. */
+int __wrap_close(int descriptor)
+{
+    int result = __real_close(descriptor);
+    return fails(OS_CLOSE) ? -1 : result;
+}
+
+int __wrap_renameat(int from_folder, const char *from, int to_folder, const char *to)
+{
+    return fails(OS_RENAME) ? -1 : __real_renameat(from_folder, from, to_folder, to);
+}
+
+int __wrap_renameat2(int from_folder, const char *from, int to_folder, const char *to,
+                     unsigned flags)
+{
+    return fails(OS_RENAME) ? -1 : __real_renameat2(from_folder, from, to_folder, to, flags);
+}
+
+int __wrap_linkat(int from_folder, const char *from, int to_folder, const char *to, int flags)
+{
+    return fails(OS_LINK) ? -1 : __real_linkat(from_folder, from, to_folder, to, flags);
+}
+
+int __wrap_unlinkat(int folder, const char *path, int flags)
+{
+    return fails(OS_UNLINK) ? -1 : __real_unlinkat(folder, path, flags);
 }

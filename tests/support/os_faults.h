@@ -17,6 +17,13 @@ enum os_call {
     OS_OPENDIR,
     OS_READDIR,
     OS_GETRANDOM,
+    OS_FSTATAT,
+    OS_WRITE,
+    OS_FSYNC,
+    OS_CLOSE,
+    OS_RENAME, /* renameat and renameat2 */
+    OS_LINK,
+    OS_UNLINK,
     OS_CALL_COUNT,
 };
 
@@ -25,9 +32,9 @@ typedef struct os_faults {
     size_t fail_at[OS_CALL_COUNT]; /* the number of the call to fail, from 1; 0 is none */
     size_t fail_count;             /* how many calls in a row fail; 0 is all from then on */
     int error;                     /* errno of the failure */
-    size_t piece;                  /* most bytes that one pread gives; 0 is all */
-    size_t asked_max;              /* most bytes that one pread was asked for */
-    int pretend;                   /* pread claims all that it is asked for, and writes nothing */
+    size_t piece;                  /* most bytes of one pread or write; 0 is all */
+    size_t asked_max;              /* most bytes that one of them was asked for */
+    int pretend;                   /* both claim all that they are asked for, and do nothing */
 } os_faults;
 
 extern os_faults os_fault;

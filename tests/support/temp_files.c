@@ -1,6 +1,7 @@
 #define _XOPEN_SOURCE 700
 #include "temp_files.h"
 
+#include <dirent.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,17 @@ temp_path temp_join(const temp_path *folder, const char *name)
     path.text[folder_size] = '/';
     memcpy(path.text + folder_size + 1, name, name_size + 1);
     return path;
+}
+
+size_t temp_entry_count(const temp_path *folder)
+{
+    DIR *opened = opendir(folder->text);
+    if (opened == NULL) give_up("opendir", folder->text);
+    size_t count = 0;
+    for (const struct dirent *entry; (entry = readdir(opened)) != NULL;)
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    closedir(opened);
+    return count;
 }
 
 temp_path temp_write(const temp_path *folder, const char *name, const void *bytes, size_t size)

@@ -19,6 +19,9 @@ void temp_folder_remove(const temp_path *folder);
 /* folder/name. Use as temp_join(...).text. */
 temp_path temp_join(const temp_path *folder, const char *name);
 
+/* How many entries a folder has. */
+size_t temp_entry_count(const temp_path *folder);
+
 /* Writes a file; its folder must be there. */
 temp_path temp_write(const temp_path *folder, const char *name, const void *bytes, size_t size);
 temp_path temp_write_text(const temp_path *folder, const char *name, const build_text *text);

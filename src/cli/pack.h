@@ -1,0 +1,58 @@
+/* What `tare pack` consists of. */
+#ifndef TARE_CLI_PACK_H
+#define TARE_CLI_PACK_H
+
+#include "cli.h"
+
+/* pack_list.c: what is written */
+
+typedef struct pack_list {
+    tare_save_tensor *tensors; /* in the order of the model */
+    uint64_t *sizes;           /* bytes of each; also the shape of those that are stored raw */
+    size_t count;
+    uint64_t size; /* bytes of all */
+    size_t *ends;  /* of each file, the tensor behind its last */
+    size_t file_count;
+    tare_save_metadata *metadata; /* with room for that of tensors behind it */
+    size_t metadata_count;
+    tare_save_metadata *raw; /* of each tensor that is stored raw; else all zero */
+} pack_list;
+
+/* Collects tensors, metadata and files; says why not and returns false. Free it in any case. */
+bool pack_list_make(const cli_options *options, const tare_model *model, pack_list *list);
+void pack_list_free(pack_list *list);
+
+/* The first tensor of a file, and the bytes of all of its tensors. */
+size_t pack_list_begin(const pack_list *list, size_t file);
+uint64_t pack_list_size(const pack_list *list, size_t file);
+
+/* Puts behind the metadata of the model that of the file's tensors; the count of both. */
+size_t pack_list_metadata(pack_list *list, size_t file);
+
+/* pack_target.c: where it is written */
+
+typedef struct pack_target {
+    char *folder; /* with a slash at its end, or "" */
+    char *stem;   /* NAME of NAME.safetensors */
+    size_t file_count;
+    bool made_folder;
+    bool force;
+    char *stage; /* a folder in `folder`, for several files until they are complete */
+} pack_target;
+
+/* Finds out what OUT means; makes its folder; refuses what is there already unless forced. Says why
+ * not and returns false. End it in any case. */
+bool pack_target_begin(const cli_options *options, size_t file_count, pack_target *target);
+
+/* The path of file `index` when all is done, and where it is to be written; of the index over all
+ * files where `index` is their count. Free it; NULL without memory. */
+char *pack_target_path(const pack_target *target, size_t index);
+char *pack_target_stage_path(const pack_target *target, size_t index);
+
+/* Moves all files from the stage to where they belong, the index last. */
+bool pack_target_commit(pack_target *target);
+
+/* Removes the stage and, if nothing came of it, a folder that was made. */
+void pack_target_end(pack_target *target, bool done);
+
+#endif

@@ -1,0 +1,170 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pack.h"
+
+static bool no_memory(void)
+{
+    cli_message("out of memory");
+    return false;
+}
+
+/* {"dtype":"Q4_K","shape":[32,256]}, as a string of its own behind the key. */
+static bool describe_raw(const tare_info *info, tare_save_metadata *raw)
+{
+    static const char prefix[] = "tare.raw.";
+    const char *dtype = tare_dtype_name(info->dtype);
+    size_t key_size = sizeof prefix - 1 + info->name_size;
+    size_t room = key_size + strlen(dtype) + 32 + (size_t)info->rank * TEXT_U64_SIZE;
+    char *text = malloc(room);
+    if (text == NULL) return no_memory();
+    memcpy(text, prefix, sizeof prefix - 1);
+    memcpy(text + sizeof prefix - 1, info->name, info->name_size);
+    char *at = text + key_size;
+    at += sprintf(at, "{\"dtype\":\"%s\",\"shape\":[", dtype);
+    for (uint32_t i = 0; i < info->rank; i++) {
+        if (i > 0) *at++ = ',';
+        at += text_u64(info->shape[i], at);
+    }
+    at += sprintf(at, "]}");
+    *raw =
+        (tare_save_metadata){{text, key_size}, {text + key_size, (size_t)(at - text) - key_size}};
+    return true;
+}
+
+static void refuse_dtype(const cli_options *options, const tare_info *info)
+{
+    char path[512];
+    char name[1024];
+    cli_message(
+        "%s: tensor '%s' is %s, which safetensors does not have; --raw-quantized stores its "
+        "blocks as U8",
+        text_escape(text_of(options->operands[0]), path, sizeof path),
+        text_escape((tare_string){info->name, info->name_size}, name, sizeof name),
+        tare_dtype_name(info->dtype));
+}
+
+static bool add_tensor(const cli_options *options, const tare_model *model, const tare_tensor *from,
+                       pack_list *list)
+{
+    tare_info info = tare_describe(model, from);
+    size_t at = list->count++;
+    tare_save_tensor *tensor = &list->tensors[at];
+    *tensor = (tare_save_tensor){.model = model, .tensor = from};
+    list->sizes[at] = info.size;
+    if (tare_dtype_can_save(info.dtype)) return true;
+    if ((options->given & OPTION_RAW) == 0) {
+        refuse_dtype(options, &info);
+        return false;
+    }
+    tensor->dtype = TARE_DTYPE_U8;
+    tensor->rank = 1;
+    tensor->shape = &list->sizes[at];
+    return describe_raw(&info, &list->raw[at]);
+}
+
+/* What shards repeat is written once. Where they differ the first one counts, as it does for who
+ * looks a key up. */
+static void add_metadata(const tare_model *model, pack_list *list)
+{
+    tare_string key;
+    tare_string value;
+    size_t left_out = 0; /* what is no string */
+    for (size_t i = 0; tare_metadata_at(model, i, &key, &value, NULL); i++) {
+        left_out += value.data == NULL;
+        if (value.data == NULL) continue;
+        tare_string first = tare_metadata_find(model, key.data, key.size);
+        if (first.data == value.data) {
+            list->metadata[list->metadata_count++] = (tare_save_metadata){key, value};
+        } else if (first.size != value.size || memcmp(first.data, value.data, value.size) != 0) {
+            char shown[256];
+            cli_message("metadata '%s' differs between shards; the first is kept",
+                        text_escape(key, shown, sizeof shown));
+        }
+    }
+    if (left_out > 0) {
+        cli_message("metadata: %zu value%s that %s no string left out", left_out,
+                    left_out == 1 ? "" : "s", left_out == 1 ? "is" : "are");
+    }
+}
+
+/* Cuts the list where a file would become larger than it may; a tensor that is larger by itself
+ * gets a file of its own. */
+static void cut(uint64_t size_max, pack_list *list)
+{
+    uint64_t size = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        bool full = i > 0 && (size > size_max || list->sizes[i] > size_max - size);
+        if (size_max != 0 && full) {
+            list->ends[list->file_count++] = i;
+            size = 0;
+        }
+        size += list->sizes[i];
+    }
+    list->ends[list->file_count++] = list->count;
+}
+
+static bool fill(const cli_options *options, const tare_model *model, const selection *wanted,
+                 pack_list *list)
+{
+    size_t count = wanted->count + 1; /* so that nothing is of size 0 */
+    size_t metadata_count = tare_metadata_count(model) + count;
+    list->size = wanted->size;
+    list->tensors = malloc(count * sizeof *list->tensors);
+    list->sizes = malloc(count * sizeof *list->sizes);
+    list->ends = malloc(count * sizeof *list->ends);
+    list->raw = calloc(count, sizeof *list->raw);
+    list->metadata = malloc(metadata_count * sizeof *list->metadata);
+    if (!list->tensors || !list->sizes || !list->ends || !list->raw || !list->metadata) {
+        return no_memory();
+    }
+    add_metadata(model, list);
+    for (size_t i = 0; i < wanted->count; i++) {
+        if (!add_tensor(options, model, wanted->tensors[i], list)) return false;
+    }
+    cut(options->shard_size, list);
+    return true;
+}
+
+bool pack_list_make(const cli_options *options, const tare_model *model, pack_list *list)
+{
+    selection wanted;
+    *list = (pack_list){0};
+    bool good =
+        selection_make(model, options->operands[0], options->only, options->only_count, &wanted) &&
+        fill(options, model, &wanted, list);
+    selection_free(&wanted);
+    return good;
+}
+
+void pack_list_free(pack_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) free((char *)(uintptr_t)list->raw[i].key.data);
+    free(list->tensors);
+    free(list->sizes);
+    free(list->ends);
+    free(list->raw);
+    free(list->metadata);
+}
+
+size_t pack_list_begin(const pack_list *list, size_t file)
+{
+    return file > 0 ? list->ends[file - 1] : 0;
+}
+
+uint64_t pack_list_size(const pack_list *list, size_t file)
+{
+    uint64_t size = 0;
+    for (size_t i = pack_list_begin(list, file); i < list->ends[file]; i++) size += list->sizes[i];
+    return size;
+}
+
+size_t pack_list_metadata(pack_list *list, size_t file)
+{
+    size_t count = list->metadata_count;
+    for (size_t i = pack_list_begin(list, file); i < list->ends[file]; i++) {
+        if (list->raw[i].key.data != NULL) list->metadata[count++] = list->raw[i];
+    }
+    return count;
+}

@@ -1,0 +1,196 @@
+/*
+ * The file is written under a name of its own beside the target and renamed when it is complete.
+ *
+ *   small pieces, and bytes that have to be read --> buffer --> file
+ *   whole buffers of bytes that are in memory -----------------> file
+ *
+ * Mapped bytes are never touched here: the system reads them, so that a file that is cut short
+ * meanwhile is an error and not a signal. What does not fill a buffer is read from the file.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "save.h"
+
+#define BUFFER_SIZE ((size_t)1 << 20)
+#define DIRECT_SIZE_MAX (8 * BUFFER_SIZE) /* from one call of `progress` to the next */
+#define ATTEMPTS_MAX 16
+
+static tare_status fail_system(const tarei_save_file *file, int failure, const char *what)
+{
+    return tarei_error_system(file->error, TARE_E_WRITE, failure, TARE_NO_SHARD, what, file->path);
+}
+
+/* Opens the folder of the target, and points to the name in it. */
+static tare_status open_folder(tarei_save_file *file)
+{
+    const char *slash = strrchr(file->path, '/');
+    size_t size = slash != NULL ? (size_t)(slash - file->path) + 1 : 0;
+    file->name = file->path + size;
+    char *folder = tarei_memory_take(file->memory, size + 1, 1);
+    if (folder == NULL) return tarei_error_memory(file->error);
+    memcpy(folder, file->path, size);
+    folder[size] = 0;
+    int failure = tarei_os_open_folder(folder, &file->folder);
+    tarei_memory_give(file->memory, folder, size + 1, 1);
+    return failure == 0 ? TARE_OK : fail_system(file, failure, "cannot open its folder");
+}
+
+static tare_status fail_exists(const tarei_save_file *file)
+{
+    tarei_quoted path = tarei_quote(file->path, strlen(file->path));
+    return tarei_error_set(file->error, TARE_E_EXISTS, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "%s: is there already", path.text);
+}
+
+/* Early, so that no time is lost on a file that cannot get its name. */
+static tare_status check_target(const tarei_save_file *file)
+{
+    tarei_os_entry entry = TAREI_OS_FOLDER; /* without a name the path is one */
+    int failure = file->name[0] != 0 ? tarei_os_look(file->folder, file->name, &entry) : 0;
+    if (failure != 0) return fail_system(file, failure, "cannot look at it");
+    if (entry == TAREI_OS_FOLDER) return fail_system(file, EISDIR, "cannot write");
+    if (entry == TAREI_OS_SPECIAL) return fail_system(file, EINVAL, "is not a regular file");
+    bool replace = (file->options->flags & TARE_SAVE_REPLACE) != 0;
+    return entry == TAREI_OS_ABSENT || replace ? TARE_OK : fail_exists(file);
+}
+
+static tare_status create(tarei_save_file *file)
+{
+    char name[sizeof file->beside];
+    int failure = EEXIST;
+    for (int i = 0; i < ATTEMPTS_MAX && failure == EEXIST; i++) {
+        snprintf(name, sizeof name, ".tare-%016" PRIx64 ".tmp", tarei_os_random());
+        failure = tarei_os_create(file->folder, name, &file->descriptor);
+    }
+    if (failure != 0) return fail_system(file, failure, "cannot create a file beside it");
+    memcpy(file->beside, name, sizeof name);
+    return TARE_OK;
+}
+
+tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint64_t total,
+                                  const tare_save_options *options, tarei_memory *memory,
+                                  tare_error *error)
+{
+    memset(file, 0, sizeof *file);
+    file->memory = memory;
+    file->options = options;
+    file->path = path;
+    file->total = total;
+    file->folder = file->descriptor = -1;
+    file->error = error;
+    tare_status status = open_folder(file);
+    if (status == TARE_OK) status = check_target(file);
+    if (status != TARE_OK) return status;
+    file->buffer = tarei_memory_take(memory, BUFFER_SIZE, TAREI_BUFFER_ALIGNMENT);
+    if (file->buffer == NULL) return tarei_error_memory(error);
+    return create(file);
+}
+
+/* Hands bytes to the system, and tells how far it is. */
+static tare_status write_out(tarei_save_file *file, const void *bytes, size_t size)
+{
+    int failure = tarei_os_write(file->descriptor, bytes, size);
+    if (failure == EFAULT)
+        return tarei_error_system(
+            file->error, TARE_E_READ, failure, TARE_NO_SHARD,
+            "cannot read what is to be written (was a mapped file cut short?)", file->path);
+    if (failure != 0) return fail_system(file, failure, "cannot write");
+    file->done += size;
+    const tare_save_options *options = file->options;
+    if (options->progress == NULL ||
+        options->progress(options->progress_context, file->done, file->total) == 0)
+        return TARE_OK;
+    return tarei_error_set(file->error, TARE_E_CANCELLED, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "%s: stopped after %" PRIu64 " of %" PRIu64 " bytes",
+                           tarei_quote(file->path, strlen(file->path)).text, file->done,
+                           file->total);
+}
+
+static tare_status flush(tarei_save_file *file)
+{
+    size_t size = file->used;
+    file->used = 0;
+    return size != 0 ? write_out(file, file->buffer, size) : TARE_OK;
+}
+
+/* What goes into the buffer, and who has it. */
+static tare_status take_in(tarei_save_file *file, const tare_save_tensor *from, uint64_t at,
+                           size_t size)
+{
+    uint8_t *target = file->buffer + file->used;
+    file->used += size;
+    if (from->model != NULL)
+        return tare_read_at(from->model, from->tensor, at, target, size, file->error);
+    memcpy(target, (const uint8_t *)from->data + at, size);
+    return TARE_OK;
+}
+
+static tare_status put(tarei_save_file *file, const tare_save_tensor *from, const uint8_t *data,
+                       uint64_t size)
+{
+    tare_status status = TARE_OK;
+    for (uint64_t at = 0, step; at < size && status == TARE_OK; at += step) {
+        if (file->used == 0 && data != NULL && size - at >= BUFFER_SIZE) {
+            step = size - at < DIRECT_SIZE_MAX ? size - at : DIRECT_SIZE_MAX;
+            step -= step % BUFFER_SIZE;
+            status = write_out(file, data + at, (size_t)step);
+            continue;
+        }
+        size_t room = BUFFER_SIZE - file->used;
+        step = size - at < room ? size - at : room;
+        status = take_in(file, from, at, (size_t)step);
+        if (status == TARE_OK && file->used == BUFFER_SIZE) status = flush(file);
+    }
+    return status;
+}
+
+tare_status tarei_save_file_text(tarei_save_file *file, const void *bytes, size_t size)
+{
+    const tare_save_tensor text = {.data = bytes, .size = size};
+    return put(file, &text, bytes, size);
+}
+
+tare_status tarei_save_file_tensor(tarei_save_file *file, const tare_save_tensor *tensor)
+{
+    if (tensor->model == NULL) return put(file, tensor, tensor->data, tensor->size);
+    const void *data = tare_data(tensor->model, tensor->tensor);
+    return put(file, tensor, data, tare_size(tensor->model, tensor->tensor));
+}
+
+/* From a complete file to one that lasts, still beside the target. */
+static tare_status finish(tarei_save_file *file)
+{
+    int failure = tarei_os_sync(file->descriptor);
+    if (failure != 0) return fail_system(file, failure, "cannot bring it to the disk");
+    failure = tarei_os_close_written(file->descriptor);
+    file->descriptor = -1;
+    return failure == 0 ? TARE_OK : fail_system(file, failure, "cannot close it");
+}
+
+static tare_status move_to_target(tarei_save_file *file)
+{
+    bool replace = (file->options->flags & TARE_SAVE_REPLACE) != 0;
+    int failure = tarei_os_rename(file->folder, file->beside, file->name, replace);
+    if (failure == EEXIST && !replace) return fail_exists(file);
+    if (failure != 0) return fail_system(file, failure, "cannot give it its name");
+    file->beside[0] = 0;
+    failure = tarei_os_sync(file->folder);
+    if (failure == 0 || failure == EINVAL) return TARE_OK; /* some folders cannot be synced */
+    return fail_system(file, failure, "is in place, but its folder cannot be brought to the disk");
+}
+
+tare_status tarei_save_file_end(tarei_save_file *file, tare_status status)
+{
+    if (status == TARE_OK) status = flush(file);
+    if (status == TARE_OK) status = finish(file);
+    if (status == TARE_OK) status = move_to_target(file);
+    if (file->descriptor >= 0) tarei_os_close(file->descriptor);
+    if (file->beside[0] != 0) tarei_os_remove(file->folder, file->beside);
+    if (file->folder >= 0) tarei_os_close(file->folder);
+    tarei_memory_give(file->memory, file->buffer, BUFFER_SIZE, TAREI_BUFFER_ALIGNMENT);
+    return status;
+}

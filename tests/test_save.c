@@ -1,0 +1,526 @@
+/* Saving: from pairs of names and bytes, from tensors of models, and what is refused. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/alloc_probe.h"
+#include "support/expect.h"
+#include "support/name_sets.h"
+#include "support/process_probe.h"
+#include "support/reader_probe.h"
+#include "support/temp_files.h"
+
+static temp_path folder, target;
+static const char before[] = "what was there before";
+static const uint64_t four[] = {4};
+
+static void make_folder(void)
+{
+    folder = temp_folder_make();
+    target = temp_write(&folder, "target.safetensors", before, sizeof before);
+}
+
+static void remove_folder(void)
+{
+    temp_folder_remove(&folder);
+}
+
+TestSuite(save, .init = make_folder, .fini = remove_folder);
+
+static tare_save_tensor bytes_tensor(const char *name, const void *data, size_t size)
+{
+    return (tare_save_tensor){.name = name,
+                              .name_size = strlen(name),
+                              .dtype = TARE_DTYPE_U8,
+                              .shape = four,
+                              .rank = 1,
+                              .data = data,
+                              .size = size};
+}
+
+static tare_save_tensor model_tensor(const tare_model *model, size_t index)
+{
+    return (tare_save_tensor){.model = model, .tensor = tare_at(model, index)};
+}
+
+static tare_status save_over(const tare_save_tensor *tensors, size_t count, tare_error *error)
+{
+    tare_save_options options = TARE_SAVE_OPTIONS_INIT;
+    options.flags = TARE_SAVE_REPLACE;
+    *error = expect_poison();
+    return tare_save(target.text, tensors, count, &options, error);
+}
+
+/* The target is as it was, and nothing lies beside it. */
+static void check_untouched(const char *what)
+{
+    size_t size;
+    char *now = temp_read(target.text, &size);
+    cr_expect(size == sizeof before && memcmp(now, before, size) == 0, "%s: the target changed",
+              what);
+    free(now);
+    cr_expect_eq(temp_entry_count(&folder), 1, "%s: something lies beside it", what);
+}
+
+static void check_refused(const char *what, tare_status wanted, const tare_save_tensor *tensors,
+                          size_t count, const char *text)
+{
+    tare_error error;
+    tare_status status = save_over(tensors, count, &error);
+    expect_refused(what, wanted, TARE_NO_OFFSET, status, NULL, &error);
+    expect_message(what, text, &error);
+    check_untouched(what);
+}
+
+static tare_model *open_target(const char *what, uint32_t backing)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    options.backing = backing;
+    tare_status status = tare_open(target.text, &options, &model, &error);
+    expect_opened(what, status, model, &error);
+    return model;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Round trips
+ */
+
+enum { MODEL_COUNT = 60 };
+
+typedef struct random_model {
+    build_text names, bytes;
+    uint64_t shapes[MODEL_COUNT][3];
+    tare_save_tensor tensors[MODEL_COUNT];
+    tare_save_metadata metadata[3];
+    size_t count;
+    size_t metadata_count;
+} random_model;
+
+static const char *const pieces[] = {"layer.", "7", "\xc3\xa9",         "\"",          "\\", "\n",
+                                     "/",      "w", "\xf0\x9f\x98\x80", "__metadata__"};
+
+static void random_tensor(random_model *made, size_t i, uint64_t *seed)
+{
+    tare_save_tensor *tensor = &made->tensors[i];
+    tensor->dtype = (tare_dtype)(name_random(seed) % 22 + 1);
+    tensor->rank = (uint32_t)(name_random(seed) % 3);
+    tensor->shape = made->shapes[i];
+    uint64_t elements = 1;
+    for (uint32_t d = 0; d < tensor->rank; d++)
+        elements *= made->shapes[i][d] = name_random(seed) % 6;
+    if (tare_dtype_bits(tensor->dtype) % 8 != 0) {
+        made->shapes[i][tensor->rank++] = 4;
+        elements *= 4;
+    }
+    tensor->size = (size_t)(elements * tare_dtype_bits(tensor->dtype) / 8);
+    for (size_t b = 0; b < tensor->size; b++) {
+        uint8_t byte = (uint8_t)name_random(seed);
+        build_add(&made->bytes, &byte, 1);
+    }
+    tensor->name_size = made->names.size;
+    for (size_t p = name_random(seed) % 5; p > 0; p--) {
+        const char *piece = pieces[name_random(seed) % (sizeof pieces / sizeof pieces[0])];
+        build_add(&made->names, piece, strlen(piece));
+    }
+    build_addf(&made->names, "%zu", i); /* so that no two are equal */
+    tensor->name_size = made->names.size - tensor->name_size;
+}
+
+/* Free its names and bytes. */
+static void random_make(random_model *made, uint64_t seed)
+{
+    memset(made, 0, sizeof *made);
+    made->count = name_random(&seed) % (MODEL_COUNT + 1);
+    made->metadata_count = name_random(&seed) % 4;
+    for (size_t i = 0; i < made->count; i++) random_tensor(made, i, &seed);
+    size_t name_at = 0, bytes_at = 0;
+    for (size_t i = 0; i < made->count; i++) { /* now that they no longer move */
+        made->tensors[i].name = made->names.data + name_at;
+        made->tensors[i].data = made->bytes.data != NULL ? made->bytes.data + bytes_at : NULL;
+        name_at += made->tensors[i].name_size;
+        bytes_at += made->tensors[i].size;
+    }
+    for (size_t i = 0; i < made->metadata_count; i++) {
+        const char *key = pieces[(seed + i) % (sizeof pieces / sizeof pieces[0])];
+        made->metadata[i] =
+            (tare_save_metadata){{key, strlen(key)}, {key, i == 1 ? 0 : strlen(key)}};
+    }
+}
+
+static void check_holds(const char *what, const tare_model *model, const random_model *made)
+{
+    cr_assert_eq(tare_count(model), made->count, "%s", what);
+    for (size_t i = 0; i < made->count; i++) {
+        const tare_save_tensor *wanted = &made->tensors[i];
+        const tare_tensor *tensor = tare_find(model, wanted->name, wanted->name_size);
+        cr_assert_not_null(tensor, "%s: tensor %zu", what, i);
+        tare_info info = tare_describe(model, tensor);
+        cr_expect_eq(info.dtype, wanted->dtype, "%s: tensor %zu", what, i);
+        cr_assert_eq(info.rank, wanted->rank, "%s: tensor %zu", what, i);
+        uint32_t width = tare_dtype_bits(info.dtype) / 8;
+        if (width != 0) cr_expect_eq(info.offset % width, 0, "%s: tensor %zu", what, i);
+        for (uint32_t d = 0; d < info.rank; d++)
+            cr_expect_eq(info.shape[d], wanted->shape[d], "%s: tensor %zu", what, i);
+        expect_bytes(what, model, tensor, wanted->data, wanted->size);
+    }
+    cr_assert_eq(tare_metadata_count(model), made->metadata_count, "%s", what);
+    for (size_t i = 0; i < made->metadata_count; i++) {
+        tare_string key, value;
+        tare_metadata_at(model, i, &key, &value, NULL);
+        cr_expect_eq(name_compare(key.data, key.size, made->metadata[i].key.data,
+                                  made->metadata[i].key.size),
+                     0, "%s: key %zu", what, i);
+        cr_expect_eq(name_compare(value.data, value.size, made->metadata[i].value.data,
+                                  made->metadata[i].value.size),
+                     0, "%s: value %zu", what, i);
+    }
+}
+
+/* Saves, opens, and saves again from the model in the order in which it lists its tensors: the same
+ * file. */
+Test(save, random_models_come_back_as_they_were)
+{
+    const char *wanted = getenv("SAVE_SEED");
+    uint64_t first = wanted != NULL ? strtoull(wanted, NULL, 10) : 1;
+    printf("random models: seeds %llu to %llu (SAVE_SEED)\n", (unsigned long long)first,
+           (unsigned long long)first + 149);
+    for (uint64_t seed = first; seed < first + 150; seed++) {
+        random_model made;
+        char what[32];
+        snprintf(what, sizeof what, "seed %llu", (unsigned long long)seed);
+        random_make(&made, seed * 2 + 1);
+        tare_save_options options = TARE_SAVE_OPTIONS_INIT;
+        tare_error error = expect_poison();
+        options.flags = TARE_SAVE_REPLACE;
+        options.alignment = (size_t)8 << seed % 10;
+        options.metadata = made.metadata;
+        options.metadata_count = made.metadata_count;
+        tare_status status = tare_save(target.text, made.tensors, made.count, &options, &error);
+        cr_assert_eq(status, TARE_OK, "%s: %s", what, error.message);
+        cr_expect_eq(error.status, TARE_OK);
+        size_t size, again_size;
+        char *file = temp_read(target.text, &size);
+        tare_model *model = open_target(what, seed % 3 == 0 ? TARE_BACKING_READ : 0);
+        check_holds(what, model, &made);
+        tare_save_tensor again[MODEL_COUNT];
+        for (size_t i = 0; i < made.count; i++) again[i] = model_tensor(model, made.count - 1 - i);
+        status = tare_save(target.text, again, made.count, &options, &error);
+        cr_assert_eq(status, TARE_OK, "%s: %s", what, error.message);
+        char *file_again = temp_read(target.text, &again_size);
+        cr_assert_eq(size, again_size, "%s", what);
+        cr_expect_arr_eq(file, file_again, size, "%s", what);
+        tare_close(model);
+        free(file);
+        free(file_again);
+        build_free(&made.names);
+        build_free(&made.bytes);
+    }
+    cr_expect_eq(temp_entry_count(&folder), 1);
+}
+
+/* Tensors from below one buffer to several, whose ends fall anywhere. */
+static build_text make_large(void)
+{
+    static const build_tensor tensors[] = {
+        {"a", 0, "U8", "[3145733]", 3145733}, {"b", 0, "F32", "[]", 4},
+        {"c", 0, "U8", "[1048576]", 1048576}, {"d", 0, "U8", "[0]", 0},
+        {"e", 0, "I16", "[524289]", 1048578}, {"f", 0, "U8", "[999999]", 999999},
+    };
+    return build_file(tensors, 6, NULL);
+}
+
+static void check_saves_equal(const char *what, const tare_model *model)
+{
+    tare_save_tensor tensors[6];
+    tare_error error;
+    for (size_t i = 0; i < 6; i++) tensors[i] = model_tensor(model, i);
+    tare_status status = save_over(tensors, 6, &error);
+    cr_assert_eq(status, TARE_OK, "%s: %s", what, error.message);
+    tare_model *copy = open_target(what, TARE_BACKING_AUTO);
+    for (size_t i = 0; i < 6; i++) {
+        tare_info info = tare_describe(model, tare_at(model, i));
+        char *bytes = malloc((size_t)info.size + 1);
+        cr_assert_eq(tare_read(model, tare_at(model, i), bytes, (size_t)info.size, NULL), TARE_OK);
+        const tare_tensor *found = tare_find(copy, info.name, info.name_size);
+        cr_assert_not_null(found, "%s: %s", what, info.name);
+        cr_expect_eq(tare_describe(copy, found).dtype, info.dtype, "%s: %s", what, info.name);
+        expect_bytes(what, copy, found, bytes, (size_t)info.size);
+        free(bytes);
+    }
+    tare_close(copy);
+}
+
+Test(save, takes_tensors_of_models_of_every_backing)
+{
+    build_text file = make_large();
+    temp_path source = temp_write_text(&folder, "source.safetensors", &file);
+    static const uint32_t backings[] = {TARE_BACKING_MAP, TARE_BACKING_READ};
+    for (size_t b = 0; b < 2; b++) {
+        tare_options options = TARE_OPTIONS_INIT;
+        tare_model *model = expect_no_model();
+        options.backing = backings[b];
+        cr_assert_eq(tare_open(source.text, &options, &model, NULL), TARE_OK);
+        check_saves_equal("file", model);
+        tare_close(model);
+    }
+    tare_model *model = expect_open_bytes("bytes", &file);
+    check_saves_equal("bytes", model);
+    tare_close(model);
+    reader_probe probe;
+    reader_probe_init(&probe, file.data, file.size, 1000);
+    cr_assert_eq(tare_open_reader(&probe.reader, NULL, &model, NULL), TARE_OK);
+    check_saves_equal("reader", model);
+    cr_expect_eq(probe.mistakes, 0);
+    tare_close(model);
+    build_free(&file);
+}
+
+Test(save, merges_models_and_gives_tensors_other_names_and_shapes)
+{
+    static const tare_pair pairs[] = {{"a", 1, "AAAA", 4}, {"b", 1, "BBBB", 4}};
+    static const uint64_t two[] = {2, 1};
+    tare_model *model = expect_no_model();
+    tare_error error;
+    cr_assert_eq(tare_open_pairs(pairs, 2, NULL, &model, NULL), TARE_OK);
+    tare_save_tensor tensors[] = {model_tensor(model, 0), model_tensor(model, 1),
+                                  model_tensor(model, 1), bytes_tensor("mine", "MMMM", 4)};
+    tensors[1].name = "";
+    tensors[2].name = "half";
+    tensors[2].name_size = 4;
+    tensors[2].dtype = TARE_DTYPE_F16;
+    tensors[2].shape = two;
+    tensors[2].rank = 2;
+    tare_status status = save_over(tensors, 4, &error);
+    cr_assert_eq(status, TARE_OK, "%s", error.message);
+    tare_model *saved = open_target("merged", TARE_BACKING_AUTO);
+    uint64_t data = tare_shard_at(saved, 0).data_offset;
+    expect_tensor("merged", saved, 0, "half", 4, "F16", two, 2, data, 4);
+    expect_tensor("merged", saved, 1, "", 0, "U8", four, 1, data + 4, 4);
+    expect_tensor("merged", saved, 2, "a", 1, "U8", four, 1, data + 8, 4);
+    expect_tensor("merged", saved, 3, "mine", 4, "U8", four, 1, data + 12, 4);
+    expect_bytes("merged", saved, tare_at(saved, 0), "BBBB", 4);
+    expect_bytes("merged", saved, tare_at(saved, 1), "BBBB", 4);
+    expect_bytes("merged", saved, tare_at(saved, 2), "AAAA", 4);
+    expect_bytes("merged", saved, tare_at(saved, 3), "MMMM", 4);
+    tare_close(saved);
+    tare_close(model);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * What is refused
+ */
+
+Test(save, refuses_what_a_reader_would_refuse)
+{
+    static const uint64_t huge[] = {UINT64_MAX, 2, 0}, three[] = {3};
+    tare_save_tensor two[] = {bytes_tensor("a", "aaaa", 4), bytes_tensor("a", "bbbb", 4)};
+    check_refused("same name", TARE_E_DUPLICATE, two, 2, "tensor 'a': is there twice");
+    two[1].dtype = TARE_DTYPE_F32;
+    two[1].rank = 0;
+    check_refused("same name, other dtype", TARE_E_DUPLICATE, two, 2, "tensor 'a'");
+    tare_save_tensor one = bytes_tensor("__metadata__", "aaaa", 4);
+    check_refused("reserved", TARE_E_METADATA, &one, 1, "'__metadata__'");
+    static const char *const names[] = {
+        "\xff", "a\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc0\xaf", "cut\xe2\x82"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        one = bytes_tensor(names[i], "aaaa", 4);
+        check_refused("name", TARE_E_UTF8, &one, 1, "the name is not UTF-8");
+    }
+    static const tare_dtype dtypes[] = {0, 23, 1000, UINT32_MAX};
+    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
+        one = bytes_tensor("a", "aaaa", 4);
+        one.dtype = dtypes[i];
+        check_refused("dtype", TARE_E_DTYPE, &one, 1, "tensor 'a': safetensors has no dtype");
+        cr_expect_eq(tare_dtype_can_save(dtypes[i]), 0);
+    }
+    one = bytes_tensor("a", "aaa", 3);
+    check_refused("size", TARE_E_SIZE, &one, 1, "'a': its shape takes 4 bytes, it has 3");
+    one = bytes_tensor("a", NULL, 0);
+    one.shape = huge;
+    one.rank = 3;
+    check_refused("overflow", TARE_E_OVERFLOW, &one, 1, "tensor 'a'");
+    one = bytes_tensor("a", "a", 1);
+    one.dtype = TARE_DTYPE_F4;
+    one.shape = three;
+    check_refused("within a byte", TARE_E_SUBBYTE, &one, 1, "tensor 'a': it ends within a byte");
+}
+
+Test(save, refuses_metadata_that_a_reader_would_refuse)
+{
+    static const struct {
+        tare_save_metadata metadata[3];
+        tare_status status;
+    } rows[] = {
+        {{{{"a", 1}, {"1", 1}}, {{"b", 1}, {"", 0}}, {{"a", 1}, {"2", 1}}}, TARE_E_DUPLICATE},
+        {{{{"a", 1}, {"1", 1}}, {{"\xff", 1}, {"", 0}}, {{"c", 1}, {"2", 1}}}, TARE_E_UTF8},
+        {{{{"a", 1}, {"\x80", 1}}, {{"b", 1}, {"", 0}}, {{"c", 1}, {"2", 1}}}, TARE_E_UTF8},
+        {{{{NULL, 1}, {"1", 1}}, {{"b", 1}, {"", 0}}, {{"c", 1}, {"2", 1}}}, TARE_E_ARGUMENT},
+        {{{{"a", 1}, {NULL, 1}}, {{"b", 1}, {"", 0}}, {{"c", 1}, {"2", 1}}}, TARE_E_ARGUMENT},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        tare_save_options options = TARE_SAVE_OPTIONS_INIT;
+        tare_error error = expect_poison();
+        options.flags = TARE_SAVE_REPLACE;
+        options.metadata = rows[i].metadata;
+        options.metadata_count = 3;
+        tare_status status = tare_save(target.text, NULL, 0, &options, &error);
+        expect_refused("metadata", rows[i].status, TARE_NO_OFFSET, status, NULL, &error);
+        check_untouched("metadata");
+    }
+}
+
+Test(save, refuses_headers_beyond_100000000_bytes)
+{
+    static const char around[] = "{\"__metadata__\":{\"\":\"\"}}";
+    size_t most = 100000000 - (sizeof around - 1);
+    char *value = malloc(most + 1);
+    memset(value, 'v', most + 1);
+    tare_save_metadata metadata = {{"", 0}, {value, most + 1}};
+    tare_save_options options = TARE_SAVE_OPTIONS_INIT;
+    tare_error error = expect_poison();
+    options.flags = TARE_SAVE_REPLACE;
+    options.metadata = &metadata;
+    options.metadata_count = 1;
+    tare_status status = tare_save(target.text, NULL, 0, &options, &error);
+    expect_refused("too large", TARE_E_HEADER_SIZE, TARE_NO_OFFSET, status, NULL, &error);
+    check_untouched("too large");
+    metadata.value.size = most;
+    options.alignment = 4096; /* the spaces count too */
+    status = tare_save(target.text, NULL, 0, &options, &error);
+    expect_refused("padded", TARE_E_HEADER_SIZE, TARE_NO_OFFSET, status, NULL, &error);
+    options.alignment = 8;
+    status = tare_save(target.text, NULL, 0, &options, &error);
+    cr_assert_eq(status, TARE_OK, "%s", error.message);
+    tare_model *model = open_target("just not too large", TARE_BACKING_AUTO);
+    cr_expect_eq(tare_shard_at(model, 0).data_offset, 100000008);
+    cr_expect_eq(tare_metadata_find(model, "", 0).size, most);
+    tare_close(model);
+    free(value);
+}
+
+Test(save, refuses_files_beyond_64_tib)
+{
+    static const uint64_t half[] = {UINT64_C(1) << 45};
+    tare_save_tensor two[] = {bytes_tensor("a", "", (size_t)1 << 45),
+                              bytes_tensor("b", "", (size_t)1 << 45)};
+    two[0].shape = two[1].shape = half;
+    check_refused("64 TiB", TARE_E_LIMIT, two, 2, "64 TiB");
+}
+
+Test(save, refuses_tensors_whose_fields_do_not_go_together)
+{
+    static const tare_pair pairs[] = {{"a", 1, "AAAA", 4}};
+    tare_model *model = expect_no_model();
+    cr_assert_eq(tare_open_pairs(pairs, 1, NULL, &model, NULL), TARE_OK);
+    tare_save_tensor bad[9];
+    for (size_t i = 0; i < 9; i++)
+        bad[i] = i < 4 ? bytes_tensor("a", "aaaa", 4) : model_tensor(model, 0);
+    bad[0].name = NULL;
+    bad[1].shape = NULL;
+    bad[2].data = NULL;
+    bad[3].tensor = tare_at(model, 0);
+    bad[4].tensor = NULL;
+    bad[5].data = "AAAA";
+    bad[6].size = 4;
+    bad[7].rank = 1;
+    bad[8].later[1] = 1;
+    for (size_t i = 0; i < 9; i++) {
+        tare_save_tensor two[] = {bytes_tensor("fine", "1234", 4), bad[i]};
+        check_refused("fields", TARE_E_ARGUMENT, two, 2, "tensor 1: ");
+    }
+    tare_save_tensor other = model_tensor(model, 0);
+    other.dtype = TARE_DTYPE_F64;
+    check_refused("other size", TARE_E_SIZE, &other, 1, "it has 4");
+    other.dtype = 77;
+    check_refused("no dtype", TARE_E_DTYPE, &other, 1, "(77)");
+    tare_close(model);
+}
+
+Test(save, refuses_arguments_and_options_that_cannot_be)
+{
+    tare_error error = expect_poison();
+    tare_save_tensor one = bytes_tensor("a", "aaaa", 4);
+    tare_status status = tare_save(NULL, &one, 1, NULL, &error);
+    expect_status("path", TARE_E_ARGUMENT, status, NULL, &error);
+    status = tare_save(target.text, NULL, 1, NULL, &error);
+    expect_status("tensors", TARE_E_ARGUMENT, status, NULL, &error);
+    cr_expect_eq(tare_save(target.text, NULL, 1, NULL, NULL), TARE_E_ARGUMENT);
+    tare_allocator no_hooks = {sizeof no_hooks, NULL, NULL, NULL};
+    for (size_t i = 0; i < 9; i++) {
+        tare_save_options options = TARE_SAVE_OPTIONS_INIT;
+        options.flags = TARE_SAVE_REPLACE;
+        if (i == 0) options.struct_size = 0;
+        if (i == 1) options.flags |= 2;
+        if (i == 2) options.reserved = 1;
+        if (i == 3) options.alignment = 4;
+        if (i == 4) options.alignment = 24;
+        if (i == 5) options.alignment = (size_t)4 << 20;
+        if (i == 6) options.metadata_count = 1;
+        if (i == 7) options.allocator = &no_hooks;
+        if (i == 8) options.alignment = 1;
+        error = expect_poison();
+        status = tare_save(target.text, &one, 1, &options, &error);
+        expect_status("options", TARE_E_ARGUMENT, status, NULL, &error);
+        check_untouched("options");
+    }
+}
+
+Test(save, takes_options_of_every_size)
+{
+    tare_save_tensor one = bytes_tensor("a", "aaaa", 4);
+    for (size_t size = 0; size < sizeof(tare_save_options) + 16; size++) {
+        struct {
+            tare_save_options options;
+            unsigned char later[16];
+        } given = {{.flags = TARE_SAVE_REPLACE}, {0}};
+        given.options.struct_size = size;
+        tare_error error = expect_poison();
+        tare_status status = tare_save(target.text, &one, 1, &given.options, &error);
+        tare_status wanted = TARE_OK;
+        if (size < sizeof(size_t))
+            wanted = TARE_E_ARGUMENT;
+        else if (size == sizeof(size_t))
+            wanted = TARE_E_EXISTS; /* no flags */
+        cr_expect_eq(status, wanted, "size %zu: %s", size, error.message);
+        if (size <= sizeof given.options) continue;
+        given.later[size - sizeof given.options - 1] = 1;
+        status = tare_save(target.text, &one, 1, &given.options, &error);
+        cr_expect_eq(status, TARE_E_ARGUMENT, "size %zu with a byte set", size);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Memory
+ */
+
+Test(save, takes_one_buffer_and_eight_bytes_a_tensor)
+{
+    enum { COUNT = 5000 };
+    static alloc_probe probe;
+    static char names[COUNT][8];
+    static tare_save_tensor tensors[COUNT];
+    build_text file = make_large();
+    temp_path source = temp_write_text(&folder, "source.safetensors", &file);
+    tare_model *model = expect_no_model();
+    cr_assert_eq(tare_open(source.text, NULL, &model, NULL), TARE_OK);
+    for (size_t i = 0; i < COUNT; i++) {
+        tensors[i] = model_tensor(model, i % 6);
+        snprintf(names[i], sizeof names[i], "%zu", i);
+        tensors[i].name = names[i];
+        tensors[i].name_size = strlen(names[i]);
+        if (i >= 12) tensors[i].tensor = tare_at(model, 1);
+    }
+    alloc_probe_init(&probe);
+    tare_save_options options = TARE_SAVE_OPTIONS_INIT;
+    tare_error error = expect_poison();
+    options.flags = TARE_SAVE_REPLACE;
+    options.allocator = &probe.hooks;
+    tare_status status = tare_save(target.text, tensors, COUNT, &options, &error);
+    cr_assert_eq(status, TARE_OK, "%s", error.message);
+    cr_expect_eq(probe.block_count + probe.mistakes, 0);
+    cr_expect_leq(probe.peak_size, ((size_t)1 << 20) + 8 * COUNT + TEMP_PATH_MAX);
+    tare_close(model);
+    build_free(&file);
+}
