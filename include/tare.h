@@ -87,6 +87,7 @@ extern "C" {
     X(E_CHANGED, 24, "a file changed or shrank while it was used")                 \
     X(E_LIMIT, 25, "a size is beyond a limit of this library or host")             \
     X(E_UNSUPPORTED, 26, "this build or host does not support that")               \
+    X(E_CANCELLED, 27, "the caller stopped it")                                    \
     X(E_FORMAT, 30, "not a model file of a known format")                          \
     X(E_TRUNCATED, 31, "the file ends before its header does")                     \
     X(E_HEADER_SIZE, 32, "the header is larger than the limit")                    \
@@ -108,7 +109,8 @@ extern "C" {
     X(E_DUPLICATE, 59, "a name is there twice")                                    \
     X(E_INDEX, 60, "the shard index is not what it must be")                       \
     X(E_SHARD_NAME, 61, "a shard's file name is not allowed")                      \
-    X(E_SHARD_TENSOR, 62, "the shard index and a shard disagree about a tensor")
+    X(E_SHARD_TENSOR, 62, "the shard index and a shard disagree about a tensor")   \
+    X(E_DIGEST, 63, "bytes do not have the expected digest")
 
 typedef int32_t tare_status;
 
@@ -232,8 +234,10 @@ typedef struct tare_pair {
  * database). `read_at` writes up to `size` bytes from `offset` on to `target` and returns how many,
  * fewer being allowed; 0 means the data ends there, a negative value is a failure whose negation is
  * reported as system_error. It is never asked for a byte at or beyond `total_size`, nor for 0
- * bytes. It is called during tare_open_reader, tare_read and tare_read_at only, on the thread that
- * called them, so that concurrent reads call it concurrently. `context` must live until tare_close.
+ * bytes. It is called during tare_open_reader and the calls that read, on the thread that called
+ * them, so that concurrent reads call it concurrently. tare_load and tare_load_into call it on
+ * several threads at once if their options ask for more than one, and only then. `context` must
+ * live until tare_close.
  */
 typedef struct tare_reader {
     size_t struct_size; /* sizeof(tare_reader) */
@@ -424,6 +428,103 @@ TARE_API tare_status tare_read(const tare_model *model, const tare_tensor *tenso
 TARE_API tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor,
                                   uint64_t begin, void *target, size_t target_size,
                                   tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
+ * Loading many tensors into memory, in parallel. Files are read, never copied from a mapping.
+ */
+
+/*
+ * XXH3-128 of a tensor's bytes, with seed 0 (source: xxHash, XXH3_128bits). As text it is 32 lower
+ * case hexadecimal digits, `high` first: what `xxhsum -H128` prints.
+ */
+typedef struct tare_digest {
+    uint64_t low;
+    uint64_t high;
+} tare_digest;
+
+/* Which way bytes of files take. */
+#define TARE_IO_AUTO 0u     /* the library chooses */
+#define TARE_IO_BUFFERED 1u /* through the page cache */
+#define TARE_IO_DIRECT 2u   /* past the page cache; through it where the file system refuses */
+
+/* Flags. DROP_BEHIND: pages that were read leave the page cache at once, for models larger than
+ * memory. SMALL_PAGES: tare_load asks for no huge pages, as it otherwise does from 2 MiB on. */
+#define TARE_LOAD_DROP_BEHIND 1u
+#define TARE_LOAD_SMALL_PAGES 2u
+
+/* All zero but struct_size means: defaults. Fields and bytes beyond are treated as those of
+ * tare_options are; values beyond their range are TARE_E_ARGUMENT. */
+typedef struct tare_load_options {
+    size_t struct_size; /* sizeof(tare_load_options) */
+    uint32_t io;        /* TARE_IO_* */
+    uint32_t flags;     /* TARE_LOAD_* */
+    size_t alignment;   /* tare_load, of each tensor: power of two up to 2 MiB, 0 is 64 */
+    uint32_t threads;   /* at most, the caller's included, up to 1024; 0: the library chooses */
+    uint32_t reserved;
+    uint64_t chunk_size; /* bytes of one read at most, 4 KiB to 1 GiB; 0: the library chooses */
+    uint64_t flight_size_max; /* bytes of all reads at one time, from 4 KiB on; 0: no bound */
+    /* Called on the thread that called, never twice at once: with 0 first, then now and then, with
+     * `total` when all is done; `done` never falls. Not zero stops the load. May be NULL. */
+    int (*progress)(void *context, uint64_t done, uint64_t total);
+    void *progress_context;
+    const tare_digest *digests;      /* one for each tensor, to be checked; NULL: none is */
+    const tare_allocator *allocator; /* copied; NULL is malloc and free */
+} tare_load_options;
+
+/* clang-format off */
+#define TARE_LOAD_OPTIONS_INIT { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
+/* clang-format on */
+
+/* Tensors that were loaded: bytes of the caller's, to read and to write. Independent of the model,
+ * which may be closed before. */
+typedef struct tare_block tare_block;
+
+/*
+ * Loads tensors into one fresh piece of memory. `tensors` are of `model`, in any order, and may be
+ * listed more than once: each entry gets bytes of its own. `tensors` NULL means all tensors in the
+ * order of tare_at; `count` is then 0 or tare_count. An entry that is NULL is TARE_E_ARGUMENT.
+ * `options` may be NULL.
+ *
+ * The error names the tensor that could not be read (TARE_E_READ, TARE_E_CHANGED) or does not have
+ * its digest (TARE_E_DIGEST). After a failure, or TARE_E_CANCELLED, nothing is left: no memory, and
+ * no thread that still works. A load that is stopped ends as soon as the chunks are read that were
+ * begun.
+ */
+TARE_API tare_status tare_load(const tare_model *model, const tare_tensor *const *tensors,
+                               size_t count, const tare_load_options *options, tare_block **out,
+                               tare_error *error);
+
+/*
+ * The same into memory of the caller's: targets[i] has room for tare_size bytes of tensor i, and may
+ * be NULL where that is 0. Targets must not overlap. options->alignment is not looked at. After a
+ * failure what targets hold is unspecified, and nothing writes to them any more.
+ */
+TARE_API tare_status tare_load_into(const tare_model *model, const tare_tensor *const *tensors,
+                                    void *const *targets, size_t count,
+                                    const tare_load_options *options, tare_error *error);
+
+/* Number of tensors in a block: as many as were asked for. */
+TARE_API size_t tare_block_count(const tare_block *block);
+
+/* The bytes of the tensor that was asked for as number `index`; NULL at and beyond the count. Not
+ * NULL for a tensor of 0 bytes. Where tensors lie to each other is not promised. */
+TARE_API void *tare_block_data(const tare_block *block, size_t index);
+
+/* How many they are; 0 at and beyond the count. */
+TARE_API size_t tare_block_size(const tare_block *block, size_t index);
+
+/* The one piece of memory that all of them lie in, to lock it or to make it known to a device. */
+TARE_API void *tare_block_memory(const tare_block *block, size_t *size);
+
+/* Gives it back through the hooks that it came from. NULL is allowed. */
+TARE_API void tare_block_close(tare_block *block);
+
+/*
+ * The digest of a tensor's bytes. Files are read, in pieces. `out` must not be NULL; it is all zero
+ * after a failure. Needs 64 KiB of stack and allocates nothing.
+ */
+TARE_API tare_status tare_hash(const tare_model *model, const tare_tensor *tensor, tare_digest *out,
+                               tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
  * Metadata: the strings of `__metadata__`, in the order of the file, shard by shard.
