@@ -527,6 +527,36 @@ TARE_API tare_status tare_hash(const tare_model *model, const tare_tensor *tenso
                                tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
+ * Slices: a box of a tensor, such as the share of one rank of a tensor-parallel runtime.
+ */
+
+/*
+ * The bytes of the box start[d] <= index < stop[d] in every dimension d, the slowest first; both
+ * have `rank` entries. `start` NULL stands for zeros, `stop` NULL for the shape: at rank 0, where
+ * the box is the one element, both may be. A box that is empty in any dimension has 0 bytes.
+ * start > stop or stop > shape is TARE_E_ARGUMENT, and the message names the dimension. Elements of
+ * less than a byte (F4, F6) can be sliced only where every run of the box that is contiguous in the
+ * tensor begins and ends between two bytes; else TARE_E_SUBBYTE, which names the dimension. On
+ * failure *size is 0. Allocates nothing, reads nothing.
+ */
+TARE_API tare_status tare_slice_size(const tare_model *model, const tare_tensor *tensor,
+                                     const uint64_t *start, const uint64_t *stop, uint64_t *size,
+                                     tare_error *error);
+
+/*
+ * Writes that box to `target`, row-major and without gaps, as if it were a tensor of its own.
+ * `target_size` must be what tare_slice_size tells (TARE_E_TARGET_SIZE); `target` may be NULL when
+ * that is 0. What is contiguous in the tensor is read at once; where gaps are small (8 KiB of a
+ * file, 256 KiB of a caller's reader) they are read over, 1 MiB at a time, so that narrow boxes
+ * take few calls. Gaps of up to that size are asked of a reader, bytes outside of the tensor never.
+ * Files are read, never copied from a mapping, and fail as in tare_read; after a failure what
+ * `target` holds is unspecified. Allocates nothing. The same on any number of threads.
+ */
+TARE_API tare_status tare_read_slice(const tare_model *model, const tare_tensor *tensor,
+                                     const uint64_t *start, const uint64_t *stop, void *target,
+                                     size_t target_size, tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
  * Metadata: the strings of `__metadata__`, in the order of the file, shard by shard.
  */
 

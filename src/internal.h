@@ -84,4 +84,12 @@ tare_status tarei_shards_open(tarei_opening *opening, const char *path);
 
 tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, size_t count);
 
+/* ------------------------------------------------------------------------------------------------
+ * bytes.c
+ */
+
+/* Reads a part of a tensor that is within it, with an error that names the tensor. */
+tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
+                             void *target, size_t size, tare_error *error);
+
 #endif

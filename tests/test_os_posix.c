@@ -259,7 +259,7 @@ Test(os_posix, every_call_may_fail_once_or_from_then_on)
                                          OS_MMAP, OS_OPENDIR, OS_READDIR, OS_GETRANDOM};
     static const int failures[] = {EIO, ENOMEM, EMFILE, EACCES};
     static const uint32_t backings[] = {TARE_BACKING_AUTO, TARE_BACKING_MAP, TARE_BACKING_READ};
-    for (size_t c = 0; c < OS_CALL_COUNT; c++)
+    for (size_t c = 0; c < sizeof calls / sizeof calls[0]; c++)
         for (size_t f = 0; f < 4; f++)
             for (size_t b = 0; b < 3; b++)
                 for (size_t count = 0; count < 2; count++)

@@ -21,8 +21,9 @@ void os_faults_reset(void)
 
 const char *os_call_name(enum os_call call)
 {
-    static const char *const names[OS_CALL_COUNT] = {"open", "stat",    "fstat",   "pread",
-                                                     "mmap", "opendir", "readdir", "getrandom"};
+    static const char *const names[OS_CALL_COUNT] = {
+        "open",    "stat",      "fstat",   "pread",         "mmap",  "opendir",
+        "readdir", "getrandom", "madvise", "posix_fadvise", "mlock", "munlock"};
     return names[call];
 }
 
@@ -55,6 +56,14 @@ struct dirent *__wrap_readdir64(DIR *folder);
 struct dirent *__real_readdir64(DIR *folder);
 ssize_t __wrap_getrandom(void *target, size_t size, unsigned flags);
 ssize_t __real_getrandom(void *target, size_t size, unsigned flags);
+int __wrap_madvise(void *memory, size_t size, int advice);
+int __real_madvise(void *memory, size_t size, int advice);
+int __wrap_posix_fadvise64(int descriptor, off_t offset, off_t size, int advice);
+int __real_posix_fadvise64(int descriptor, off_t offset, off_t size, int advice);
+int __wrap_mlock(const void *memory, size_t size);
+int __real_mlock(const void *memory, size_t size);
+int __wrap_munlock(const void *memory, size_t size);
+int __real_munlock(const void *memory, size_t size);
 
 int __wrap_open64(const char *path, int flags, ...)
 {
@@ -106,4 +115,35 @@ struct dirent *__wrap_readdir64(DIR *folder)
 ssize_t __wrap_getrandom(void *target, size_t size, unsigned flags)
 {
     return fails(OS_GETRANDOM) ? -1 : __real_getrandom(target, size, flags);
+}
+
+int __wrap_madvise(void *memory, size_t size, int advice)
+{
+    os_fault.advised_size += size;
+    if (fails(OS_MADVISE)) return -1;
+    if (advice != 0 && advice == os_fault.advice_refused) {
+        errno = EINVAL;
+        return -1;
+    }
+    return __real_madvise(memory, size, advice);
+}
+
+/* This one returns its errno. */
+int __wrap_posix_fadvise64(int descriptor, off_t offset, off_t size, int advice)
+{
+    os_fault.advised_size += (uint64_t)size;
+    if (fails(OS_FADVISE)) return os_fault.error;
+    return __real_posix_fadvise64(descriptor, offset, size, advice);
+}
+
+int __wrap_mlock(const void *memory, size_t size)
+{
+    os_fault.advised_size += size;
+    return fails(OS_MLOCK) ? -1 : __real_mlock(memory, size);
+}
+
+int __wrap_munlock(const void *memory, size_t size)
+{
+    os_fault.advised_size += size;
+    return fails(OS_MUNLOCK) ? -1 : __real_munlock(memory, size);
 }

@@ -17,6 +17,10 @@ enum os_call {
     OS_OPENDIR,
     OS_READDIR,
     OS_GETRANDOM,
+    OS_MADVISE,
+    OS_FADVISE,
+    OS_MLOCK,
+    OS_MUNLOCK,
     OS_CALL_COUNT,
 };
 
@@ -27,7 +31,9 @@ typedef struct os_faults {
     int error;                     /* errno of the failure */
     size_t piece;                  /* most bytes that one pread gives; 0 is all */
     size_t asked_max;              /* most bytes that one pread was asked for */
-    int pretend;                   /* pread claims all that it is asked for, and writes nothing */
+    uint64_t advised_size; /* bytes that madvise, posix_fadvise, mlock and munlock were given */
+    int advice_refused;    /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
+    int pretend;           /* pread claims all that it is asked for, and writes nothing */
 } os_faults;
 
 extern os_faults os_fault;
