@@ -557,6 +557,45 @@ TARE_API tare_status tare_read_slice(const tare_model *model, const tare_tensor 
                                      size_t target_size, tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
+ * Advice to the operating system about bytes that will, or will no longer, be used
+ */
+
+#define TARE_ADVISE_WILL_NEED 1u   /* start to read them into the page cache; does not wait */
+#define TARE_ADVISE_DO_NOT_NEED 2u /* their pages may go, from this process and the page cache */
+#define TARE_ADVISE_POPULATE 3u    /* read them, and wait until they are there */
+#define TARE_ADVISE_LOCK 4u        /* read them and keep them in memory */
+#define TARE_ADVISE_UNLOCK 5u      /* no longer keep them */
+
+/*
+ * Gives one of these advices for tensors of `model`, in any order; neighbours are taken together,
+ * so that calls of the system are few. `tensors` NULL means all; `count` is then 0 or tare_count.
+ * An entry that is NULL is TARE_E_ARGUMENT. The bytes of tensors stay what they are whatever the
+ * advice. Allocates only for a list that is not in the order of tare_at: one bit for each tensor of
+ * the model, given back before it returns.
+ *
+ *                  mapped               TARE_BACKING_READ          in memory           reader
+ *   WILL_NEED      madvise              posix_fadvise              madvise (swap)      nothing
+ *   DO_NOT_NEED    both                 posix_fadvise              nothing             nothing
+ *   POPULATE       MADV_POPULATE_READ   reads into scratch         MADV_POPULATE_READ  nothing
+ *   LOCK, UNLOCK   mlock, munlock       TARE_E_UNSUPPORTED         mlock, munlock      as READ
+ *
+ * All but DO_NOT_NEED take in the whole of each page that holds a byte of the tensors;
+ * DO_NOT_NEED spares pages that hold bytes of others too, and the kernel spares what other
+ * processes have mapped. Pages that are locked are TARE_E_UNSUPPORTED for it.
+ *
+ * POPULATE never raises SIGBUS: a file that is cut short is TARE_E_CHANGED, one that cannot be read
+ * TARE_E_READ. Where MADV_POPULATE_READ is missing (before Linux 5.14) files that are mapped are
+ * read into scratch as well: their bytes are then in the page cache, and the first touch of each
+ * page still costs a minor fault. Memory is touched, a byte of each page.
+ *
+ * LOCK is TARE_E_LIMIT where the process may not lock so much (RLIMIT_MEMLOCK); what was locked by
+ * then stays so. Locks do not count: one UNLOCK ends them, also of the tensors that share a page.
+ * tare_close unlocks what is mapped; memory (tare_open_bytes, pairs) stays locked until UNLOCK.
+ */
+TARE_API tare_status tare_advise(const tare_model *model, const tare_tensor *const *tensors,
+                                 size_t count, uint32_t advice, tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
  * Metadata: the strings of `__metadata__`, in the order of the file, shard by shard.
  */
 

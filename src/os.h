@@ -46,6 +46,23 @@ void tarei_os_unmap(const void *mapping, size_t size);
 /* Hints that memory not touched yet may come in huge pages. */
 void tarei_os_advise_huge(void *memory, size_t size);
 
+/* Bytes of a page of memory. */
+size_t tarei_os_page_size(void);
+
+/* Hints about whole pages, and about bytes of a file. Hints that the host lacks succeed. Of memory
+ * only what is mapped from a file may be dropped. */
+typedef enum tarei_os_advice { TAREI_OS_WILL_NEED, TAREI_OS_DO_NOT_NEED } tarei_os_advice;
+int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advice);
+int tarei_os_advise_file(int descriptor, uint64_t offset, uint64_t size, tarei_os_advice advice);
+
+/* Makes whole pages present, without a signal: EFAULT where touching one would raise it, ENOTSUP
+ * where the host cannot do so. */
+int tarei_os_populate(const void *memory, size_t size);
+
+/* Keeps whole pages in memory; *size_max is how many bytes a process may lock. */
+int tarei_os_lock(const void *memory, size_t size, uint64_t *size_max);
+int tarei_os_unlock(const void *memory, size_t size);
+
 /* What an errno value means, in `text`. */
 void tarei_os_error_text(int failure, char *text, size_t size);
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -123,6 +124,65 @@ void tarei_os_advise_huge(void *memory, size_t size)
 #else
     (void)memory, (void)size;
 #endif
+}
+
+size_t tarei_os_page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The system's calls take pointers that could be written through; these advices write nothing. */
+static int advise(const void *memory, size_t size, int advice)
+{
+    return madvise((void *)(uintptr_t)memory, size, advice) == 0 ? 0 : errno;
+}
+
+int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advice)
+{
+    if (advice == TAREI_OS_DO_NOT_NEED) return advise(memory, size, MADV_DONTNEED);
+    int failure = advise(memory, size, MADV_WILLNEED);
+    return failure == EBADF ? 0 : failure; /* memory of no file, where nothing is swapped */
+}
+
+int tarei_os_advise_file(int descriptor, uint64_t offset, uint64_t size, tarei_os_advice advice)
+{
+#ifdef POSIX_FADV_WILLNEED
+    int hint = advice == TAREI_OS_WILL_NEED ? POSIX_FADV_WILLNEED : POSIX_FADV_DONTNEED;
+    return posix_fadvise(descriptor, (off_t)offset, (off_t)size, hint);
+#else
+    (void)descriptor, (void)offset, (void)size, (void)advice;
+    return 0;
+#endif
+}
+
+#if defined(__linux__) && !defined(MADV_POPULATE_READ)
+#define MADV_POPULATE_READ 22 /* the C library may be older than the kernel */
+#endif
+
+int tarei_os_populate(const void *memory, size_t size)
+{
+#ifdef MADV_POPULATE_READ
+    int failure;
+    do failure = advise(memory, size, MADV_POPULATE_READ);
+    while (failure == EINTR);
+    return failure == EINVAL ? ENOTSUP : failure;
+#else
+    (void)memory, (void)size;
+    return ENOTSUP;
+#endif
+}
+
+int tarei_os_lock(const void *memory, size_t size, uint64_t *size_max)
+{
+    struct rlimit limit;
+    int failure = mlock(memory, size) == 0 ? 0 : errno;
+    *size_max = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 ? (uint64_t)limit.rlim_cur : UINT64_MAX;
+    return failure;
+}
+
+int tarei_os_unlock(const void *memory, size_t size)
+{
+    return munlock(memory, size) == 0 ? 0 : errno;
 }
 
 /* strerror_r returns a status by POSIX, the text by GNU; which one a build gets is not ours alone
