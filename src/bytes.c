@@ -19,6 +19,18 @@ size_t tare_alignment(const tare_model *model, const tare_tensor *tensor)
     return lowest < TAREI_ALIGNMENT_MAX ? lowest : TAREI_ALIGNMENT_MAX;
 }
 
+tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
+                             const tare_error *failure, tare_error *error)
+{
+    uint32_t shard = tarei_record_shard(tensor);
+    tare_string name = tarei_names_at(&model->tensors, tensor);
+    tarei_error_set(error, failure->status, shard, failure->offset, "tensor %s: %.240s",
+                    tarei_quote(name.data, name.size).text, failure->message);
+    tarei_error_prefix(error, model->shards[shard].name);
+    error->system_error = failure->system_error;
+    return failure->status;
+}
+
 tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
                              void *target, size_t size, tare_error *error)
 {
@@ -27,16 +39,9 @@ tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor,
     tare_status status =
         tarei_source_read(&model->shards[shard].source, shard, tarei_record_offset(tensor) + begin,
                           target, size, &failure);
-    if (status == TARE_OK) {
-        tarei_error_clear(error);
-        return TARE_OK;
-    }
-    tare_string name = tarei_names_at(&model->tensors, tensor);
-    tarei_error_set(error, status, shard, failure.offset, "tensor %s: %.240s",
-                    tarei_quote(name.data, name.size).text, failure.message);
-    tarei_error_prefix(error, model->shards[shard].name);
-    error->system_error = failure.system_error;
-    return status;
+    if (status != TARE_OK) return tarei_bytes_fail(model, tensor, &failure, error);
+    tarei_error_clear(error);
+    return TARE_OK;
 }
 
 tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor, uint64_t begin,

@@ -63,6 +63,12 @@ typedef struct tarei_opening {
     tare_error *error;
 } tarei_opening;
 
+/* Copies what a caller's options hold, which begin with their struct_size and may be NULL; what they
+ * are too short for stays zero. */
+tare_status tarei_open_copy_options(void *to, size_t to_size, const void *from, tare_error *error);
+tare_status tarei_open_check_hooks(const tare_allocator *hooks, tare_error *error);
+tare_status tarei_open_check_alignment(size_t *alignment, tare_error *error); /* and fills it in */
+
 /* Makes room for that many shards; then each is added by its source (taken in any case, also on
  * failure) and name; then names and index are made. */
 tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count);
@@ -91,5 +97,9 @@ tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, siz
 /* Reads a part of a tensor that is within it, with an error that names the tensor. */
 tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
                              void *target, size_t size, tare_error *error);
+
+/* An error of the source of a tensor, told as one of the tensor. Returns its status. */
+tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
+                             const tare_error *failure, tare_error *error);
 
 #endif

@@ -13,33 +13,49 @@ static tare_status fail_argument(tare_error *error, const char *what)
     return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s", what);
 }
 
-/* Copies what the caller's options hold; what they are too short for stays zero. */
-static tare_status options_copy(tare_options *to, const tare_options *from, tare_error *error)
+tare_status tarei_open_copy_options(void *to, size_t to_size, const void *from, tare_error *error)
 {
-    memset(to, 0, sizeof *to);
-    if (from != NULL) {
-        if (from->struct_size < sizeof from->struct_size)
-            return fail_argument(error, "options.struct_size is not set");
-        const unsigned char *bytes = (const void *)from;
-        for (size_t i = sizeof *to; i < from->struct_size; i++)
-            if (bytes[i] != 0)
-                return fail_argument(error, "options hold something that this version lacks");
-        memcpy(to, from, from->struct_size < sizeof *to ? from->struct_size : sizeof *to);
-    }
-    if (to->backing > TARE_BACKING_READ) return fail_argument(error, "options.backing");
-    if ((to->flags & ~(TARE_PAIRS_KEEP_FIRST | TARE_SEED_FIXED)) != 0)
-        return fail_argument(error, "options.flags");
-    if (to->alignment == 0) to->alignment = ALIGNMENT_DEFAULT;
-    if (!tarei_check_is_power(to->alignment) || to->alignment > TAREI_ALIGNMENT_MAX)
-        return fail_argument(error, "options.alignment is no power of two up to 2 MiB");
-    if (to->header_size_max == 0) to->header_size_max = HEADER_SIZE_MAX_DEFAULT;
-    if (to->header_size_max > HEADER_SIZE_MAX_LIMIT)
-        return fail_argument(error, "options.header_size_max is beyond 2^31-1");
-    const tare_allocator *hooks = to->allocator;
+    memset(to, 0, to_size);
+    if (from == NULL) return TARE_OK;
+    size_t size; /* every struct of options begins with it */
+    memcpy(&size, from, sizeof size);
+    if (size < sizeof size) return fail_argument(error, "options.struct_size is not set");
+    const unsigned char *bytes = from;
+    for (size_t i = to_size; i < size; i++)
+        if (bytes[i] != 0)
+            return fail_argument(error, "options hold something that this version lacks");
+    memcpy(to, from, size < to_size ? size : to_size);
+    return TARE_OK;
+}
+
+tare_status tarei_open_check_hooks(const tare_allocator *hooks, tare_error *error)
+{
     if (hooks != NULL &&
         (hooks->struct_size < sizeof *hooks || hooks->allocate == NULL || hooks->release == NULL))
         return fail_argument(error, "options.allocator lacks struct_size or a function");
     return TARE_OK;
+}
+
+tare_status tarei_open_check_alignment(size_t *alignment, tare_error *error)
+{
+    if (*alignment == 0) *alignment = ALIGNMENT_DEFAULT;
+    if (!tarei_check_is_power(*alignment) || *alignment > TAREI_ALIGNMENT_MAX)
+        return fail_argument(error, "options.alignment is no power of two up to 2 MiB");
+    return TARE_OK;
+}
+
+static tare_status options_copy(tare_options *to, const tare_options *from, tare_error *error)
+{
+    tare_status status = tarei_open_copy_options(to, sizeof *to, from, error);
+    if (status != TARE_OK) return status;
+    if (to->backing > TARE_BACKING_READ) return fail_argument(error, "options.backing");
+    if ((to->flags & ~(TARE_PAIRS_KEEP_FIRST | TARE_SEED_FIXED)) != 0)
+        return fail_argument(error, "options.flags");
+    if (to->header_size_max == 0) to->header_size_max = HEADER_SIZE_MAX_DEFAULT;
+    if (to->header_size_max > HEADER_SIZE_MAX_LIMIT)
+        return fail_argument(error, "options.header_size_max is beyond 2^31-1");
+    status = tarei_open_check_alignment(&to->alignment, error);
+    return status == TARE_OK ? tarei_open_check_hooks(to->allocator, error) : status;
 }
 
 static tare_status opening_begin(tarei_opening *opening, const tare_options *options,
