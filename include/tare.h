@@ -235,9 +235,9 @@ typedef struct tare_pair {
  * fewer being allowed; 0 means the data ends there, a negative value is a failure whose negation is
  * reported as system_error. It is never asked for a byte at or beyond `total_size`, nor for 0
  * bytes. It is called during tare_open_reader and the calls that read, on the thread that called
- * them, so that concurrent reads call it concurrently. tare_load and tare_load_into call it on
- * several threads at once if their options ask for more than one, and only then. `context` must
- * live until tare_close.
+ * them, so that concurrent reads call it concurrently. tare_load, tare_load_into and
+ * tare_hash_many call it on several threads at once if their options ask for more than one, and
+ * only then. `context` must live until tare_close.
  */
 typedef struct tare_reader {
     size_t struct_size; /* sizeof(tare_reader) */
@@ -525,6 +525,18 @@ TARE_API void tare_block_close(tare_block *block);
  */
 TARE_API tare_status tare_hash(const tare_model *model, const tare_tensor *tensor, tare_digest *out,
                                tare_error *error);
+
+/*
+ * The digests of many tensors, on several threads: out[i] becomes that of tensor i. `tensors` and
+ * `count` are as in tare_load. `out` may be NULL when there is no tensor. Of the options threads,
+ * progress with its context, and TARE_LOAD_DROP_BEHIND are looked at; `options` may be NULL. One
+ * tensor is hashed by one thread, so that more threads than tensors are of no use. After a failure,
+ * or TARE_E_CANCELLED, all of `out` is zero, and no thread is still at work. Each thread needs
+ * 64 KiB of stack; nothing is allocated.
+ */
+TARE_API tare_status tare_hash_many(const tare_model *model, const tare_tensor *const *tensors,
+                                    size_t count, const tare_load_options *options,
+                                    tare_digest *out, tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
  * Slices: a box of a tensor, such as the share of one rank of a tensor-parallel runtime.

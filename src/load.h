@@ -152,4 +152,15 @@ tare_status tarei_load_verify_chunk(tarei_load_verify *verify, uint32_t number, 
 
 void tarei_load_verify_free(tarei_load_verify *verify);
 
+/* ------------------------------------------------------------------------------------------------
+ * load_run.c
+ */
+
+/* Copies and checks a caller's options, which may be NULL. Threads and sizes stay as given. */
+tare_status tarei_load_options(tare_load_options *options, const tare_load_options *from,
+                               tare_error *error);
+
+/* A reader runs on the thread that called unless the caller asks for more. */
+bool tarei_load_has_reader(const tare_model *model);
+
 #endif

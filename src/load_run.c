@@ -49,8 +49,11 @@ static tare_status fail_argument(tare_error *error, const char *what)
     return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s", what);
 }
 
-static tare_status options_check(tare_load_options *options, tare_error *error)
+tare_status tarei_load_options(tare_load_options *options, const tare_load_options *from,
+                               tare_error *error)
 {
+    tare_status status = tarei_open_copy_options(options, sizeof *options, from, error);
+    if (status != TARE_OK) return status;
     if (options->io > IO_MAX) return fail_argument(error, "options.io");
     if ((options->flags & ~FLAGS) != 0) return fail_argument(error, "options.flags");
     if (options->reserved != 0) return fail_argument(error, "options.reserved is not 0");
@@ -61,7 +64,7 @@ static tare_status options_check(tare_load_options *options, tare_error *error)
         return fail_argument(error, "options.chunk_size is not from 4 KiB to 1 GiB");
     if (options->flight_size_max != 0 && options->flight_size_max < CHUNK_SIZE_MIN)
         return fail_argument(error, "options.flight_size_max is below 4 KiB");
-    tare_status status = tarei_open_check_alignment(&options->alignment, error);
+    status = tarei_open_check_alignment(&options->alignment, error);
     return status == TARE_OK ? tarei_open_check_hooks(options->allocator, error) : status;
 }
 
@@ -71,8 +74,7 @@ static uint64_t chunk_size_down(uint64_t size)
     return size > CHUNK_SIZE_MIN ? size : CHUNK_SIZE_MIN;
 }
 
-/* A reader runs on this thread unless the caller asks for more. */
-static bool has_reader(const tare_model *model)
+bool tarei_load_has_reader(const tare_model *model)
 {
     const tarei_source *source = &model->shards[0].source;
     return model->shard_count != 0 && source->descriptor < 0 && source->bytes == NULL;
@@ -90,7 +92,7 @@ static void options_choose(loading *load)
         if (load->direct_wanted && threads < THREADS_DIRECT) threads = THREADS_DIRECT;
         if (threads > size / CHUNK_SIZE_SMALL + 1)
             threads = (uint32_t)(size / CHUNK_SIZE_SMALL + 1);
-        if (has_reader(load->model)) threads = 1;
+        if (tarei_load_has_reader(load->model)) threads = 1;
     }
     uint64_t chunk = options->chunk_size;
     if (chunk == 0) {
@@ -116,9 +118,7 @@ static tare_status loading_begin(loading *load, const tare_model *model,
     tarei_memory_init(&load->memory, NULL);
     load->plan.memory = &load->memory;
     load->verify.plan = &load->plan;
-    tare_status status =
-        tarei_open_copy_options(&load->options, sizeof load->options, options, error);
-    if (status == TARE_OK) status = options_check(&load->options, error);
+    tare_status status = tarei_load_options(&load->options, options, error);
     if (status != TARE_OK) return status;
     if (tensors == NULL) {
         if (count != 0 && count != model->tensors.count)
@@ -157,7 +157,7 @@ static uint64_t bounce_size(const loading *load)
 static tare_status loading_prepare(loading *load)
 {
     options_choose(load);
-    bool reader = has_reader(load->model);
+    bool reader = tarei_load_has_reader(load->model);
     uint64_t gap_size = load->direct_wanted || reader ? TAREI_LOAD_GAP_FAR : TAREI_LOAD_GAP_NEAR;
     tare_status status =
         tarei_load_plan_cut(&load->plan, load->options.chunk_size, gap_size, load->error);

@@ -83,6 +83,9 @@ typedef struct tarei_os_thread {
 int tarei_os_thread_start(tarei_os_thread *thread, void (*run)(void *context), void *context);
 void tarei_os_thread_join(tarei_os_thread *thread);
 
+/* Sleeps for a few milliseconds. */
+void tarei_os_nap(void);
+
 /* Bytes of a page of memory. */
 size_t tarei_os_page_size(void);
 

@@ -238,6 +238,11 @@ void tarei_os_thread_join(tarei_os_thread *thread)
     pthread_join(handle, NULL);
 }
 
+void tarei_os_nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+}
+
 size_t tarei_os_page_size(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
