@@ -1,6 +1,7 @@
 /*
  * System calls that fail on demand. The program that uses this is linked with --wrap for each of
- * them (tests/CMakeLists.txt), so that the library's calls come here first.
+ * them (tests/CMakeLists.txt), so that the library's calls come here first. Calls are counted on any
+ * thread; what is to fail is set while only one runs.
  */
 #ifndef OS_FAULTS_H
 #define OS_FAULTS_H
@@ -21,6 +22,9 @@ enum os_call {
     OS_FADVISE,
     OS_MLOCK,
     OS_MUNLOCK,
+    OS_PREADV,
+    OS_THREAD, /* pthread_create */
+    OS_AFFINITY,
     OS_CALL_COUNT,
 };
 
@@ -29,11 +33,12 @@ typedef struct os_faults {
     size_t fail_at[OS_CALL_COUNT]; /* the number of the call to fail, from 1; 0 is none */
     size_t fail_count;             /* how many calls in a row fail; 0 is all from then on */
     int error;                     /* errno of the failure */
-    size_t piece;                  /* most bytes that one pread gives; 0 is all */
+    size_t piece;                  /* most bytes that one pread or preadv gives; 0 is all */
     size_t asked_max;              /* most bytes that one pread was asked for */
     uint64_t advised_size; /* bytes that madvise, posix_fadvise, mlock and munlock were given */
     int advice_refused;    /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
-    int pretend;           /* pread claims all that it is asked for, and writes nothing */
+    int direct_refused; /* files read past the page cache: 1 cannot be opened, 2 cannot be read */
+    int pretend;        /* pread claims all that it is asked for, and writes nothing */
 } os_faults;
 
 extern os_faults os_fault;
