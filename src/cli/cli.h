@@ -15,7 +15,7 @@
 #endif
 
 /* Exit statuses. */
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128 }; /* + the signal */
 
 /* options.c: the command line */
 
@@ -28,6 +28,13 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 #define OPTION_VERSION 64u
 #define OPTION_SECONDS 128u
 #define OPTION_SEED 256u
+#define OPTION_THREADS 512u
+#define OPTION_DIRECT 1024u
+#define OPTION_BUFFERED 2048u
+#define OPTION_CHUNK 4096u
+#define OPTION_IN_FLIGHT 8192u
+#define OPTION_DROP_BEHIND 16384u
+#define OPTION_ALIGN 32768u
 
 typedef struct cli_options {
     unsigned given;       /* OPTION_* that were there */
@@ -35,7 +42,8 @@ typedef struct cli_options {
     uint64_t value_count; /* of --values */
     double seconds;       /* to measure */
     uint64_t seed;
-    char **operands; /* what is no option, in order */
+    tare_load_options load; /* its numbers and flags as given */
+    char **operands;        /* what is no option, in order */
     int operand_count;
 } cli_options;
 
@@ -74,6 +82,9 @@ int cmd_meta(const cli_options *options);
 int cmd_check(const cli_options *options);
 int cmd_stat(const cli_options *options);
 int cmd_bench(const cli_options *options);
+int cmd_load(const cli_options *options);
+int cmd_hash(const cli_options *options);
+int cmd_verify(const cli_options *options);
 
 /* cli_model.c: what commands do with a model */
 
@@ -89,6 +100,9 @@ void cli_report(const char *path, const tare_error *error, bool with_status);
 /* The tensor of that name, as it is or as `tare ls` prints it escaped; or says which names come
  * near and returns NULL. */
 const tare_tensor *cli_find(const tare_model *model, const char *path, const char *name);
+
+/* Says that no tensor's name starts with `prefix`, and which prefixes come near. */
+void cli_explain_prefix(const tare_model *model, const char *path, const char *prefix);
 
 /* The file of a shard for tables: without the folder where the model is one file. */
 tare_string cli_shard_label(const tare_model *model, uint32_t shard);
@@ -198,6 +212,60 @@ void json_field(const char *key, uint64_t value);
 
 /* The members that tell one tensor: name, dtype, shape, size, offset, shard, file. */
 void json_tensor(const tare_model *model, const tare_info *info);
+
+/* selection.c: tensors by prefixes */
+
+typedef struct selection {
+    const tare_tensor **tensors; /* each once, in the order of the model */
+    size_t count;
+    uint64_t size; /* bytes of all */
+} selection;
+
+/* Whether a name starts with one of the prefixes; any does if there is none. */
+bool selection_matches(tare_string name, char **prefixes, int prefix_count);
+
+/* All tensors that match. Says why and returns false when memory ran out or one of the prefixes
+ * matches nothing. Free it. */
+bool selection_make(const tare_model *model, const char *path, char **prefixes, int prefix_count,
+                    selection *made);
+void selection_free(selection *made);
+
+/* transfer.c: work on many bytes: a bar, and a signal that stops it */
+
+/* From here on SIGINT, SIGTERM and SIGHUP make the next progress say that the work must stop; a
+ * second one ends the program. Sets the progress of `options`. */
+void transfer_start(tare_load_options *options);
+
+/* Back to how it was. Says why the work failed, and returns the exit status for that. */
+int transfer_end(tare_status status, const tare_error *error);
+
+/* The digests of tensors, as `tare hash` and `tare verify` want them; an exit status. */
+int transfer_hash(const cli_options *options, const tare_model *model, const selection *wanted,
+                  tare_digest *out);
+
+/* manifest.c: digests of tensors as lines of text */
+
+#define MANIFEST_DIGEST_SIZE 33u
+
+typedef struct manifest_line {
+    tare_string name;
+    tare_digest digest;
+} manifest_line;
+
+typedef struct manifest {
+    manifest_line *lines;
+    size_t count;
+    char *text; /* what the names are in */
+} manifest;
+
+/* 32 hexadecimal digits. */
+void manifest_digest(tare_digest digest, char target[MANIFEST_DIGEST_SIZE]);
+
+void manifest_write_line(const manifest_line *line);
+
+/* Reads a file, "-" for standard input. Says why not and returns false. Free it in any case. */
+bool manifest_read(const char *path, manifest *made);
+void manifest_free(manifest *made);
 
 /* decode.c: values of the 22 dtypes */
 

@@ -93,6 +93,17 @@ const tare_tensor *cli_find(const tare_model *model, const char *path, const cha
     return NULL;
 }
 
+void cli_explain_prefix(const tare_model *model, const char *path, const char *prefix)
+{
+    char shown_path[512];
+    char shown_prefix[1024];
+    tare_string near[SUGGEST_MAX];
+    cli_message("%s: no tensor's name starts with '%s'",
+                text_escape(text_of(path), shown_path, sizeof shown_path),
+                text_escape(text_of(prefix), shown_prefix, sizeof shown_prefix));
+    suggest_print(near, suggest_names(model, text_of(prefix), true, near));
+}
+
 tare_string cli_shard_label(const tare_model *model, uint32_t shard)
 {
     tare_string name = tare_shard_at(model, shard).name;

@@ -140,17 +140,6 @@ static void print_json(const tare_model *model, tare_range range)
     json_end();
 }
 
-static void explain_nothing(const tare_model *model, const char *path, const char *prefix)
-{
-    char shown_path[512];
-    char shown_prefix[1024];
-    tare_string near[SUGGEST_MAX];
-    cli_message("%s: no tensor's name starts with '%s'",
-                text_escape(text_of(path), shown_path, sizeof shown_path),
-                text_escape(text_of(prefix), shown_prefix, sizeof shown_prefix));
-    suggest_print(near, suggest_names(model, text_of(prefix), true, near));
-}
-
 int cmd_ls(const cli_options *options)
 {
     const char *path = options->operands[0];
@@ -161,7 +150,7 @@ int cmd_ls(const cli_options *options)
     tare_range range = tare_prefix(model, prefix, strlen(prefix));
     tare_range probe = range;
     if (*prefix != '\0' && tare_next(model, &probe) == NULL) {
-        explain_nothing(model, path, prefix);
+        cli_explain_prefix(model, path, prefix);
         status = CLI_FAILED;
     } else if (options_json(options)) {
         print_json(model, range);

@@ -33,8 +33,8 @@ class Page(cli_support.CliTest):
     def test_all_commands_and_options_are_explained(self):
         text = self.good("--help").out
         commands = re.findall(r"(?m)^  ([a-z]+) ", text.partition("options:")[0])
-        options = re.findall(r" --([a-z]+)", text.partition("options:")[2].partition("\n\n")[0])
-        self.assertEqual((len(commands), len(options)), (8, 9))
+        options = re.findall(r" --([a-z-]+)", text.partition("options:")[2].partition("\n\n")[0])
+        self.assertEqual((len(commands), len(options)), (11, 16))
         for command in commands:
             self.assertRegex(self.page, rf"(?m)^\.It Cm {command}\b")
         for option in options:
@@ -43,10 +43,13 @@ class Page(cli_support.CliTest):
     def test_all_members_of_json_are_named(self):
         path = self.write("m.safetensors", [("t", "F32", [1], None)], metadata={"k": "v"})
         (self.folder / "bad").write_bytes(b"{")
-        documents = [self.good(command, path, "--json").json for command in ("ls", "meta", "stat")]
+        documents = [self.good(command, path, "--json").json for command in ("ls", "meta", "stat", "load",
+                                                                                "hash")]
         documents.append(self.good("bench", "--seconds=0.1", path, "--json").json)
         documents += [self.good(command, path, "t", "--json").json for command in ("show", "cat")]
         documents.append(self.tare("check", path, "bad", "--json").json)
+        (self.folder / "none").write_bytes(b"")
+        documents.append(self.tare("verify", path, "none", "--json").json)
         documents.append(self.good("--version", "--json").json)
         named = set(re.findall(r"(?m)^\.Li (\w+)", self.page))
         self.assertEqual(set().union(*map(members, documents)), named)

@@ -4,9 +4,10 @@ import re
 
 import cli_support
 
-COMMANDS = ("ls", "show", "cat", "meta", "check", "stat", "bench", "help")
+COMMANDS = ("ls", "show", "cat", "meta", "check", "stat", "bench", "load", "hash",
+            "verify", "help")
 NEEDED = {"ls": ["M"], "show": ["M", "N"], "cat": ["M", "N"], "meta": ["M"], "check": ["M"],
-          "stat": ["M"], "bench": ["M"]}
+          "stat": ["M"], "bench": ["M"], "load": ["M"], "hash": ["M"], "verify": ["M", "F"]}
 
 
 class Help(cli_support.CliTest):
@@ -34,13 +35,19 @@ class Help(cli_support.CliTest):
     def test_each_option_is_listed_where_it_is_taken(self):
         owners = {"--json": set(COMMANDS) - {"help"}, "--backing": set(COMMANDS) - {"help"},
                   "--all": {"stat"}, "--force": {"cat"}, "--values": {"show"},
-                  "--seconds": {"bench"}, "--seed": {"bench"}}
+                  "--seconds": {"bench"}, "--seed": {"bench"}, "--direct": {"load"},
+                  "--buffered": {"load"}, "--chunk": {"load"}, "--in-flight": {"load"},
+                  "--align": {"load"}, "--threads": {"load", "hash", "verify"},
+                  "--drop-behind": {"load", "hash", "verify"}}
         path = self.write("m.safetensors", [("t", "U8", [1], None)])
-        values = {"--backing": ["map"], "--values": ["1"], "--seconds": ["0.1"], "--seed": ["1"]}
+        (self.folder / "t").write_bytes(self.good("hash", path).bytes)
+        values = {"--backing": ["map"], "--values": ["1"], "--seconds": ["0.1"], "--seed": ["1"],
+                  "--chunk": ["4K"], "--in-flight": ["4K"], "--align": ["64"], "--threads": ["1"]}
+        helps = {command: self.good(command, "--help").out for command in NEEDED}
         for option, commands in owners.items():
             for command in NEEDED:
                 with self.subTest((option, command)):
-                    listed = re.search(rf"{option}\b", self.good(command, "--help").out) is not None
+                    listed = re.search(rf"{option}\b", helps[command]) is not None
                     self.assertEqual(listed, command in commands)
                     operands = [path, "t"][:len(NEEDED[command])]
                     arguments = [command, option, *values.get(option, []), *operands]
@@ -104,7 +111,7 @@ class Usage(cli_support.CliTest):
             with self.subTest(command):
                 usage = self.bad(2, command, *operands[1:]).err
                 self.assertTrue(usage.startswith(f"tare: usage: tare {command} [options] "), usage)
-                if command not in ("check", "ls"):
+                if command not in ("check", "ls", "load", "hash", "verify"):
                     self.assertEqual(self.bad(2, command, *operands, "more").err, usage)
         self.bad(2, "ls", "M", "PREFIX", "more")
         self.bad(2, "help", "ls", "show")
