@@ -249,7 +249,8 @@ typedef struct tare_reader {
 /*
  * Memory hooks of one model. `allocate` returns `size` bytes (never 0) aligned to `alignment` (a
  * power of two), or NULL; `release` gets back the same size and alignment. Both are called on the
- * thread that called the library, during open and close only. Lookups never allocate.
+ * thread that called the library, during open and close only, and in tare_advise for a list that is
+ * out of order: on as many threads at once as call that. Lookups never allocate.
  */
 typedef struct tare_allocator {
     size_t struct_size; /* sizeof(tare_allocator) */

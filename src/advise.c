@@ -19,7 +19,7 @@ typedef struct extent {
     uint64_t end;
 } extent;
 
-/* Tensors in the order of tare_at: all, those of a list that is in order, or those that have a bit. */
+/* Tensors in the order of tare_at: all, a list that is in order, or those that have a bit. */
 typedef struct walk {
     const tare_model *model;
     const tare_tensor *const *list;

@@ -116,7 +116,7 @@ static void work(void *context, uint32_t thread)
             stop(h, &error);
         atomic_fetch_add(&h->finished, 1);
     }
-    /* The last tensors may take others long; meanwhile the caller wants to hear, and may stop it. */
+    /* The last tensors may take others long; the caller wants to hear of it, and may stop it. */
     if (thread != 0 || h->options.progress == NULL) return;
     while (!atomic_load(&h->stopped) && atomic_load(&h->finished) < h->count) {
         tarei_os_nap();

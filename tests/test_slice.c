@@ -204,7 +204,7 @@ static void random_box(uint64_t *state, const random_tensor *tensor, uint64_t *s
 Test(slice, is_what_a_naive_loop_gives_for_random_boxes)
 {
     enum { TENSORS = 60, BOXES = 25 };
-    const char *given = getenv("TARE_TEST_SEED");
+    const char *given = getenv("SLICE_SEED");
     uint64_t first = given != NULL ? strtoull(given, NULL, 10) : 1;
     for (uint64_t seed = first; seed < first + 12; seed++) {
         static random_tensor made[TENSORS];
@@ -221,7 +221,7 @@ Test(slice, is_what_a_naive_loop_gives_for_random_boxes)
                 uint64_t start[RANK_MAX], stop[RANK_MAX];
                 char what[200];
                 random_box(&state, &made[i], start, stop);
-                snprintf(what, sizeof what, "TARE_TEST_SEED=%llu: %s %s %s, box %u",
+                snprintf(what, sizeof what, "SLICE_SEED=%llu: %s %s %s, box %u",
                          (unsigned long long)seed, tensors[i].name, tensors[i].dtype,
                          tensors[i].shape, box);
                 check_box(&all, number, start, stop, what);
