@@ -78,12 +78,14 @@ MemoryUse look(const EngineRow &engine, const Job &job)
     if (!forget_peak()) return use;
     int64_t before = status_field("VmRSS"),
             huge = proc_field("/proc/self/smaps_rollup", "AnonHugePages");
-    meter = &own;
     std::unique_ptr<Loaded> loaded = engine.run(job, timing);
     int64_t block = int64_t(loaded->block_size());
     use.peak_beyond = std::max(int64_t(0), status_field("VmHWM") - before - block);
     use.huge = std::max(int64_t(0), proc_field("/proc/self/smaps_rollup", "AnonHugePages") - huge);
     use.metadata = loaded->metadata_size();
+    loaded.reset();
+    meter = &own; /* a run of its own, since memory from hooks is in pages of another kind */
+    loaded = engine.run(job, timing);
     if (own.most > 0) use.hooks_beyond = int64_t(own.most) - block;
     return use;
 }
