@@ -7,7 +7,7 @@
 
 static const char usage[] =
     "usage: make_model OUT [--set S|M|L|XL|COUNT | --names FILE]\n"
-    "                  [--shards N | --single | --gguf] [--data-size small|true]\n"
+    "                  [--shards N | --single | --gguf] [--data-size small|true|filled]\n"
     "\n"
     "Makes the folder OUT with N shards and their index, or with one model.safetensors, or with\n"
     "one model.gguf of the same names. With --single or --gguf an OUT that ends in .safetensors "
@@ -19,7 +19,8 @@ static const char usage[] =
     "                   *.safetensors.index.json\n"
     "  --shards N       default: as the model is published\n"
     "  --data-size      small: dimensions divided by 512 (default); true: real shapes, files with\n"
-    "                   holes, so that hundreds of gigabytes take no space\n"
+    "                   holes, so that hundreds of gigabytes take no space; filled: real shapes,\n"
+    "                   random bytes that do take it\n"
     "An OUT that make_model made before with the same options is left as it is; with other\n"
     "options it is replaced. Anything else at OUT is an error.\n";
 
@@ -34,8 +35,10 @@ static int read_option(struct model_request *request, const char *option, const 
         request->shards = strtoul(value, &end, 10);
         return *end == '\0' && request->shards >= 1 && request->shards <= 99999;
     } else if (strcmp(option, "--data-size") == 0) {
-        request->data = strcmp(value, "true") == 0 ? MODEL_DATA_TRUE : MODEL_DATA_SMALL;
-        return strcmp(value, "true") == 0 || strcmp(value, "small") == 0;
+        const char *name;
+        for (request->data = 0; (name = model_data_name(request->data)) != NULL; request->data++)
+            if (strcmp(name, value) == 0) break;
+        return name != NULL;
     } else {
         return 0;
     }

@@ -215,6 +215,21 @@ static int write_all(int file, const char *bytes, size_t size)
     return 0;
 }
 
+static int write_random(int file, uint64_t size)
+{
+    enum { PIECE = 1 << 20 };
+    uint64_t *words = malloc(PIECE), state = size;
+    int failed = words == NULL ? ENOMEM : 0;
+    while (size > 0 && failed == 0) {
+        size_t piece = size < PIECE ? (size_t)size : PIECE;
+        for (size_t i = 0; i < PIECE / sizeof *words; i++) words[i] = names_random(&state);
+        failed = write_all(file, (const char *)words, piece);
+        size -= piece;
+    }
+    free(words);
+    return failed;
+}
+
 int model_shard_write(const struct names_list *list, const struct model_shard *shard,
                       const char *path)
 {
@@ -223,6 +238,8 @@ int model_shard_write(const struct names_list *list, const struct model_shard *s
     int failed = write_all(file, shard->header, shard->header_size);
     if (failed == 0 && shard->data == MODEL_DATA_TRUE) {
         if (ftruncate(file, (off_t)(shard->header_size + shard->data_size)) != 0) failed = errno;
+    } else if (failed == 0 && shard->data == MODEL_DATA_FILLED) {
+        failed = write_random(file, shard->data_size);
     } else if (failed == 0) {
         char *data = malloc((size_t)shard->data_size + 1);
         if (data == NULL) {

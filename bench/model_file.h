@@ -13,8 +13,9 @@ extern "C" {
 #endif
 
 /* SMALL: every dimension is divided by 512 and rounded up, and data is made up. TRUE: the shapes of
- * the published model; its data is a hole in the file, which takes no space on disk. */
-enum { MODEL_DATA_SMALL, MODEL_DATA_TRUE };
+ * the list, as published; data is a hole in the file, which takes no space on disk. FILLED: those
+ * shapes, and random bytes on disk. */
+enum { MODEL_DATA_SMALL, MODEL_DATA_TRUE, MODEL_DATA_FILLED };
 
 struct model_shard {
     char *header; /* the 8 bytes of its size, and the JSON */

@@ -239,14 +239,19 @@ static int make_out(const struct model_request *request, const struct names_list
     return failed == 0 ? 0 : fail("cannot make", request->out, failed);
 }
 
+const char *model_data_name(int data)
+{
+    static const char *const names[] = {"small", "true", "filled"};
+    return data >= 0 && data < 3 ? names[data] : NULL;
+}
+
 int model_recipe(struct model_request *request)
 {
     const char *names = request->names_path == NULL ? request->set : request->names_path;
     const char *base = strrchr(names, '/');
-    int size =
-        snprintf(request->recipe, sizeof request->recipe, "make_model %s %zu %s%s",
-                 base == NULL ? names : base + 1, request->shards,
-                 request->data == MODEL_DATA_TRUE ? "true" : "small", request->gguf ? " gguf" : "");
+    int size = snprintf(request->recipe, sizeof request->recipe, "make_model %s %zu %s%s",
+                        base == NULL ? names : base + 1, request->shards,
+                        model_data_name(request->data), request->gguf ? " gguf" : "");
     return size > 0 && (size_t)size < sizeof request->recipe &&
            strpbrk(request->recipe, "\"\\\n\r\t") == NULL;
 }

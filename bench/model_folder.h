@@ -20,6 +20,9 @@ struct model_request {
     char recipe[256];       /* what it was made of, by model_recipe; stands in the files */
 };
 
+/* "small", "true", "filled" for MODEL_DATA_*; NULL for another number. */
+const char *model_data_name(int data);
+
 /* Returns 0 when the names of files or sets are too odd for a recipe. */
 int model_recipe(struct model_request *request);
 

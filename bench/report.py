@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the benchmarks of build/bench and prints tables, and the bars that must be reached.
 
-    report.py [lookup|open|all] [--quick] [--sets S,M,L,XL,lists,sweep] [--names FILE]...
+    report.py [lookup|open|load|all] [--quick] [--sets S,M,L,XL,lists,sweep] [--names FILE]...
     report.py all --save --report   keep the figures in bench/results/, and write them up
     report.py --report              write up what was kept: docs/benchmarks.md and docs/charts/
     report.py --load FILE           print the tables of a kept run again
@@ -37,23 +37,23 @@ def newest(what, folder):
 
 
 def write_report(options):
-    lookup, opening = newest("lookup", options.results), newest("open", options.results)
+    lookup, opening, loading = (newest(what, options.results) for what in SETS)
     if lookup is None:
         sys.exit(f"report.py: nothing in {options.results}; run ./x bench all --save first")
-    for path in report_page.write(options.report_to, lookup, opening):
+    for path in report_page.write(options.report_to, lookup, opening, loading):
         print(f"written: {os.path.relpath(path)}", file=sys.stderr)
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", nargs="?", choices=["lookup", "open", "all"], default="all")
+    parser.add_argument("what", nargs="?", choices=["lookup", "open", "load", "all"], default="all")
     parser.add_argument("--quick", action="store_true",
-                        help="3 short repetitions, without XL and published lists")
+                        help="3 short repetitions, without XL and published lists; small models")
     parser.add_argument("--sets", type=lambda text: text.split(","),
-                        help="such as S,L,lists,sweep (lookup) or L,million (open)")
+                        help="such as S,L,lists,sweep (lookup), L,million (open), small (load)")
     parser.add_argument("--names", action="append", default=[], metavar="FILE",
                         help="also look up the names of a file or index.json (lookup)")
-    parser.add_argument("--repetitions", type=int, help="default 10")
+    parser.add_argument("--repetitions", type=int, help="default 10; load: half as many of cold ones")
     parser.add_argument("--min-time", type=float,
                         help="seconds a repetition, default 0.02 for lookup and 0.05 for open")
     parser.add_argument("--cpu", type=int, default=max(os.sched_getaffinity(0)),
@@ -83,6 +83,10 @@ def parse_arguments():
 
 def run_all(options):
     kinds = list(SETS) if options.what == "all" else [options.what]
+    if options.sets:
+        kinds = [kind for kind in kinds if set(options.sets) & set(SETS[kind])]
+    if not kinds:
+        sys.exit("report.py: no set to run")
     for kind in kinds:
         if not (options.build / f"bench_{kind}").exists():
             sys.exit(f"report.py: no {options.build}/bench_{kind}; run ./x bench")

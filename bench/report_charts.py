@@ -147,9 +147,9 @@ def log_log(title, notes, series, counts):
     return page(width, height, title, notes, body)
 
 
-def bars(title, notes, panels, scale=1):
+def bars(title, notes, panels, scale=1, engines=None):
     """Panels of bars, two in a row, each with a scale of its own: [(title, [(engine, value)])].
-    Figures are printed divided by `scale`."""
+    Figures are printed divided by `scale`. `engines` is in place of ENGINES."""
     width, column, row_height = 860, 418, 19
     body, y = [], 56 + 18 * (1 + len(notes))
     for first in range(0, len(panels), 2):
@@ -159,7 +159,7 @@ def bars(title, notes, panels, scale=1):
             body.append(text(x, y, name, "bold"))
             most = max(value for _, value in values)
             for i, (engine, value) in enumerate(values):
-                colour, label = ENGINES[engine]
+                colour, label = (engines or ENGINES)[engine]
                 base = y + 20 + i * row_height
                 length = max(value / most * 170, 1.5)
                 weight = " bold" if colour == "c-tare" else ""

@@ -1,11 +1,13 @@
 """Writes docs/benchmarks.md and docs/charts/*.svg from kept results."""
 
 import report_charts
+import report_load_page
 from report_figures import (
     ABSL, BASE, GGUF, PAIRS, PATTERNS, SWEEP, bars_of, compared, counter, divide, engines_of, is_rival,
     least_of, number, own_time, sets_of, size_of, time_of,
 )
 from report_print import by_hit
+from report_tables import table
 
 BOOST = "boost_unordered_flat_map_xxh3"
 SCALING = [BASE, "linear", "std_unordered_map_view", ABSL, BOOST, "rust_hashmap",
@@ -30,12 +32,6 @@ WHAT = {
     "build": "from the list of names (`tare`, `rust_safetensors`: from a file) to the table",
     "one_shot": "build, and every name once in random order",
 }
-
-
-def table(rows):
-    """A table of Markdown; columns but the first are figures."""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|---" + "|---:" * (len(rows[0]) - 1) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows[1:]]) + "\n"
 
 
 def size_text(size):
@@ -267,7 +263,7 @@ def charts_section(drawn):
                    if name in drawn)
 
 
-def markdown(result, opening, drawn):
+def markdown(result, opening, loading, drawn):
     results = [result] + ([opening] if opening is not None else [])
     what = "".join(f"- {PATTERNS[p]} (`{p}`): {text}\n" for p, text in WHAT.items())
     parts = [
@@ -293,17 +289,21 @@ def markdown(result, opening, drawn):
         if opening["commit"] != result["commit"]:
             parts.append(f"The figures of opening are of commit `{opening['commit'][:12]}`, "
                          f"{opening['date'][:10]}.\n")
+    if loading is not None:
+        parts.append(report_load_page.section(loading))
     return "\n".join(part for part in parts if part)
 
 
-def write(folder, result, opening):
+def write(folder, result, opening, loading):
     """Writes the page and its charts below `folder`; returns the paths."""
     drawn = charts(result, opening)
+    if loading is not None:
+        drawn.update(report_load_page.charts(loading))
     (folder / "charts").mkdir(parents=True, exist_ok=True)
     paths = []
     for name, drawing in drawn.items():
         paths.append(folder / "charts" / name)
         paths[-1].write_text(drawing)
     paths.append(folder / "benchmarks.md")
-    paths[-1].write_text(markdown(result, opening, drawn))
+    paths[-1].write_text(markdown(result, opening, loading, drawn))
     return paths

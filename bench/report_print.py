@@ -4,14 +4,8 @@ from report_figures import (
     BASE, PATTERNS, bars_of, counter, divide, engines_of, number, own_time, sets_of, size_of,
     time_of,
 )
-
-
-def print_table(rows):
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
-        print("  " + "  ".join(cells).rstrip())
+from report_load import print_bars as print_load_bars, print_load
+from report_tables import print_table
 
 
 def title(name):
@@ -127,9 +121,10 @@ def print_result(result):
     print(f"{result['processor']}, {result['kernel']}, {result['compiler']}"
           f" {result['compiler_flags']}")
     for what, version in result.get("engines", {}).items():
-        print(f"{what}: {version}")
+        if result["what"] != "load":
+            print(f"{what}: {version}")
     print(f"median of {result['repetitions']} repetitions, load before"
           f" {result['load_average_before'][0]:.2f}, cache {result['cache_state']}")
-    (print_lookup if result["what"] == "lookup" else print_open)(result)
-    print_bars(result)
+    {"lookup": print_lookup, "open": print_open, "load": print_load}[result["what"]](result)
+    (print_load_bars if result["what"] == "load" else print_bars)(result)
     print()

@@ -11,6 +11,7 @@ import sys
 import tempfile
 
 import report_count
+import report_load_run
 from report_figures import GGUF, LISTS, ROOT, SWEEP
 
 sys.path.insert(1, str(ROOT / "tests" / "checkpoint"))
@@ -21,8 +22,9 @@ NAMES = ROOT / "tests" / "data" / "names"
 SETS = {
     "lookup": ["S", "M", "L", "XL", "lists", "sweep"],
     "open": ["S", "M", "L", "million", *GGUF],
+    "load": ["large", "small"],
 }
-QUICK_SETS = {"lookup": ["S", "M", "L", "sweep"], "open": ["S", "M", "L", "million", *GGUF]}
+QUICK_SETS = {**SETS, "lookup": ["S", "M", "L", "sweep"]}
 MIN_TIMES = {"lookup": 0.02, "open": 0.05}
 
 
@@ -137,7 +139,7 @@ def facts_of_run(what, context, options):
         "compiler_flags": context["compiler_flags"],
         "tare_version": context["tare_version"],
         "tare_linkage": context["tare_linkage"],
-        "pinned_to_cpu": options.cpu if options.cpu >= 0 else None,
+        "pinned_to_cpu": options.cpu if options.cpu >= 0 and what != "load" else None,
         "load_average_before": context["load_avg"],
         "cache_state": "warm: data in memory, files in the page cache",
         "repetitions": options.repetitions,
@@ -153,6 +155,9 @@ def run(what, options):
     if options.sets:
         wanted = [name for name in options.sets if name in SETS[what]]
     sets, arguments = wanted, []
+    if what == "load":
+        context, own_facts, runs = report_load_run.run(wanted, options)
+        return {**facts_of_run(what, context, options), **own_facts, "runs": runs}
     if what == "lookup":
         sets, arguments = expand(wanted, options)
     elif any(name in GGUF for name in sets):

@@ -117,6 +117,7 @@ extern "C" {
     X(E_INDEX, 60, "the shard index is not what it must be")                     \
     X(E_SHARD_NAME, 61, "a shard's file name is not allowed")                    \
     X(E_SHARD_TENSOR, 62, "the shard index and a shard disagree about a tensor") \
+    X(E_DIGEST, 63, "bytes do not have the expected digest")                     \
     X(E_SPLIT, 64, "a part of a split file does not belong to the others")
 
 typedef int32_t tare_status;
@@ -293,8 +294,10 @@ typedef struct tare_pair {
  * database). `read_at` writes up to `size` bytes from `offset` on to `target` and returns how many,
  * fewer being allowed; 0 means the data ends there, a negative value is a failure whose negation is
  * reported as system_error. It is never asked for a byte at or beyond `total_size`, nor for 0
- * bytes. It is called during tare_open_reader, tare_read and tare_read_at only, on the thread that
- * called them, so that concurrent reads call it concurrently. `context` must live until tare_close.
+ * bytes. It is called during tare_open_reader and the calls that read, on the thread that called
+ * them, so that concurrent reads call it concurrently. tare_load, tare_load_into and
+ * tare_hash_many call it on several threads at once if their options ask for more than one, and
+ * only then. `context` must live until tare_close.
  */
 typedef struct tare_reader {
     size_t struct_size; /* sizeof(tare_reader) */
@@ -306,7 +309,8 @@ typedef struct tare_reader {
 /*
  * Memory hooks of one model. `allocate` returns `size` bytes (never 0) aligned to `alignment` (a
  * power of two), or NULL; `release` gets back the same size and alignment. Both are called on the
- * thread that called the library, during open and close only. Lookups never allocate.
+ * thread that called the library, during open and close only, and in tare_advise for a list that is
+ * out of order: on as many threads at once as call that. Lookups never allocate.
  */
 typedef struct tare_allocator {
     size_t struct_size; /* sizeof(tare_allocator) */
@@ -496,6 +500,184 @@ TARE_API tare_status tare_read(const tare_model *model, const tare_tensor *tenso
 TARE_API tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor,
                                   uint64_t begin, void *target, size_t target_size,
                                   tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
+ * Loading many tensors into memory, in parallel. Files are read, never copied from a mapping.
+ */
+
+/*
+ * XXH3-128 of a tensor's bytes, with seed 0 (source: xxHash, XXH3_128bits). As text it is 32 lower
+ * case hexadecimal digits, `high` first: what `xxhsum -H128` prints.
+ */
+typedef struct tare_digest {
+    uint64_t low;
+    uint64_t high;
+} tare_digest;
+
+/* Which way bytes of files take. */
+#define TARE_IO_AUTO 0u     /* the library chooses */
+#define TARE_IO_BUFFERED 1u /* through the page cache */
+#define TARE_IO_DIRECT 2u   /* past the page cache; through it where the file system refuses */
+
+/* Flags. DROP_BEHIND: pages that were read leave the page cache at once, for models larger than
+ * memory. SMALL_PAGES: tare_load asks for no huge pages, as it otherwise does from 2 MiB on. */
+#define TARE_LOAD_DROP_BEHIND 1u
+#define TARE_LOAD_SMALL_PAGES 2u
+
+/* All zero but struct_size means: defaults. Fields and bytes beyond are treated as those of
+ * tare_options are; values beyond their range are TARE_E_ARGUMENT. */
+typedef struct tare_load_options {
+    size_t struct_size; /* sizeof(tare_load_options) */
+    uint32_t io;        /* TARE_IO_* */
+    uint32_t flags;     /* TARE_LOAD_* */
+    size_t alignment;   /* tare_load, of each tensor: power of two up to 2 MiB, 0 is 64 */
+    uint32_t threads;   /* at most, the caller's included, up to 1024; 0: the library chooses */
+    uint32_t reserved;
+    uint64_t chunk_size; /* bytes of one read at most, 4 KiB to 1 GiB; 0: the library chooses */
+    uint64_t flight_size_max; /* bytes of all reads at one time, from 4 KiB on; 0: no bound */
+    /* Called on the thread that called, never twice at once: with 0 first, then now and then, with
+     * `total` when all is done; `done` never falls. Not zero stops the load. May be NULL. */
+    int (*progress)(void *context, uint64_t done, uint64_t total);
+    void *progress_context;
+    const tare_digest *digests;      /* one for each tensor, to be checked; NULL: none is */
+    const tare_allocator *allocator; /* copied; NULL is malloc and free */
+} tare_load_options;
+
+/* clang-format off */
+#define TARE_LOAD_OPTIONS_INIT { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
+/* clang-format on */
+
+/* Tensors that were loaded: bytes of the caller's, to read and to write. Independent of the model,
+ * which may be closed before. */
+typedef struct tare_block tare_block;
+
+/*
+ * Loads tensors into one fresh piece of memory. `tensors` are of `model`, in any order, and may be
+ * listed more than once: each entry gets bytes of its own. `tensors` NULL means all tensors in the
+ * order of tare_at; `count` is then 0 or tare_count. An entry that is NULL is TARE_E_ARGUMENT.
+ * `options` may be NULL.
+ *
+ * The error names the tensor that could not be read (TARE_E_READ, TARE_E_CHANGED) or does not have
+ * its digest (TARE_E_DIGEST). After a failure, or TARE_E_CANCELLED, nothing is left: no memory, and
+ * no thread that still works. A load that is stopped ends as soon as the chunks are read that were
+ * begun.
+ */
+TARE_API tare_status tare_load(const tare_model *model, const tare_tensor *const *tensors,
+                               size_t count, const tare_load_options *options, tare_block **out,
+                               tare_error *error);
+
+/*
+ * The same into memory of the caller's: targets[i] has room for tare_size bytes of tensor i, and may
+ * be NULL where that is 0. Targets must not overlap. options->alignment is not looked at. After a
+ * failure what targets hold is unspecified, and nothing writes to them any more.
+ */
+TARE_API tare_status tare_load_into(const tare_model *model, const tare_tensor *const *tensors,
+                                    void *const *targets, size_t count,
+                                    const tare_load_options *options, tare_error *error);
+
+/* Number of tensors in a block: as many as were asked for. */
+TARE_API size_t tare_block_count(const tare_block *block);
+
+/* The bytes of the tensor that was asked for as number `index`; NULL at and beyond the count. Not
+ * NULL for a tensor of 0 bytes. Where tensors lie to each other is not promised. */
+TARE_API void *tare_block_data(const tare_block *block, size_t index);
+
+/* How many they are; 0 at and beyond the count. */
+TARE_API size_t tare_block_size(const tare_block *block, size_t index);
+
+/* The one piece of memory that all of them lie in, to lock it or to make it known to a device. */
+TARE_API void *tare_block_memory(const tare_block *block, size_t *size);
+
+/* Gives it back through the hooks that it came from. NULL is allowed. */
+TARE_API void tare_block_close(tare_block *block);
+
+/*
+ * The digest of a tensor's bytes. Files are read, in pieces. `out` must not be NULL; it is all zero
+ * after a failure. Needs 64 KiB of stack and allocates nothing.
+ */
+TARE_API tare_status tare_hash(const tare_model *model, const tare_tensor *tensor, tare_digest *out,
+                               tare_error *error);
+
+/*
+ * The digests of many tensors, on several threads: out[i] becomes that of tensor i. `tensors` and
+ * `count` are as in tare_load. `out` may be NULL when there is no tensor. Of the options threads,
+ * progress with its context, and TARE_LOAD_DROP_BEHIND are looked at; `options` may be NULL. One
+ * tensor is hashed by one thread, so that more threads than tensors are of no use. After a failure,
+ * or TARE_E_CANCELLED, all of `out` is zero, and no thread is still at work. Each thread needs
+ * 64 KiB of stack; nothing is allocated.
+ */
+TARE_API tare_status tare_hash_many(const tare_model *model, const tare_tensor *const *tensors,
+                                    size_t count, const tare_load_options *options,
+                                    tare_digest *out, tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
+ * Slices: a box of a tensor, such as the share of one rank of a tensor-parallel runtime.
+ */
+
+/*
+ * The bytes of the box start[d] <= index < stop[d] in every dimension d, the slowest first; both
+ * have `rank` entries. `start` NULL stands for zeros, `stop` NULL for the shape: at rank 0, where
+ * the box is the one element, both may be. A box that is empty in any dimension has 0 bytes.
+ * start > stop or stop > shape is TARE_E_ARGUMENT, and the message names the dimension. Elements of
+ * less than a byte (F4, F6) can be sliced only where every run of the box that is contiguous in the
+ * tensor begins and ends between two bytes; else TARE_E_SUBBYTE, which names the dimension. On
+ * failure *size is 0. Allocates nothing, reads nothing.
+ */
+TARE_API tare_status tare_slice_size(const tare_model *model, const tare_tensor *tensor,
+                                     const uint64_t *start, const uint64_t *stop, uint64_t *size,
+                                     tare_error *error);
+
+/*
+ * Writes that box to `target`, row-major and without gaps, as if it were a tensor of its own.
+ * `target_size` must be what tare_slice_size tells (TARE_E_TARGET_SIZE); `target` may be NULL when
+ * that is 0. What is contiguous in the tensor is read at once; where gaps are small (8 KiB of a
+ * file, 256 KiB of a caller's reader) they are read over, 1 MiB at a time, so that narrow boxes
+ * take few calls. Gaps of up to that size are asked of a reader, bytes outside of the tensor never.
+ * Files are read, never copied from a mapping, and fail as in tare_read; after a failure what
+ * `target` holds is unspecified. Allocates nothing. The same on any number of threads.
+ */
+TARE_API tare_status tare_read_slice(const tare_model *model, const tare_tensor *tensor,
+                                     const uint64_t *start, const uint64_t *stop, void *target,
+                                     size_t target_size, tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
+ * Advice to the operating system about bytes that will, or will no longer, be used
+ */
+
+#define TARE_ADVISE_WILL_NEED 1u   /* start to read them into the page cache; does not wait */
+#define TARE_ADVISE_DO_NOT_NEED 2u /* their pages may go, from this process and the page cache */
+#define TARE_ADVISE_POPULATE 3u    /* read them, and wait until they are there */
+#define TARE_ADVISE_LOCK 4u        /* read them and keep them in memory */
+#define TARE_ADVISE_UNLOCK 5u      /* no longer keep them */
+
+/*
+ * Gives one of these advices for tensors of `model`, in any order; neighbours are taken together,
+ * so that calls of the system are few. `tensors` NULL means all; `count` is then 0 or tare_count.
+ * An entry that is NULL is TARE_E_ARGUMENT. The bytes of tensors stay what they are whatever the
+ * advice. Allocates only for a list that is not in the order of tare_at: one bit for each tensor of
+ * the model, given back before it returns.
+ *
+ *                  mapped               TARE_BACKING_READ          in memory           reader
+ *   WILL_NEED      madvise              posix_fadvise              madvise (swap)      nothing
+ *   DO_NOT_NEED    both                 posix_fadvise              nothing             nothing
+ *   POPULATE       MADV_POPULATE_READ   reads into scratch         MADV_POPULATE_READ  nothing
+ *   LOCK, UNLOCK   mlock, munlock       TARE_E_UNSUPPORTED         mlock, munlock      as READ
+ *
+ * All but DO_NOT_NEED take in the whole of each page that holds a byte of the tensors;
+ * DO_NOT_NEED spares pages that hold bytes of others too, and the kernel spares what other
+ * processes have mapped. Pages that are locked are TARE_E_UNSUPPORTED for it.
+ *
+ * POPULATE never raises SIGBUS: a file that is cut short is TARE_E_CHANGED, one that cannot be read
+ * TARE_E_READ. Where MADV_POPULATE_READ is missing (before Linux 5.14) files that are mapped are
+ * read into scratch as well: their bytes are then in the page cache, and the first touch of each
+ * page still costs a minor fault. Memory is touched, a byte of each page.
+ *
+ * LOCK is TARE_E_LIMIT where the process may not lock so much (RLIMIT_MEMLOCK); what was locked by
+ * then stays so. Locks do not count: one UNLOCK ends them, also of the tensors that share a page.
+ * tare_close unlocks what is mapped; memory (tare_open_bytes, pairs) stays locked until UNLOCK.
+ */
+TARE_API tare_status tare_advise(const tare_model *model, const tare_tensor *const *tensors,
+                                 size_t count, uint32_t advice, tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
  * Metadata, in the order of the file, shard by shard: the strings of safetensors' `__metadata__`,

@@ -19,10 +19,35 @@ size_t tare_alignment(const tare_model *model, const tare_tensor *tensor)
     return lowest < TAREI_ALIGNMENT_MAX ? lowest : TAREI_ALIGNMENT_MAX;
 }
 
+tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
+                             const tare_error *failure, tare_error *error)
+{
+    uint32_t shard = tarei_record_shard(tensor);
+    tare_string name = tarei_names_at(&model->tensors, tensor);
+    tarei_error_set(error, failure->status, shard, failure->offset, "tensor %s: %.240s",
+                    tarei_quote(name.data, name.size).text, failure->message);
+    tarei_error_prefix(error, model->shards[shard].name);
+    error->system_error = failure->system_error;
+    return failure->status;
+}
+
+tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
+                             void *target, size_t size, tare_error *error)
+{
+    tare_error failure;
+    uint32_t shard = tarei_record_shard(tensor);
+    tare_status status =
+        tarei_source_read(&model->shards[shard].source, shard, tarei_record_offset(tensor) + begin,
+                          target, size, &failure);
+    if (status != TARE_OK) return tarei_bytes_fail(model, tensor, &failure, error);
+    tarei_error_clear(error);
+    return TARE_OK;
+}
+
 tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
                          void *target, size_t target_size, tare_error *error)
 {
-    tare_error unused, failure;
+    tare_error unused;
     if (error == NULL) error = &unused;
     uint64_t size = tarei_model_layout(model, tensor)->size;
     uint64_t offset = tarei_record_offset(tensor);
@@ -35,17 +60,7 @@ tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor, uin
     if (target == NULL && target_size != 0)
         return tarei_error_set(error, TARE_E_ARGUMENT, shard, offset, "tensor %s: target is NULL",
                                tarei_quote(name.data, name.size).text);
-    tare_status status = tarei_source_read(&model->shards[shard].source, shard, offset + begin,
-                                           target, target_size, &failure);
-    if (status == TARE_OK) {
-        tarei_error_clear(error);
-        return TARE_OK;
-    }
-    tarei_error_set(error, status, shard, failure.offset, "tensor %s: %.240s",
-                    tarei_quote(name.data, name.size).text, failure.message);
-    tarei_error_prefix(error, model->shards[shard].name);
-    error->system_error = failure.system_error;
-    return status;
+    return tarei_bytes_read(model, tensor, begin, target, target_size, error);
 }
 
 tare_status tare_read(const tare_model *model, const tare_tensor *tensor, void *target,

@@ -126,4 +126,16 @@ bool tarei_metadata_store(tarei_opening *opening);
 
 tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, size_t count);
 
+/* ------------------------------------------------------------------------------------------------
+ * bytes.c
+ */
+
+/* Reads a part of a tensor that is within it, with an error that names the tensor. */
+tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
+                             void *target, size_t size, tare_error *error);
+
+/* An error of the source of a tensor, told as one of the tensor. Returns its status. */
+tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
+                             const tare_error *failure, tare_error *error);
+
 #endif

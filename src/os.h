@@ -65,12 +65,69 @@ int tarei_os_list(const char *path, void (*visit)(void *context, const char *nam
  * reads, and asks for at most 1 GiB at a time (Linux reads no more than 2 GiB - 4 KiB at once). */
 int tarei_os_read_at(int descriptor, uint64_t offset, void *target, size_t size, size_t *done);
 
+/* One stretch of memory to read into. */
+typedef struct tarei_os_piece {
+    void *data;
+    size_t size;
+} tarei_os_piece;
+
+/* The same for consecutive bytes of the file into piece after piece. Many pieces cost one system
+ * call: up to 256, if they come to less than 1 GiB. */
+int tarei_os_read_pieces(int descriptor, uint64_t offset, const tarei_os_piece *pieces,
+                         size_t count, uint64_t *done);
+
+/* Opens the file of a descriptor once more, to be read past the page cache. Offsets, sizes and
+ * addresses must then be multiples of 4 KiB. Not every file system can: some say so here, some with
+ * EINVAL when they are read from. */
+#define TAREI_OS_DIRECT_UNIT 4096u
+int tarei_os_open_direct(int descriptor, int *direct);
+
+/* Hints that the page cache need not keep these pages. */
+void tarei_os_drop(int descriptor, uint64_t offset, uint64_t size);
+
 /* A private read-only mapping of the first `size` bytes, size > 0. */
 int tarei_os_map(int descriptor, size_t size, const void **mapping);
 void tarei_os_unmap(const void *mapping, size_t size);
 
 /* Hints that memory not touched yet may come in huge pages. */
 void tarei_os_advise_huge(void *memory, size_t size);
+
+/* Hints the opposite. */
+void tarei_os_advise_small(void *memory, size_t size);
+
+/* Processors that this process may use, at least 1. */
+uint32_t tarei_os_processor_count(void);
+
+/* A thread, with every signal blocked: handlers are the program's and run on its own threads. It
+ * stays where it is until it has been joined. */
+typedef struct tarei_os_thread {
+    void (*run)(void *context);
+    void *context;
+    unsigned char handle[16];
+} tarei_os_thread;
+
+int tarei_os_thread_start(tarei_os_thread *thread, void (*run)(void *context), void *context);
+void tarei_os_thread_join(tarei_os_thread *thread);
+
+/* Sleeps for a few milliseconds. */
+void tarei_os_nap(void);
+
+/* Bytes of a page of memory. */
+size_t tarei_os_page_size(void);
+
+/* Hints about whole pages, and about bytes of a file. Hints that the host lacks succeed. Of memory
+ * only what is mapped from a file may be dropped. */
+typedef enum tarei_os_advice { TAREI_OS_WILL_NEED, TAREI_OS_DO_NOT_NEED } tarei_os_advice;
+int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advice);
+int tarei_os_advise_file(int descriptor, uint64_t offset, uint64_t size, tarei_os_advice advice);
+
+/* Makes whole pages present, without a signal: EFAULT where touching one would raise it, ENOTSUP
+ * where the host cannot do so. */
+int tarei_os_populate(const void *memory, size_t size);
+
+/* Keeps whole pages in memory; *size_max is how many bytes a process may lock. */
+int tarei_os_lock(const void *memory, size_t size, uint64_t *size_max);
+int tarei_os_unlock(const void *memory, size_t size);
 
 /* What an errno value means, in `text`. */
 void tarei_os_error_text(int failure, char *text, size_t size);

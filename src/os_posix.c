@@ -9,15 +9,21 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PIECE_SIZE_MAX ((size_t)1 << 30) /* of one read or write */
+#define PIECES_MAX 256u                  /* IOV_MAX is 1024, and fewer are as fast */
 
 bool tarei_os_is_folder(const char *path)
 {
@@ -165,6 +171,64 @@ int tarei_os_read_at(int descriptor, uint64_t offset, void *target, size_t size,
     return 0;
 }
 
+/* As many of the pieces as one call may read, the first `skip` bytes of them left out. */
+static int gather(struct iovec *to, const tarei_os_piece *pieces, size_t count, size_t skip)
+{
+    size_t room = PIECE_SIZE_MAX;
+    int made = 0;
+    for (size_t i = 0; i < count && i < PIECES_MAX && room != 0; i++, skip = 0) {
+        size_t size = pieces[i].size - skip;
+        if (size > room) size = room;
+        to[made++] = (struct iovec){(char *)pieces[i].data + skip, size};
+        room -= size;
+    }
+    return made;
+}
+
+int tarei_os_read_pieces(int descriptor, uint64_t offset, const tarei_os_piece *pieces,
+                         size_t count, uint64_t *done)
+{
+    struct iovec vectors[PIECES_MAX];
+    size_t first = 0, skip = 0; /* of the first piece that is not complete, bytes that are */
+    *done = 0;
+    while (first < count) {
+        int made = gather(vectors, pieces + first, count - first, skip);
+        ssize_t got = preadv(descriptor, vectors, made, (off_t)(offset + *done));
+        if (got == 0) return 0;
+        if (got < 0) {
+            if (errno != EINTR) return errno;
+            continue;
+        }
+        *done += (uint64_t)got;
+        for (skip += (size_t)got; first < count && skip >= pieces[first].size; first++)
+            skip -= pieces[first].size;
+    }
+    return 0;
+}
+
+int tarei_os_open_direct(int descriptor, int *direct)
+{
+#if defined(O_DIRECT) && defined(__linux__)
+    char path[32]; /* leads to the same file, whatever has become of its name */
+    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    *direct = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_DIRECT);
+    return *direct >= 0 ? 0 : errno;
+#else
+    (void)descriptor;
+    *direct = -1;
+    return ENOTSUP;
+#endif
+}
+
+void tarei_os_drop(int descriptor, uint64_t offset, uint64_t size)
+{
+#ifdef POSIX_FADV_DONTNEED
+    (void)posix_fadvise(descriptor, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+#else
+    (void)descriptor, (void)offset, (void)size;
+#endif
+}
+
 int tarei_os_map(int descriptor, size_t size, const void **mapping)
 {
     void *mapped = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
@@ -185,6 +249,119 @@ void tarei_os_advise_huge(void *memory, size_t size)
 #else
     (void)memory, (void)size;
 #endif
+}
+
+void tarei_os_advise_small(void *memory, size_t size)
+{
+#ifdef MADV_NOHUGEPAGE
+    madvise(memory, size, MADV_NOHUGEPAGE);
+#else
+    (void)memory, (void)size;
+#endif
+}
+
+uint32_t tarei_os_processor_count(void)
+{
+#ifdef __linux__
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return (uint32_t)CPU_COUNT(&allowed);
+#endif
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (uint32_t)count : 1;
+}
+
+_Static_assert(sizeof(pthread_t) <= sizeof((tarei_os_thread *)0)->handle, "a handle holds it");
+
+static void *thread_main(void *started)
+{
+    const tarei_os_thread *thread = started;
+    thread->run(thread->context);
+    return NULL;
+}
+
+int tarei_os_thread_start(tarei_os_thread *thread, void (*run)(void *context), void *context)
+{
+    pthread_t handle;
+    sigset_t all, before;
+    thread->run = run;
+    thread->context = context;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failure = pthread_create(&handle, NULL, thread_main, thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failure == 0) memcpy(thread->handle, &handle, sizeof handle);
+    return failure;
+}
+
+void tarei_os_thread_join(tarei_os_thread *thread)
+{
+    pthread_t handle;
+    memcpy(&handle, thread->handle, sizeof handle);
+    pthread_join(handle, NULL);
+}
+
+void tarei_os_nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+}
+
+size_t tarei_os_page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The system's calls take pointers that could be written through; these advices write nothing. */
+static int advise(const void *memory, size_t size, int advice)
+{
+    return madvise((void *)(uintptr_t)memory, size, advice) == 0 ? 0 : errno;
+}
+
+int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advice)
+{
+    if (advice == TAREI_OS_DO_NOT_NEED) return advise(memory, size, MADV_DONTNEED);
+    int failure = advise(memory, size, MADV_WILLNEED);
+    return failure == EBADF ? 0 : failure; /* memory of no file, where nothing is swapped */
+}
+
+int tarei_os_advise_file(int descriptor, uint64_t offset, uint64_t size, tarei_os_advice advice)
+{
+#ifdef POSIX_FADV_WILLNEED
+    int hint = advice == TAREI_OS_WILL_NEED ? POSIX_FADV_WILLNEED : POSIX_FADV_DONTNEED;
+    return posix_fadvise(descriptor, (off_t)offset, (off_t)size, hint);
+#else
+    (void)descriptor, (void)offset, (void)size, (void)advice;
+    return 0;
+#endif
+}
+
+#if defined(__linux__) && !defined(MADV_POPULATE_READ)
+#define MADV_POPULATE_READ 22 /* the C library may be older than the kernel */
+#endif
+
+int tarei_os_populate(const void *memory, size_t size)
+{
+#ifdef MADV_POPULATE_READ
+    int failure;
+    do failure = advise(memory, size, MADV_POPULATE_READ);
+    while (failure == EINTR);
+    return failure == EINVAL ? ENOTSUP : failure;
+#else
+    (void)memory, (void)size;
+    return ENOTSUP;
+#endif
+}
+
+int tarei_os_lock(const void *memory, size_t size, uint64_t *size_max)
+{
+    struct rlimit limit;
+    int failure = mlock(memory, size) == 0 ? 0 : errno;
+    *size_max = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 ? (uint64_t)limit.rlim_cur : UINT64_MAX;
+    return failure;
+}
+
+int tarei_os_unlock(const void *memory, size_t size)
+{
+    return munlock(memory, size) == 0 ? 0 : errno;
 }
 
 /* strerror_r returns a status by POSIX, the text by GNU; which one a build gets is not ours alone

@@ -47,6 +47,10 @@ void tarei_source_reader(tarei_source *source, const tare_reader *reader);
 tare_status tarei_source_read(const tarei_source *source, uint32_t shard, uint64_t offset,
                               void *target, size_t size, tare_error *error);
 
+/* That error, for whoever reads in ways of his own. Returns `status`. */
+tare_status tarei_source_fail(tare_error *error, tare_status status, int system_error,
+                              uint32_t shard, uint64_t offset, uint64_t size);
+
 void tarei_source_close(tarei_source *source);
 
 #endif

@@ -37,6 +37,19 @@ tare_status tarei_source_file_open(tarei_source *source, int folder, const char 
     return TARE_OK;
 }
 
+tare_status tarei_source_fail(tare_error *error, tare_status status, int system_error,
+                              uint32_t shard, uint64_t offset, uint64_t size)
+{
+    const char *why = status == TARE_E_CHANGED
+                          ? "the data ends early: it shrank since it was opened"
+                          : "reading failed";
+    tarei_error_set(error, status, shard, offset,
+                    "%s (%" PRIu64 " bytes at %" PRIu64 ", system error %d)", why, size, offset,
+                    system_error);
+    error->system_error = system_error;
+    return status;
+}
+
 tare_status tarei_source_read(const tarei_source *source, uint32_t shard, uint64_t offset,
                               void *target, size_t size, tare_error *error)
 {
@@ -44,13 +57,7 @@ tare_status tarei_source_read(const tarei_source *source, uint32_t shard, uint64
     int system_error = 0;
     tare_status status = source->read_at(source, offset, target, size, &system_error);
     if (status == TARE_OK) return TARE_OK;
-    const char *why = status == TARE_E_CHANGED
-                          ? "the data ends early: it shrank since it was opened"
-                          : "reading failed";
-    tarei_error_set(error, status, shard, offset, "%s (%zu bytes at %" PRIu64 ", system error %d)",
-                    why, size, offset, system_error);
-    error->system_error = system_error;
-    return status;
+    return tarei_source_fail(error, status, system_error, shard, offset, size);
 }
 
 void tarei_source_close(tarei_source *source)

@@ -443,6 +443,9 @@ Test(allocation, happens_when_opening_and_closing_only)
     tare_status status = open_sharded(&options, &model, &error);
     expect_opened("shards", status, model, &error);
     const tare_tensor **out = calloc(set.count, sizeof *out);
+    tare_digest *digests = calloc(set.count, sizeof *digests);
+    tare_load_options alone = TARE_LOAD_OPTIONS_INIT;
+    alone.threads = 1;
     char target[2];
     size_t calls = probe.calls, blocks = probe.block_count;
     past_hooks = 0;
@@ -456,8 +459,15 @@ Test(allocation, happens_when_opening_and_closing_only)
         tare_data(model, tensor);
         cr_assert_eq(tare_read(model, tensor, target, set_tensor_size(i), &error), TARE_OK);
         tare_read(model, tensor, target, 99, &error);
+        const uint64_t half = set_tensor_size(i) / 2;
+        tare_read_slice(model, tensor, &half, NULL, target, set_tensor_size(i) - half, &error);
+        cr_assert_eq(error.status, TARE_OK);
     }
     tare_find_many(model, set.names, set.count, out);
+    cr_expect_eq(tare_hash_many(model, NULL, 0, &alone, digests, &error), TARE_OK);
+    cr_expect_eq(tare_hash(model, tare_at(model, 0), digests, &error), TARE_OK);
+    cr_expect_eq(tare_advise(model, NULL, 0, TARE_ADVISE_WILL_NEED, &error), TARE_OK);
+    cr_expect_eq(tare_advise(model, NULL, 0, TARE_ADVISE_POPULATE, &error), TARE_OK);
     tare_metadata_find(model, "format", 6);
     uint64_t number;
     tare_metadata_u64(model, "format", 6, &number, &error);
@@ -467,6 +477,7 @@ Test(allocation, happens_when_opening_and_closing_only)
     cr_expect_eq(probe.calls, calls);
     cr_expect_eq(probe.block_count, blocks);
     free(out);
+    free(digests);
     tare_close(model);
     cr_expect_eq(probe.block_count + probe.mistakes, 0);
 }

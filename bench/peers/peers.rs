@@ -1,6 +1,8 @@
 //! Tables of Rust for bench_lookup, behind a C interface (rust_peers.h): the standard HashMap with
 //! its own hasher and with that of rustc, and the safetensors crate. Each lookup is one call that is
-//! not inlined, as a call of tare is.
+//! not inlined, as a call of tare is. crate_copy.rs is for bench_load.
+
+mod crate_copy;
 
 use std::collections::HashMap;
 use std::ffi::c_void;

@@ -28,6 +28,16 @@ void *rust_safetensors_make(const void *bytes, size_t size);
 uint64_t rust_safetensors_find(const void *tensors, const char *name, size_t name_size);
 void rust_safetensors_free(void *tensors);
 
+/* The crate safetensors on a file mapped by the crate memmap2. NULL when either refuses it. */
+void *rust_file_open(const char *path, size_t path_size);
+
+/* Every tensor that is named, copied out of the mapping into memory of its own (to_vec). NULL when
+ * one is not there. */
+void *rust_file_copy(const void *file, const tare_string *names, size_t count);
+const unsigned char *rust_copy_data(const void *copy, size_t index);
+void rust_copy_free(void *copy);
+void rust_file_free(void *file);
+
 #ifdef __cplusplus
 }
 #endif

@@ -28,6 +28,12 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128 }; /* + th
 #define OPTION_VERSION 64u
 #define OPTION_SECONDS 128u
 #define OPTION_SEED 256u
+#define OPTION_THREADS 512u
+#define OPTION_DIRECT 1024u
+#define OPTION_BUFFERED 2048u
+#define OPTION_CHUNK 4096u
+#define OPTION_IN_FLIGHT 8192u
+#define OPTION_DROP_BEHIND 16384u
 #define OPTION_OUTPUT 0x10000u
 #define OPTION_ONLY 0x20000u
 #define OPTION_SHARD_SIZE 0x40000u
@@ -40,12 +46,12 @@ typedef struct cli_options {
     uint64_t value_count; /* of --values */
     double seconds;       /* to measure */
     uint64_t seed;
+    tare_load_options load; /* its numbers and flags as given */
     const char *output;
     char **only; /* prefixes, as often as --only was there */
     int only_count;
     uint64_t shard_size; /* bytes */
-    uint64_t align;
-    char **operands; /* what is no option, in order */
+    char **operands;     /* what is no option, in order */
     int operand_count;
 } cli_options;
 
@@ -86,6 +92,9 @@ int cmd_meta(const cli_options *options);
 int cmd_check(const cli_options *options);
 int cmd_stat(const cli_options *options);
 int cmd_bench(const cli_options *options);
+int cmd_load(const cli_options *options);
+int cmd_hash(const cli_options *options);
+int cmd_verify(const cli_options *options);
 int cmd_pack(const cli_options *options);
 
 /* cli_model.c: what commands do with a model */
@@ -248,6 +257,43 @@ bool selection_matches(tare_string name, char **prefixes, int prefix_count);
 bool selection_make(const tare_model *model, const char *path, char **prefixes, int prefix_count,
                     selection *made);
 void selection_free(selection *made);
+
+/* transfer.c: work on many bytes: a bar, and a signal that stops it */
+
+/* From here on SIGINT, SIGTERM and SIGHUP make the next progress say that the work must stop; a
+ * second one ends the program. Sets the progress of `options`. */
+void transfer_start(tare_load_options *options);
+
+/* Back to how it was. Says why the work failed, and returns the exit status for that. */
+int transfer_end(tare_status status, const tare_error *error);
+
+/* The digests of tensors, as `tare hash` and `tare verify` want them; an exit status. */
+int transfer_hash(const cli_options *options, const tare_model *model, const selection *wanted,
+                  tare_digest *out);
+
+/* manifest.c: digests of tensors as lines of text */
+
+#define MANIFEST_DIGEST_SIZE 33u
+
+typedef struct manifest_line {
+    tare_string name;
+    tare_digest digest;
+} manifest_line;
+
+typedef struct manifest {
+    manifest_line *lines;
+    size_t count;
+    char *text; /* what the names are in */
+} manifest;
+
+/* 32 hexadecimal digits. */
+void manifest_digest(tare_digest digest, char target[MANIFEST_DIGEST_SIZE]);
+
+void manifest_write_line(const manifest_line *line);
+
+/* Reads a file, "-" for standard input. Says why not and returns false. Free it in any case. */
+bool manifest_read(const char *path, manifest *made);
+void manifest_free(manifest *made);
 
 /* decode.c: values of the plain dtypes */
 

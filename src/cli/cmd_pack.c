@@ -39,7 +39,7 @@ static bool write_file(const cli_options *options, pack_list *list, size_t index
     tare_save_options save = TARE_SAVE_OPTIONS_INIT;
     tare_error error;
     save.flags = target->force ? TARE_SAVE_REPLACE : 0;
-    save.alignment = (size_t)options->align;
+    save.alignment = options->load.alignment;
     save.metadata = list->metadata;
     save.metadata_count = pack_list_metadata(list, index);
     save.progress = show_advance;
@@ -193,7 +193,7 @@ static bool pack(const cli_options *options, pack_list *list)
 
 static bool check_options(const cli_options *options)
 {
-    uint64_t align = options->align;
+    uint64_t align = options->load.alignment;
     if ((options->given & OPTION_OUTPUT) == 0) {
         cli_message("where to? 'tare pack' needs -o OUT");
         return false;
@@ -202,8 +202,7 @@ static bool check_options(const cli_options *options)
         cli_message("--shard-size is more than 0");
         return false;
     }
-    if ((options->given & OPTION_ALIGN) != 0 &&
-        (align < 8 || align > 2u << 20 || (align & (align - 1)) != 0)) {
+    if ((options->given & OPTION_ALIGN) != 0 && align < 8) {
         cli_message("--align is a power of two from 8 to 2M, not %llu", (unsigned long long)align);
         return false;
     }

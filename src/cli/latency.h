@@ -31,6 +31,7 @@ void queries_free(query_list *list);
  * signal */
 
 void progress_start(void);
+bool progress_due(void); /* the bar is shown and old enough to be drawn again */
 void progress_show(const char *what, double share); /* 0 to 1 */
 void progress_end(void);
 

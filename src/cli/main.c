@@ -8,6 +8,9 @@
 static int run_help(const cli_options *options);
 
 #define FOR_ALL (OPTION_JSON | OPTION_BACKING | OPTION_HELP)
+#define FOR_HASH (OPTION_THREADS | OPTION_DROP_BEHIND)
+#define FOR_LOAD \
+    (FOR_HASH | OPTION_DIRECT | OPTION_BUFFERED | OPTION_CHUNK | OPTION_IN_FLIGHT | OPTION_ALIGN)
 
 static const cli_command commands[] = {
     {"ls", "list tensors: name, dtype, shape, size, shard", "MODEL [PREFIX]",
@@ -55,6 +58,26 @@ static const cli_command commands[] = {
      "reading\n"
      "the clock, is divided by them. Single names tell latency and its tail, several throughput.\n",
      "tare bench model.safetensors", 1, 1, FOR_ALL | OPTION_SECONDS | OPTION_SEED, cmd_bench},
+    {"load", "load tensors into memory, and tell how fast", "MODEL [PREFIX...]",
+     "Loads all tensors, or those whose names start with one of the PREFIXes, into memory and lets "
+     "go of\n"
+     "them: tells bytes a second, page faults and the peak of memory. Says nothing about a disk if "
+     "the\n"
+     "files are in the page cache already.\n",
+     "tare load --threads 4 model.safetensors", 1, 0, FOR_ALL | FOR_LOAD, cmd_load},
+    {"hash", "write a manifest: one digest for each tensor", "MODEL [PREFIX...]",
+     "Writes one line for each tensor, in the byte order of names: its XXH3-128 as 32 digits, two "
+     "blanks,\n"
+     "its name. A backslash before the line says that the name is escaped.\n",
+     "tare hash model.safetensors > manifest", 1, 0, FOR_ALL | FOR_HASH, cmd_hash},
+    {"verify", "compare a model with a manifest", "MODEL MANIFEST [PREFIX...]",
+     "Compares all tensors, or those whose names start with one of the PREFIXes, with what 'tare "
+     "hash'\n"
+     "wrote (- is standard input). Names each tensor of other bytes, each that is missing, and "
+     "each "
+     "that\n"
+     "MANIFEST does not list.\n",
+     "tare verify model.safetensors manifest", 2, 0, FOR_ALL | FOR_HASH, cmd_verify},
     {"pack", "write a model anew: merged, split, or a part of it", "MODEL -o OUT",
      "Writes the tensors of a model to one safetensors file or, with --shard-size, to several and "
      "an\n"
@@ -102,16 +125,17 @@ static int unknown_command(const char *name)
 static void print_program_help(void)
 {
     out_string("usage: tare COMMAND [options] ...\n\n"
-               "Shows what the weight files of a model hold, without reading the weights.\n\n"
+               "Shows what the weight files of a model hold, and loads and checks it.\n\n"
                "commands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        out_format("  %-6s %-17s%s\n", commands[i].name, commands[i].operands, commands[i].summary);
+        out_format("  %-6s %-27s%s\n", commands[i].name, commands[i].operands, commands[i].summary);
     }
     out_string("\nMODEL is a .safetensors or .gguf file, a part of a split .gguf file, a\n"
                ".safetensors.index.json of a sharded model, or a folder that holds one of them.\n"
                "\noptions:\n");
     options_help(~0u);
-    out_string("\nexit status: 0 done or accepted, 1 failed, absent or rejected, 2 wrong usage\n\n"
+    out_string("\nexit status: 0 done or accepted, 1 failed, absent or rejected, 2 wrong usage, "
+               "130 stopped by Ctrl-C\n\n"
                "example:\n  tare ls model.safetensors\n");
 }
 

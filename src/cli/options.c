@@ -19,12 +19,18 @@ static const option table[] = {
     {OPTION_OUTPUT, 'o', "output", "OUT", "where to write"},
     {OPTION_ONLY, 0, "only", "PREFIX", "take tensors whose names start so; may be given again"},
     {OPTION_SHARD_SIZE, 0, "shard-size", "SIZE", "begin a new file before so much, such as 5GB"},
-    {OPTION_ALIGN, 0, "align", "SIZE", "where data starts is a multiple of this (default 8)"},
     {OPTION_RAW, 0, "raw-quantized", NULL, "store dtypes that safetensors lacks as U8"},
     {OPTION_FORCE, 0, "force", NULL, "write raw bytes to a terminal, or over what is there"},
     {OPTION_VALUES, 'n', "values", "COUNT", "how many values to decode (default 8)"},
     {OPTION_SECONDS, 0, "seconds", "NUMBER", "how long to measure, about (default 2)"},
     {OPTION_SEED, 0, "seed", "NUMBER", "ask for the same names in the same order, hash alike"},
+    {OPTION_THREADS, 0, "threads", "COUNT", "how many threads work (default: as fits)"},
+    {OPTION_DIRECT, 0, "direct", NULL, "read past the page cache"},
+    {OPTION_BUFFERED, 0, "buffered", NULL, "read through the page cache"},
+    {OPTION_CHUNK, 0, "chunk", "SIZE", "how much one read asks for at most: 4K to 1G"},
+    {OPTION_IN_FLIGHT, 0, "in-flight", "SIZE", "how much all reads at one time ask for at most"},
+    {OPTION_DROP_BEHIND, 0, "drop-behind", NULL, "leave nothing in the page cache"},
+    {OPTION_ALIGN, 0, "align", "SIZE", "where data begins is a multiple of this, up to 2M"},
     {OPTION_HELP, 'h', "help", NULL, "print this help"},
     {OPTION_VERSION, 0, "version", NULL, "print the version"},
 };
@@ -177,6 +183,39 @@ static int parse_seconds(cli_options *options, const char *value)
     return CLI_OK;
 }
 
+/* Of what the library takes. */
+static int check_range(const option *found, uint64_t number, bool good, const char *range)
+{
+    if (good) return CLI_OK;
+    cli_message("--%s is %s, not %llu", found->name, range, (unsigned long long)number);
+    return CLI_USAGE;
+}
+
+static int parse_load_value(tare_load_options *load, const option *found, const char *value)
+{
+    uint64_t number;
+    int status = found->bit == OPTION_THREADS ? parse_u64(found, value, "count", &number)
+                                              : parse_size(found, value, &number);
+    if (status != CLI_OK) return status;
+    bool power = (number & (number - 1)) == 0;
+    switch (found->bit) {
+    case OPTION_THREADS:
+        load->threads = (uint32_t)number;
+        return check_range(found, number, number >= 1 && number <= 1024, "from 1 to 1024");
+    case OPTION_CHUNK:
+        load->chunk_size = number;
+        return check_range(found, number, number >= 4096 && number <= UINT64_C(1) << 30,
+                           "from 4K to 1G");
+    case OPTION_IN_FLIGHT:
+        load->flight_size_max = number;
+        return check_range(found, number, number >= 4096, "at least 4K");
+    default:
+        load->alignment = (size_t)number;
+        return check_range(found, number, number >= 1 && number <= 2u << 20 && power,
+                           "a power of two up to 2M");
+    }
+}
+
 static int parse_value(cli_options *options, const option *found, char *value)
 {
     switch (found->bit) {
@@ -186,8 +225,14 @@ static int parse_value(cli_options *options, const option *found, char *value)
     case OPTION_OUTPUT: options->output = value; return CLI_OK;
     case OPTION_ONLY: return parse_only(options, value);
     case OPTION_SHARD_SIZE: return parse_size(found, value, &options->shard_size);
-    case OPTION_ALIGN: return parse_size(found, value, &options->align);
     case OPTION_SEED: return parse_u64(found, value, "whole number", &options->seed);
+    case OPTION_THREADS:
+    case OPTION_CHUNK:
+    case OPTION_IN_FLIGHT:
+    case OPTION_ALIGN: return parse_load_value(&options->load, found, value);
+    case OPTION_DIRECT: options->load.io = TARE_IO_DIRECT; return CLI_OK;
+    case OPTION_BUFFERED: options->load.io = TARE_IO_BUFFERED; return CLI_OK;
+    case OPTION_DROP_BEHIND: options->load.flags |= TARE_LOAD_DROP_BEHIND; return CLI_OK;
     default: return CLI_OK;
     }
 }
@@ -224,13 +269,20 @@ static int take_option(cli_options *options, int argc, char **argv, int *at)
         value = argv[++*at];
     }
     options->given |= found->bit;
+    if ((~options->given & (OPTION_DIRECT | OPTION_BUFFERED)) == 0) {
+        cli_message("--direct and --buffered exclude each other");
+        return CLI_USAGE;
+    }
     return parse_value(options, found, value);
 }
 
 int options_parse(cli_options *options, int argc, char **argv)
 {
-    *options = (cli_options){
-        .backing = TARE_BACKING_AUTO, .value_count = 8, .seconds = 2, .operands = argv};
+    *options = (cli_options){.backing = TARE_BACKING_AUTO,
+                             .value_count = 8,
+                             .seconds = 2,
+                             .load = TARE_LOAD_OPTIONS_INIT,
+                             .operands = argv};
     bool ended = false;
     for (int at = 1; at < argc; at++) {
         char *argument = argv[at];

@@ -48,15 +48,18 @@ void progress_start(void)
     }
 }
 
+bool progress_due(void)
+{
+    return progress.shown && (!progress.drawn || latency_now() - progress.drawn_at >= REDRAW_NS);
+}
+
 void progress_show(const char *what, double share)
 {
-    if (!progress.shown) return;
-    uint64_t now = latency_now();
-    if (progress.drawn && now - progress.drawn_at < REDRAW_NS) return;
+    if (!progress_due()) return;
     progress.drawn = true;
-    progress.drawn_at = now;
+    progress.drawn_at = latency_now();
     char bar[WIDTH + 1];
-    char line[WIDTH + 64];
+    char line[WIDTH + 128];
     if (share > 1) share = 1;
     int full = (int)(share * WIDTH);
     for (int i = 0; i < WIDTH; i++) bar[i] = i < full ? '#' : '.';

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pathlib
+import pty
 import shutil
 import struct
 import subprocess
@@ -45,6 +46,25 @@ def terminal_parts(primary):
             break
         yield part
     os.close(primary)
+
+
+def on_terminal(arguments, prepare=None, until=None, send=None, **environment):
+    """Runs it with a terminal for stderr: (status, what the terminal got).
+
+    Once that has `until` in it, the program is sent the signal `send`.
+    """
+    primary, secondary = pty.openpty()
+    with subprocess.Popen([program, *map(os.fspath, arguments)],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=secondary,
+                          preexec_fn=prepare, env=dict(os.environ, **environment)) as child:
+        os.close(secondary)
+        shown = b""
+        for part in terminal_parts(primary):
+            shown += part
+            if until is not None and until in shown:
+                child.send_signal(send)
+                until = None
+    return child.returncode, shown
 
 
 def make_model(tensors, metadata=None, header_size=None):

@@ -29,25 +29,6 @@ HOSTILE = {
 }
 
 
-def on_terminal(arguments, prepare=None, until=None, send=None, **environment):
-    """Runs it with a terminal for stderr: (status, what the terminal got).
-
-    Once that has `until` in it, the program is sent the signal `send`.
-    """
-    primary, secondary = pty.openpty()
-    with subprocess.Popen([cli_support.program, *map(os.fspath, arguments)],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=secondary,
-                          preexec_fn=prepare, env=dict(os.environ, **environment)) as child:
-        os.close(secondary)
-        shown = b""
-        for part in cli_support.terminal_parts(primary):
-            shown += part
-            if until is not None and until in shown:
-                child.send_signal(send)
-                until = None
-    return child.returncode, shown
-
-
 class Bench(cli_support.CliTest):
     def layers(self, count):
         return self.write("m.safetensors", [(f"model.layers.{number}.weight", "U8", [1], None)
@@ -294,21 +275,21 @@ class Progress(Bench):
 
     def test_a_terminal_gets_a_bar_that_goes_away(self):
         for more in ((), ("--json",)):
-            status, shown = on_terminal(["bench", SHORT, self.path, *more], TERM="xterm")
+            status, shown = cli_support.on_terminal(["bench", SHORT, self.path, *more], TERM="xterm")
             self.assertEqual(status, 0)
             self.check_gone(shown)
 
     def test_shares_grow(self):
-        _, shown = on_terminal(["bench", "--seconds=0.5", self.path], TERM="xterm")
+        _, shown = cli_support.on_terminal(["bench", "--seconds=0.5", self.path], TERM="xterm")
         shares = [int(share) for share in re.findall(rb"(\d+)%", shown)]
         self.assertEqual(shares, sorted(shares))
         self.assertLessEqual(shares[-1], 100)
 
     def test_a_dumb_terminal_gets_none(self):
-        self.assertEqual(on_terminal(["bench", SHORT, self.path], TERM="dumb"), (0, b""))
+        self.assertEqual(cli_support.on_terminal(["bench", SHORT, self.path], TERM="dumb"), (0, b""))
 
     def test_a_failure_erases_it_first(self):
-        status, shown = on_terminal(["bench", "absent"], TERM="xterm")
+        status, shown = cli_support.on_terminal(["bench", "absent"], TERM="xterm")
         self.assertEqual(status, 1)
         bar, message = shown.split(b"tare: ")
         self.check_gone(bar)
@@ -317,14 +298,14 @@ class Progress(Bench):
     def test_signals_erase_it_and_end_the_program(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with self.subTest(number):
-                status, shown = on_terminal(
+                status, shown = cli_support.on_terminal(
                     ["bench", "--seconds=600", self.path], until=b"%", send=number, TERM="xterm",
                     prepare=lambda number=number: signal.signal(number, signal.SIG_DFL))
                 self.assertEqual(status, -number)
                 self.check_gone(shown)
 
     def test_a_signal_that_was_ignored_still_is(self):
-        status, shown = on_terminal(
+        status, shown = cli_support.on_terminal(
             ["bench", "--seconds=0.5", self.path], until=b"%", send=signal.SIGHUP, TERM="xterm",
             prepare=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
         self.assertEqual(status, 0)

@@ -34,7 +34,7 @@ class Page(cli_support.CliTest):
         text = self.good("--help").out
         commands = re.findall(r"(?m)^  ([a-z]+) ", text.partition("options:")[0])
         options = re.findall(r" --([a-z-]+)", text.partition("options:")[2].partition("\n\n")[0])
-        self.assertEqual((len(commands), len(options)), (9, 14))
+        self.assertEqual((len(commands), len(options)), (12, 20))
         for command in commands:
             self.assertRegex(self.page, rf"(?m)^\.It Cm {command}\b")
         for option in options:
@@ -43,7 +43,8 @@ class Page(cli_support.CliTest):
     def test_all_members_of_json_are_named(self):
         path = self.write("m.safetensors", [("t", "F32", [1], None)], metadata={"k": "v"})
         (self.folder / "bad").write_bytes(b"{")
-        documents = [self.good(command, path, "--json").json for command in ("ls", "meta", "stat")]
+        documents = [self.good(command, path, "--json").json for command in ("ls", "meta", "stat", "load",
+                                                                                "hash")]
         documents.append(self.good("bench", "--seconds=0.1", path, "--json").json)
         documents += [self.good(command, path, "t", "--json").json for command in ("show", "cat")]
         gguf = self.write_gguf("m.gguf", [("t", "Q8_0", [32], None)],
@@ -52,6 +53,8 @@ class Page(cli_support.CliTest):
                       self.good("show", gguf, "t", "--json").json]
         documents.append(self.good("pack", path, "-o", "out.safetensors", "--json").json)
         documents.append(self.tare("check", path, "bad", "--json").json)
+        (self.folder / "none").write_bytes(b"")
+        documents.append(self.tare("verify", path, "none", "--json").json)
         documents.append(self.good("--version", "--json").json)
         named = set(re.findall(r"(?m)^\.Li (\w+)", self.page))
         self.assertEqual(set().union(*map(members, documents)), named)

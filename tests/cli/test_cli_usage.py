@@ -4,9 +4,11 @@ import re
 
 import cli_support
 
-COMMANDS = ("ls", "show", "cat", "meta", "check", "stat", "bench", "pack", "help")
+COMMANDS = ("ls", "show", "cat", "meta", "check", "stat", "bench", "load", "hash", "verify",
+            "pack", "help")
 NEEDED = {"ls": ["M"], "show": ["M", "N"], "cat": ["M", "N"], "meta": ["M"], "check": ["M"],
-          "stat": ["M"], "bench": ["M"], "pack": ["M", "-oout.safetensors"]}
+          "stat": ["M"], "bench": ["M"], "load": ["M"], "hash": ["M"], "verify": ["M", "F"],
+          "pack": ["M", "-oout.safetensors"]}
 
 
 class Help(cli_support.CliTest):
@@ -34,17 +36,21 @@ class Help(cli_support.CliTest):
     def test_each_option_is_listed_where_it_is_taken(self):
         owners = {"--json": set(COMMANDS) - {"help"}, "--backing": set(COMMANDS) - {"help"},
                   "--all": {"stat", "meta"}, "--force": {"cat", "pack"}, "--values": {"show"},
-                  "--seconds": {"bench"}, "--seed": {"bench"}, "--output": {"pack"},
-                  "--only": {"pack"}, "--shard-size": {"pack"}, "--align": {"pack"},
-                  "--raw-quantized": {"pack"}}
+                  "--seconds": {"bench"}, "--seed": {"bench"}, "--direct": {"load"},
+                  "--buffered": {"load"}, "--chunk": {"load"}, "--in-flight": {"load"},
+                  "--align": {"load", "pack"}, "--threads": {"load", "hash", "verify"},
+                  "--drop-behind": {"load", "hash", "verify"}, "--output": {"pack"},
+                  "--only": {"pack"}, "--shard-size": {"pack"}, "--raw-quantized": {"pack"}}
         path = self.write("m.safetensors", [("t", "U8", [1], None)])
+        (self.folder / "t").write_bytes(self.good("hash", path).bytes)
         values = {"--backing": ["map"], "--values": ["1"], "--seconds": ["0.1"], "--seed": ["1"],
-                  "--output": ["out.safetensors"], "--only": ["t"], "--shard-size": ["5GB"],
-                  "--align": ["64"]}
+                  "--chunk": ["4K"], "--in-flight": ["4K"], "--align": ["64"], "--threads": ["1"],
+                  "--output": ["out.safetensors"], "--only": ["t"], "--shard-size": ["5GB"]}
+        helps = {command: self.good(command, "--help").out for command in NEEDED}
         for option, commands in owners.items():
             for command in NEEDED:
                 with self.subTest((option, command)):
-                    listed = re.search(rf"{option}\b", self.good(command, "--help").out) is not None
+                    listed = re.search(rf"{option}\b", helps[command]) is not None
                     self.assertEqual(listed, command in commands)
                     operands = [{"M": path, "N": "t"}.get(need, need) for need in NEEDED[command]]
                     (self.folder / "out.safetensors").unlink(missing_ok=True)
@@ -109,7 +115,7 @@ class Usage(cli_support.CliTest):
             with self.subTest(command):
                 usage = self.bad(2, command, *operands[1:]).err
                 self.assertTrue(usage.startswith(f"tare: usage: tare {command} [options] "), usage)
-                if command not in ("check", "ls"):
+                if command not in ("check", "ls", "load", "hash", "verify"):
                     self.assertEqual(self.bad(2, command, *operands, "more").err, usage)
         self.bad(2, "ls", "M", "PREFIX", "more")
         self.bad(2, "help", "ls", "show")

@@ -64,13 +64,52 @@ static void list_all(const work *w)
     PLAIN_CHECK(stat.memory_size != 0);
 }
 
-static void *run(void *context)
+static int stop_at_end(void *context, uint64_t done, uint64_t total)
 {
     const work *w = context;
+    return done == total && w->number % 4 == 3;
+}
+
+/* Threads that hash on threads, and give advice, while others read slices. */
+static void hash_all(work *w)
+{
+    size_t count = tare_count(w->model);
+    tare_digest *digests = calloc(count, sizeof *digests), digest;
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.threads = 3;
+    options.progress = stop_at_end;
+    options.progress_context = w;
+    PLAIN_CHECK(digests != NULL);
+    tare_status status = tare_hash_many(w->model, NULL, 0, &options, digests, NULL);
+    PLAIN_CHECK(status == (w->number % 4 == 3 ? TARE_E_CANCELLED : TARE_OK));
+    for (size_t i = w->number; i < count && status == TARE_OK; i += 50) {
+        PLAIN_CHECK(tare_hash(w->model, tare_at(w->model, i), &digest, NULL) == TARE_OK);
+        PLAIN_CHECK(digest.low == digests[i].low && digest.high == digests[i].high);
+    }
+    free(digests);
+    const tare_tensor *list[] = {tare_at(w->model, count / 2), tare_at(w->model, w->number)};
+    uint32_t advice = w->number % 3 + TARE_ADVISE_WILL_NEED;
+    PLAIN_CHECK(tare_advise(w->model, list, 2, advice, NULL) == TARE_OK);
+    for (size_t i = w->number; i < count; i += 20) {
+        const tare_tensor *tensor = tare_at(w->model, i);
+        const uint64_t start = tare_size(w->model, tensor) / 2;
+        char target[2], whole[2];
+        size_t size = (size_t)tare_size(w->model, tensor);
+        PLAIN_CHECK(tare_read(w->model, tensor, whole, size, NULL) == TARE_OK);
+        PLAIN_CHECK(tare_read_slice(w->model, tensor, &start, NULL, target, size - (size_t)start,
+                                    NULL) == TARE_OK);
+        PLAIN_CHECK(memcmp(target, whole + start, size - (size_t)start) == 0);
+    }
+}
+
+static void *run(void *context)
+{
+    work *w = context;
     for (unsigned round = 0; round < ROUNDS; round++) {
         find_all(w);
         read_all(w);
         list_all(w);
+        hash_all(w);
     }
     return NULL;
 }

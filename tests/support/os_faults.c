@@ -5,12 +5,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 os_faults os_fault;
@@ -23,15 +27,19 @@ void os_faults_reset(void)
 const char *os_call_name(enum os_call call)
 {
     static const char *const names[OS_CALL_COUNT] = {
-        "open",    "stat",  "fstat", "pread", "mmap",   "opendir", "readdir", "getrandom",
-        "fstatat", "write", "fsync", "close", "rename", "link",    "unlink"};
+        "open",    "stat",    "fstat",     "pread",          "mmap",
+        "opendir", "readdir", "getrandom", "madvise",        "posix_fadvise",
+        "mlock",   "munlock", "preadv",    "pthread_create", "sched_getaffinity",
+        "fstatat", "write",   "fsync",     "close",          "rename",
+        "link",    "unlink"};
     return names[call];
 }
 
 /* Counts the call; true when it is to fail, with errno set. */
 static int fails(enum os_call call)
 {
-    size_t number = ++os_fault.calls[call], first = os_fault.fail_at[call];
+    size_t number = __atomic_add_fetch(&os_fault.calls[call], 1, __ATOMIC_SEQ_CST);
+    size_t first = os_fault.fail_at[call];
     if (first == 0 || number < first) return 0;
     if (os_fault.fail_count != 0 && number >= first + os_fault.fail_count) return 0;
     errno = os_fault.error;
@@ -57,6 +65,20 @@ struct dirent *__wrap_readdir64(DIR *folder);
 struct dirent *__real_readdir64(DIR *folder);
 ssize_t __wrap_getrandom(void *target, size_t size, unsigned flags);
 ssize_t __real_getrandom(void *target, size_t size, unsigned flags);
+int __wrap_madvise(void *memory, size_t size, int advice);
+int __real_madvise(void *memory, size_t size, int advice);
+int __wrap_posix_fadvise64(int descriptor, off_t offset, off_t size, int advice);
+int __real_posix_fadvise64(int descriptor, off_t offset, off_t size, int advice);
+int __wrap_mlock(const void *memory, size_t size);
+int __wrap_munlock(const void *memory, size_t size);
+ssize_t __wrap_preadv64(int descriptor, const struct iovec *vectors, int count, off_t offset);
+ssize_t __real_preadv64(int descriptor, const struct iovec *vectors, int count, off_t offset);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *context);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *context);
+int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
+int __real_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
 
 int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags);
 int __real_fstatat64(int folder, const char *path, struct stat *facts, int flags);
@@ -80,6 +102,10 @@ int __real_unlinkat(int folder, const char *path, int flags);
 int __wrap_open64(const char *path, int flags, ...)
 {
     if (fails(OS_OPEN)) return -1;
+    if ((flags & O_DIRECT) != 0 && os_fault.direct_refused == 1) {
+        errno = EINVAL;
+        return -1;
+    }
     return __real_open64(path, flags); /* it creates no file, so there is no mode */
 }
 
@@ -108,6 +134,10 @@ ssize_t __wrap_pread64(int descriptor, void *target, size_t size, off_t offset)
     if (size > os_fault.asked_max) os_fault.asked_max = size;
     if (fails(OS_PREAD)) return os_fault.error == 0 ? 0 : -1;
     if (os_fault.pretend) return (ssize_t)size;
+    if (os_fault.direct_refused == 2 && (fcntl(descriptor, F_GETFL) & O_DIRECT) != 0) {
+        errno = EINVAL;
+        return -1;
+    }
     if (os_fault.piece != 0 && size > os_fault.piece) size = os_fault.piece;
     return __real_pread64(descriptor, target, size, offset);
 }
@@ -131,6 +161,68 @@ struct dirent *__wrap_readdir64(DIR *folder)
 ssize_t __wrap_getrandom(void *target, size_t size, unsigned flags)
 {
     return fails(OS_GETRANDOM) ? -1 : __real_getrandom(target, size, flags);
+}
+
+int __wrap_madvise(void *memory, size_t size, int advice)
+{
+    os_fault.advised_size += size;
+    if (fails(OS_MADVISE)) return -1;
+    if (advice != 0 && advice == os_fault.advice_refused) {
+        errno = EINVAL;
+        return -1;
+    }
+    return __real_madvise(memory, size, advice);
+}
+
+/* This one returns its errno. */
+int __wrap_posix_fadvise64(int descriptor, off_t offset, off_t size, int advice)
+{
+    os_fault.advised_size += (uint64_t)size;
+    if (fails(OS_FADVISE)) return os_fault.error;
+    return __real_posix_fadvise64(descriptor, offset, size, advice);
+}
+
+/* Sanitizers make these two do nothing, hence the bare system calls. */
+int __wrap_mlock(const void *memory, size_t size)
+{
+    os_fault.advised_size += size;
+    return fails(OS_MLOCK) ? -1 : (int)syscall(SYS_mlock, memory, size);
+}
+
+int __wrap_munlock(const void *memory, size_t size)
+{
+    os_fault.advised_size += size;
+    return fails(OS_MUNLOCK) ? -1 : (int)syscall(SYS_munlock, memory, size);
+}
+
+ssize_t __wrap_preadv64(int descriptor, const struct iovec *vectors, int count, off_t offset)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++) size += vectors[i].iov_len;
+    if (size > os_fault.asked_max) os_fault.asked_max = size;
+    if (fails(OS_PREADV)) return os_fault.error == 0 ? 0 : -1;
+    if (os_fault.pretend) return (ssize_t)size;
+    size_t piece = os_fault.piece;
+    if (piece == 0 || size <= piece) return __real_preadv64(descriptor, vectors, count, offset);
+    /* Short: some whole vectors, or a part of the first. */
+    int whole = 0;
+    for (size = 0; size + vectors[whole].iov_len <= piece; whole++) size += vectors[whole].iov_len;
+    if (whole != 0) return __real_preadv64(descriptor, vectors, whole, offset);
+    struct iovec part = {vectors[0].iov_base, piece};
+    return __real_preadv64(descriptor, &part, 1, offset);
+}
+
+/* This one returns its errno too. */
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *context)
+{
+    if (fails(OS_THREAD)) return os_fault.error;
+    return __real_pthread_create(thread, attributes, run, context);
+}
+
+int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set)
+{
+    return fails(OS_AFFINITY) ? -1 : __real_sched_getaffinity(process, size, set);
 }
 
 int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags)

@@ -1,6 +1,7 @@
 /*
  * System calls that fail on demand. The program that uses this is linked with --wrap for each of
- * them (tests/CMakeLists.txt), so that the library's calls come here first.
+ * them (tests/CMakeLists.txt), so that the library's calls come here first. Calls are counted on any
+ * thread; what is to fail is set while only one runs.
  */
 #ifndef OS_FAULTS_H
 #define OS_FAULTS_H
@@ -17,6 +18,13 @@ enum os_call {
     OS_OPENDIR,
     OS_READDIR,
     OS_GETRANDOM,
+    OS_MADVISE,
+    OS_FADVISE,
+    OS_MLOCK,
+    OS_MUNLOCK,
+    OS_PREADV,
+    OS_THREAD, /* pthread_create */
+    OS_AFFINITY,
     OS_FSTATAT,
     OS_WRITE,
     OS_FSYNC,
@@ -32,9 +40,12 @@ typedef struct os_faults {
     size_t fail_at[OS_CALL_COUNT]; /* the number of the call to fail, from 1; 0 is none */
     size_t fail_count;             /* how many calls in a row fail; 0 is all from then on */
     int error;                     /* errno of the failure */
-    size_t piece;                  /* most bytes of one pread or write; 0 is all */
+    size_t piece;                  /* most bytes of one pread, preadv or write; 0 is all */
     size_t asked_max;              /* most bytes that one of them was asked for */
-    int pretend;                   /* both claim all that they are asked for, and do nothing */
+    uint64_t advised_size; /* bytes that madvise, posix_fadvise, mlock and munlock were given */
+    int advice_refused;    /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
+    int direct_refused; /* files read past the page cache: 1 cannot be opened, 2 cannot be read */
+    int pretend;        /* they claim all that they are asked for, and do nothing */
 } os_faults;
 
 extern os_faults os_fault;

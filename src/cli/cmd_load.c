@@ -1,0 +1,136 @@
+#define _DEFAULT_SOURCE /* all members of struct rusage */
+#include "cli.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "latency.h"
+
+typedef struct load_report {
+    const cli_options *options;
+    const char *path;
+    selection what;
+    size_t block_size;
+    uint64_t elapsed; /* ns */
+    uint64_t minor_faults;
+    uint64_t major_faults;
+    uint64_t peak_size;
+} load_report;
+
+static const char *io_name(uint32_t io)
+{
+    static const char *const names[] = {
+        [TARE_IO_AUTO] = "auto", [TARE_IO_BUFFERED] = "buffered", [TARE_IO_DIRECT] = "direct"};
+    return names[io];
+}
+
+static void print_report(const load_report *made)
+{
+    const tare_load_options *how = &made->options->load;
+    double rate = made->elapsed > 0 ? (double)made->what.size / (double)made->elapsed : 0;
+    out_key("model");
+    out_style_on(STYLE_KEY);
+    out_escaped(text_of(made->path));
+    out_style_off();
+    out_string("\n");
+    out_key("tensors");
+    out_format("%zu\n", made->what.count);
+    out_key("size");
+    out_human(made->what.size);
+    if (made->what.size >= 1024) out_format(" (%llu bytes)", (unsigned long long)made->what.size);
+    out_string("\n");
+    out_key("time");
+    out_format("%.2f ms\n", (double)made->elapsed / 1e6);
+    out_key("rate");
+    out_style_on(STYLE_GOOD);
+    out_format("%.2f GB/s\n", rate);
+    out_style_off();
+    out_key("faults");
+    out_format("%llu minor, %llu major\n", (unsigned long long)made->minor_faults,
+               (unsigned long long)made->major_faults);
+    out_key("memory");
+    out_human(made->peak_size);
+    out_string(" at the peak, ");
+    out_human(made->peak_size > made->block_size ? made->peak_size - made->block_size : 0);
+    out_string(" of it beside the tensors\n");
+    out_key("threads");
+    if (how->threads != 0)
+        out_format("%lu\n", (unsigned long)how->threads);
+    else
+        out_string("auto\n");
+    out_key("io");
+    out_format("%s%s\n", io_name(how->io),
+               how->flags & TARE_LOAD_DROP_BEHIND ? ", pages dropped behind" : "");
+}
+
+static void json_report(const load_report *made)
+{
+    const tare_load_options *how = &made->options->load;
+    json_open('{');
+    json_key("model");
+    json_text(made->path);
+    json_line();
+    json_field("tensors", made->what.count);
+    json_field("size", made->what.size);
+    json_field("block_size", made->block_size);
+    json_field("load_ns", made->elapsed);
+    json_line();
+    json_field("minor_faults", made->minor_faults);
+    json_field("major_faults", made->major_faults);
+    json_field("peak_size", made->peak_size);
+    json_line();
+    json_key("threads");
+    if (how->threads != 0)
+        json_u64(how->threads);
+    else
+        json_raw("null");
+    json_key("io");
+    json_text(io_name(how->io));
+    json_field("alignment", how->alignment != 0 ? how->alignment : 64);
+    json_key("drop_behind");
+    json_bool((how->flags & TARE_LOAD_DROP_BEHIND) != 0);
+    json_close('}');
+    json_end();
+}
+
+/* Linux and the BSDs count ru_maxrss in KiB. */
+static void load(const tare_model *model, load_report *made, int *status)
+{
+    struct rusage before;
+    struct rusage after;
+    tare_block *block;
+    tare_error error;
+    tare_load_options how = made->options->load;
+    getrusage(RUSAGE_SELF, &before);
+    transfer_start(&how);
+    uint64_t start = latency_now();
+    tare_status loaded =
+        tare_load(model, made->what.tensors, made->what.count, &how, &block, &error);
+    made->elapsed = latency_now() - start;
+    *status = transfer_end(loaded, &error);
+    if (loaded != TARE_OK) return;
+    getrusage(RUSAGE_SELF, &after);
+    made->minor_faults = (uint64_t)(after.ru_minflt - before.ru_minflt);
+    made->major_faults = (uint64_t)(after.ru_majflt - before.ru_majflt);
+    made->peak_size = (uint64_t)after.ru_maxrss * 1024;
+    tare_block_memory(block, &made->block_size);
+    tare_block_close(block);
+}
+
+int cmd_load(const cli_options *options)
+{
+    load_report made = {.options = options, .path = options->operands[0]};
+    int status = CLI_FAILED;
+    tare_model *model = cli_open(options, made.path, NULL);
+    if (model == NULL) return CLI_FAILED;
+    if (selection_make(model, made.path, options->operands + 1, options->operand_count - 1,
+                       &made.what))
+        load(model, &made, &status);
+    if (status == CLI_OK && options_json(options))
+        json_report(&made);
+    else if (status == CLI_OK)
+        print_report(&made);
+    selection_free(&made.what);
+    tare_close(model);
+    return status;
+}

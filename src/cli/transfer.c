@@ -1,0 +1,90 @@
+#define _POSIX_C_SOURCE 200809L
+#include "cli.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "latency.h"
+
+enum { SIGNAL_COUNT = 3 };
+static const int signals[SIGNAL_COUNT] = {SIGINT, SIGTERM, SIGHUP};
+
+static volatile sig_atomic_t stopped_by; /* a signal, or 0 */
+
+static struct {
+    uint64_t start;
+    struct sigaction before[SIGNAL_COUNT];
+} transfer;
+
+static void stop(int number)
+{
+    stopped_by = number;
+}
+
+/* "1.5 GiB of 4.0 GiB, 2.31 GB/s, 0:01 left" */
+static void describe(uint64_t done, uint64_t total, uint64_t elapsed, char *target, size_t size)
+{
+    char some[TEXT_HUMAN_SIZE];
+    char all[TEXT_HUMAN_SIZE];
+    text_human(done, some);
+    text_human(total, all);
+    int used = snprintf(target, size, "%s of %s", some, all);
+    if (done == 0 || elapsed == 0) return;
+    double rate = (double)done / (double)elapsed; /* bytes a nanosecond are GB/s */
+    double left = (double)(total - done) / rate / 1e9;
+    unsigned long seconds = left < 1e9 ? (unsigned long)(left + 0.5) : 1000000000ul;
+    used += snprintf(target + used, size - (size_t)used, ", %.2f GB/s, ", rate);
+    if (seconds >= 3600)
+        used += snprintf(target + used, size - (size_t)used, "%lu:%02lu", seconds / 3600,
+                         seconds / 60 % 60);
+    else
+        used += snprintf(target + used, size - (size_t)used, "%lu", seconds / 60);
+    snprintf(target + used, size - (size_t)used, ":%02lu left", seconds % 60);
+}
+
+static int progress(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    char what[128];
+    if (stopped_by != 0) return 1;
+    if (total == 0 || !progress_due()) return 0;
+    describe(done, total, latency_now() - transfer.start, what, sizeof what);
+    progress_show(what, (double)done / (double)total);
+    return 0;
+}
+
+void transfer_start(tare_load_options *options)
+{
+    options->progress = progress;
+    transfer.start = latency_now();
+    progress_start();
+    /* Once: if the work does not stop, by a disk that hangs, the next signal ends the program. */
+    struct sigaction action = {.sa_handler = stop, .sa_flags = (int)SA_RESETHAND};
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+        sigaction(signals[i], NULL, &transfer.before[i]);
+        if (transfer.before[i].sa_handler != SIG_IGN) sigaction(signals[i], &action, NULL);
+    }
+}
+
+int transfer_end(tare_status status, const tare_error *error)
+{
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) sigaction(signals[i], &transfer.before[i], NULL);
+    progress_end();
+    if (status == TARE_OK) return CLI_OK;
+    if (status == TARE_E_CANCELLED) {
+        cli_message("stopped");
+        return CLI_SIGNALLED + (int)stopped_by;
+    }
+    cli_message("%s", error->message);
+    return CLI_FAILED;
+}
+
+int transfer_hash(const cli_options *options, const tare_model *model, const selection *wanted,
+                  tare_digest *out)
+{
+    tare_error error;
+    tare_load_options how = options->load;
+    transfer_start(&how);
+    tare_status status = tare_hash_many(model, wanted->tensors, wanted->count, &how, out, &error);
+    return transfer_end(status, &error);
+}

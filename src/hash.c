@@ -1,0 +1,181 @@
+/* Digests of tensors: of one here, of many on several threads that take one after the other. */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "digest.h"
+#include "load.h"
+#include "os.h"
+#include "pool.h"
+
+#define PIECE_SIZE ((size_t)64 << 10)   /* on the stack; so large that system calls do not count */
+#define STEP_SIZE ((size_t)1 << 20)     /* of memory, which is not copied */
+#define REPORT_SIZE (UINT64_C(4) << 20) /* from one report to the next, at least */
+#define THREADS_DEFAULT 16u
+
+typedef struct hashing {
+    const tare_model *model;
+    const tare_tensor *const *tensors; /* NULL: all, in order */
+    size_t count;
+    tare_load_options options;
+    tare_digest *out;
+    tare_error *error;
+    uint64_t size;     /* bytes of all */
+    uint64_t reported; /* of the first thread */
+    atomic_size_t next;
+    atomic_size_t finished;
+    atomic_ullong done;
+    atomic_bool stopped;
+    atomic_bool failed; /* whoever sets it writes the error */
+} hashing;
+
+static const tare_tensor *tensor_at(const hashing *h, size_t index)
+{
+    return h->tensors != NULL ? h->tensors[index] : tare_at(h->model, index);
+}
+
+/* The first failure is the one that counts. */
+static void stop(hashing *h, const tare_error *error)
+{
+    if (!atomic_exchange(&h->failed, true)) *h->error = *error;
+    atomic_store(&h->stopped, true);
+}
+
+static void report(hashing *h, uint64_t done)
+{
+    tare_error error;
+    h->reported = done;
+    if (h->options.progress == NULL ||
+        h->options.progress(h->options.progress_context, done, h->size) == 0)
+        return;
+    tarei_error_set(&error, TARE_E_CANCELLED, TARE_NO_SHARD, TARE_NO_OFFSET,
+                    "stopped by the progress function");
+    stop(h, &error);
+}
+
+/* After each piece: whether to go on. */
+static bool advance(hashing *h, uint32_t thread, uint64_t size)
+{
+    uint64_t done = atomic_fetch_add(&h->done, size) + size;
+    if (thread == 0 && done - h->reported >= REPORT_SIZE && done < h->size) report(h, done);
+    return !atomic_load(&h->stopped);
+}
+
+/*
+ * Files are read also where they are mapped, since touching a mapping may raise a signal. `h` is
+ * NULL for a tensor by itself; if it is told to stop, what comes out does not matter.
+ */
+static tare_status hash_tensor(const tare_model *model, const tare_tensor *tensor, hashing *h,
+                               uint32_t thread, tare_digest *out, tare_error *error)
+{
+    unsigned char piece[PIECE_SIZE];
+    tarei_digest_state state;
+    const tarei_source *source = &model->shards[tarei_record_shard(tensor)].source;
+    bool in_memory = source->descriptor < 0 && source->bytes != NULL;
+    bool drop = h != NULL && (h->options.flags & TARE_LOAD_DROP_BEHIND) && source->descriptor >= 0;
+    uint64_t offset = tarei_record_offset(tensor), size = tarei_model_layout(model, tensor)->size;
+    size_t step = in_memory ? STEP_SIZE : sizeof piece;
+    tarei_digest_begin(&state);
+    for (uint64_t at = 0; at < size; at += step) {
+        size_t some = size - at < step ? (size_t)(size - at) : step;
+        const unsigned char *bytes = in_memory ? source->bytes + offset + at : piece;
+        tare_status status = TARE_OK;
+        if (!in_memory) status = tarei_bytes_read(model, tensor, at, piece, some, error);
+        if (status != TARE_OK) return status;
+        tarei_digest_add(&state, bytes, some);
+        /* A page that the last piece shared goes with this one. */
+        uint64_t first = (offset + at) & ~(uint64_t)(TAREI_OS_DIRECT_UNIT - 1);
+        if (drop) tarei_os_drop(source->descriptor, first, offset + at + some - first);
+        if (h != NULL && !advance(h, thread, some)) break;
+    }
+    *out = tarei_digest_end(&state);
+    return TARE_OK;
+}
+
+tare_status tare_hash(const tare_model *model, const tare_tensor *tensor, tare_digest *out,
+                      tare_error *error)
+{
+    tare_error unused;
+    if (error == NULL) error = &unused;
+    tarei_error_clear(error);
+    if (out == NULL)
+        return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "out is NULL");
+    *out = (tare_digest){0, 0};
+    return hash_tensor(model, tensor, NULL, 0, out, error);
+}
+
+static void work(void *context, uint32_t thread)
+{
+    hashing *h = context;
+    tare_error error;
+    while (!atomic_load(&h->stopped)) {
+        size_t index = atomic_fetch_add(&h->next, 1);
+        if (index >= h->count) break;
+        const tare_tensor *tensor = tensor_at(h, index);
+        if (hash_tensor(h->model, tensor, h, thread, &h->out[index], &error) != TARE_OK)
+            stop(h, &error);
+        atomic_fetch_add(&h->finished, 1);
+    }
+    /* The last tensors may take others long; the caller wants to hear of it, and may stop it. */
+    if (thread != 0 || h->options.progress == NULL) return;
+    while (!atomic_load(&h->stopped) && atomic_load(&h->finished) < h->count) {
+        tarei_os_nap();
+        uint64_t done = atomic_load(&h->done);
+        if (done < h->size) report(h, done);
+    }
+}
+
+static uint32_t thread_count(const hashing *h)
+{
+    uint64_t threads = h->options.threads;
+    if (threads == 0) {
+        threads = tarei_os_processor_count();
+        if (threads > THREADS_DEFAULT) threads = THREADS_DEFAULT;
+        if (threads > h->size / STEP_SIZE + 1) threads = h->size / STEP_SIZE + 1;
+        if (tarei_load_has_reader(h->model)) threads = 1;
+    }
+    return (uint32_t)(threads < h->count ? threads : h->count);
+}
+
+static tare_status hashing_begin(hashing *h, const tare_load_options *options)
+{
+    tare_status status = tarei_load_options(&h->options, options, h->error);
+    if (status != TARE_OK) return status;
+    size_t all = tare_count(h->model);
+    const char *fault = NULL;
+    if (h->tensors == NULL && h->count != 0 && h->count != all)
+        fault = "tensors is NULL, and count not that of all tensors";
+    else if (h->tensors == NULL)
+        h->count = all;
+    if (h->out == NULL && h->count != 0) fault = "out is NULL";
+    if (fault != NULL)
+        return tarei_error_set(h->error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s",
+                               fault);
+    for (size_t i = 0; i < h->count; i++) {
+        const tare_tensor *tensor = tensor_at(h, i);
+        if (tensor == NULL)
+            return tarei_error_set(h->error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                                   "tensor %zu of the list is NULL", i);
+        uint64_t size = tarei_model_layout(h->model, tensor)->size;
+        if (tarei_check_add(h->size, size, &h->size)) h->size = UINT64_MAX; /* of a progress bar */
+    }
+    return TARE_OK;
+}
+
+tare_status tare_hash_many(const tare_model *model, const tare_tensor *const *tensors, size_t count,
+                           const tare_load_options *options, tare_digest *out, tare_error *error)
+{
+    tare_error unused;
+    hashing h = {.model = model, .tensors = tensors, .count = count, .out = out};
+    h.error = error != NULL ? error : &unused;
+    tare_status status = hashing_begin(&h, options);
+    if (status == TARE_OK) {
+        report(&h, 0);
+        tarei_pool_run(thread_count(&h), work, &h);
+        if (!atomic_load(&h.stopped)) report(&h, h.size);
+        if (!atomic_load(&h.stopped)) tarei_error_clear(h.error);
+        status = h.error->status;
+    }
+    if (status != TARE_OK && out != NULL) memset(out, 0, h.count * sizeof *out);
+    return status;
+}

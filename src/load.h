@@ -1,0 +1,166 @@
+/*
+ * Many tensors into memory: first a plan, then threads that work it off.
+ *
+ *   asked for     lm_head      norm.bias     norm.weight              in any order
+ *   parts         norm.weight  norm.bias     lm_head                  by shard and offset
+ *   file       ..[===========][=========]..[==========================================]..
+ *   chunks        |------------------------------||----------------||-----------------|
+ *   targets       wherever each part goes
+ *
+ *   load_plan.c     parts and chunks; sees records, no bytes
+ *   load_chunk.c    one chunk: from where its bytes are to where its parts go
+ *   load_verify.c   digests, while the bytes are in the cache
+ *   load_run.c      the public calls: options, memory, threads, progress
+ */
+#ifndef TAREI_LOAD_H
+#define TAREI_LOAD_H
+
+#include <stdatomic.h>
+
+#include "digest.h"
+#include "internal.h"
+
+/* ------------------------------------------------------------------------------------------------
+ * load_plan.c
+ */
+
+#define TAREI_LOAD_WHOLE UINT32_MAX
+
+/* A tensor that was asked for. Those of 0 bytes have no part. */
+typedef struct tarei_load_part {
+    uint64_t where; /* as in its record */
+    uint64_t size;
+    uint64_t target; /* its place in the block, then its address */
+    uint32_t entry;  /* number in the list that was asked for */
+    uint32_t stream; /* its number among those in more than one chunk, else TAREI_LOAD_WHOLE */
+} tarei_load_part;
+
+/* Bytes of one shard that are read at once. A chunk begins and ends with bytes of parts; between
+ * them may be bytes that nobody wants. */
+typedef struct tarei_load_chunk {
+    uint64_t begin;
+    uint64_t end;
+    uint32_t shard;
+    uint32_t part; /* the first that has bytes in it */
+    uint32_t part_count;
+    uint32_t size; /* bytes of parts */
+} tarei_load_chunk;
+
+typedef struct tarei_load_plan {
+    const tare_model *model;
+    const tare_tensor *const *tensors; /* NULL: all, in order */
+    tarei_memory *memory;
+    uint32_t entry_count;
+    uint32_t part_count;
+    uint32_t chunk_count;
+    uint32_t stream_count;
+    uint64_t size; /* bytes of all parts */
+    tarei_load_part *parts;
+    tarei_load_chunk *chunks;
+    tarei_buffer chunk_buffer;
+} tarei_load_plan;
+
+/* Sorts what was asked for. Free the plan whatever comes of it. */
+tare_status tarei_load_plan_begin(tarei_load_plan *plan, tarei_memory *memory,
+                                  const tare_model *model, const tare_tensor *const *tensors,
+                                  size_t count, tare_error *error);
+
+/*
+ * Gives each part a place in one block of *size bytes. What is read past the page cache (`direct`)
+ * needs no copy where memory and file lie alike within a page: large parts then do, if the
+ * alignment allows it.
+ */
+tare_status tarei_load_plan_place(tarei_load_plan *plan, size_t alignment, bool direct,
+                                  uint64_t *size, tare_error *error);
+
+/* Cuts chunks of at most chunk_size, a multiple of TAREI_OS_DIRECT_UNIT, within multiples of it too.
+ * What lies between two parts is read along if it is at most gap_size. */
+tare_status tarei_load_plan_cut(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size,
+                                tare_error *error);
+
+void tarei_load_plan_free(tarei_load_plan *plan);
+
+static inline const tare_tensor *tarei_load_tensor(const tarei_load_plan *plan, uint32_t entry)
+{
+    return plan->tensors != NULL ? plan->tensors[entry] : &plan->model->tensors.records[entry];
+}
+
+/* What of a part is in a chunk. */
+typedef struct tarei_load_span {
+    uint64_t begin; /* in the shard */
+    uint64_t size;
+    uint8_t *target;
+} tarei_load_span;
+
+static inline tarei_load_span tarei_load_span_of(const tarei_load_chunk *chunk,
+                                                 const tarei_load_part *part)
+{
+    uint64_t offset = part->where & TAREI_OFFSET_MAX, end = offset + part->size;
+    uint64_t begin = offset > chunk->begin ? offset : chunk->begin;
+    if (end > chunk->end) end = chunk->end;
+    return (tarei_load_span){begin, end - begin,
+                             (uint8_t *)(uintptr_t)part->target + (begin - offset)};
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * load_chunk.c
+ */
+
+/* The ways in which a chunk may come. */
+typedef struct tarei_load_input {
+    const tarei_source *source;
+    int direct; /* the same file, opened to be read past the page cache; or -1 */
+    bool drop;  /* pages that were read */
+} tarei_load_input;
+
+/* Most bytes between two parts that are read along: where a call costs little, and where much. */
+#define TAREI_LOAD_GAP_NEAR 4096u
+#define TAREI_LOAD_GAP_FAR 16384u
+
+/* Loads one chunk. `bounce` has room for a chunk, aligned to TAREI_OS_DIRECT_UNIT; it may be NULL
+ * for files that are not read directly and for memory. On failure *at is the first byte of the
+ * shard that did not come. */
+tare_status tarei_load_chunk_run(const tarei_load_input *input, const tarei_load_plan *plan,
+                                 const tarei_load_chunk *chunk, uint8_t *bounce, uint64_t *at,
+                                 int *system_error);
+
+/* ------------------------------------------------------------------------------------------------
+ * load_verify.c
+ */
+
+typedef struct tarei_load_stream {
+    tarei_digest_state state;
+    uint32_t part;
+    uint32_t chunk; /* the next to hash; of whoever made it busy */
+    uint32_t chunk_end;
+    atomic_bool busy;
+} tarei_load_stream;
+
+typedef struct tarei_load_verify {
+    const tarei_load_plan *plan;
+    const tare_digest *digests; /* by entry; NULL: nothing is verified */
+    tarei_load_stream *streams;
+    atomic_uchar *complete; /* by chunk */
+} tarei_load_verify;
+
+/* Digests of empty tensors are checked here and now. Free it whatever comes of it. */
+tare_status tarei_load_verify_begin(tarei_load_verify *verify, const tarei_load_plan *plan,
+                                    const tare_digest *digests, tare_error *error);
+
+/* Chunk number `number` is complete: hashes what that makes possible. On any thread. */
+tare_status tarei_load_verify_chunk(tarei_load_verify *verify, uint32_t number, tare_error *error);
+
+void tarei_load_verify_free(tarei_load_verify *verify);
+
+/* ------------------------------------------------------------------------------------------------
+ * load_run.c
+ */
+
+/* Copies and checks a caller's options, which may be NULL. Threads and sizes stay as given. */
+tare_status tarei_load_options(tare_load_options *options, const tare_load_options *from,
+                               tare_error *error);
+
+/* A reader runs on the thread that called unless the caller asks for more. */
+bool tarei_load_has_reader(const tare_model *model);
+
+#endif

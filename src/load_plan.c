@@ -1,0 +1,148 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "load.h"
+#include "os.h"
+#include "sort.h"
+
+/* From this size on a part may lie where direct reads want it: at most 4 KiB lost on 1 MiB. */
+#define CONGRUENT_SIZE_MIN (UINT64_C(1) << 20)
+
+static tare_status fail_limit(tare_error *error)
+{
+    return tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "2^30 tensors or more, or more bytes than this host can address");
+}
+
+/* By place, and as they were listed where that is the same. */
+static int compare_entries(const void *context, uint32_t a, uint32_t b)
+{
+    const tarei_load_plan *plan = context;
+    uint64_t first = tarei_load_tensor(plan, a)->where, second = tarei_load_tensor(plan, b)->where;
+    return (first > second) - (first < second);
+}
+
+static tare_status make_parts(tarei_load_plan *plan, const uint32_t *order, tare_error *error)
+{
+    for (uint32_t i = 0; i < plan->entry_count; i++) {
+        const tare_tensor *tensor = tarei_load_tensor(plan, order[i]);
+        uint64_t size = tarei_model_layout(plan->model, tensor)->size;
+        if (size == 0) continue;
+        plan->parts[plan->part_count++] = (tarei_load_part){
+            .where = tensor->where,
+            .size = size,
+            .entry = order[i],
+            .stream = TAREI_LOAD_WHOLE,
+        };
+        if (tarei_check_add(plan->size, size, &plan->size) || !tarei_check_fits_size(plan->size))
+            return fail_limit(error);
+    }
+    return TARE_OK;
+}
+
+tare_status tarei_load_plan_begin(tarei_load_plan *plan, tarei_memory *memory,
+                                  const tare_model *model, const tare_tensor *const *tensors,
+                                  size_t count, tare_error *error)
+{
+    *plan = (tarei_load_plan){.model = model, .tensors = tensors, .memory = memory};
+    if (count >= TAREI_RECORD_COUNT_MAX) return fail_limit(error);
+    for (size_t i = 0; i < count && tensors != NULL; i++)
+        if (tensors[i] == NULL)
+            return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                                   "tensor %zu of the list is NULL", i);
+    plan->entry_count = (uint32_t)count;
+    uint64_t order_size = 2 * sizeof(uint32_t) * (uint64_t)count;
+    uint32_t *order = tarei_memory_take(memory, order_size, _Alignof(uint32_t));
+    plan->parts =
+        tarei_memory_take(memory, count * (uint64_t)sizeof *plan->parts, _Alignof(tarei_load_part));
+    tare_status status;
+    if (order != NULL && plan->parts != NULL) {
+        for (uint32_t i = 0; i < count; i++) order[i] = i;
+        tarei_sort(order, order + count, (uint32_t)count, compare_entries, plan);
+        status = make_parts(plan, order, error);
+    } else {
+        status = tarei_error_memory(error);
+    }
+    tarei_memory_give(memory, order, order_size, _Alignof(uint32_t));
+    return status;
+}
+
+tare_status tarei_load_plan_place(tarei_load_plan *plan, size_t alignment, bool direct,
+                                  uint64_t *size, tare_error *error)
+{
+    uint64_t at = 0;
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        tarei_load_part *part = &plan->parts[i];
+        if (tarei_check_round_up(at, alignment, &at)) return fail_limit(error);
+        /* Both are multiples of the alignment, so their difference is one. */
+        if (direct && part->size >= CONGRUENT_SIZE_MIN && (part->where & (alignment - 1)) == 0)
+            at += (part->where - at) & (TAREI_OS_DIRECT_UNIT - 1);
+        part->target = at;
+        if (tarei_check_add(at, part->size, &at) || !tarei_check_fits_size(at))
+            return fail_limit(error);
+    }
+    *size = at;
+    return TARE_OK;
+}
+
+static tarei_load_chunk *add_chunk(tarei_load_plan *plan, uint32_t part, uint64_t begin,
+                                   uint64_t end)
+{
+    tarei_buffer *buffer = &plan->chunk_buffer;
+    if (!tarei_buffer_reserve(buffer, plan->memory, sizeof(tarei_load_chunk))) return NULL;
+    plan->chunks = buffer->data;
+    tarei_load_chunk *chunk = &plan->chunks[plan->chunk_count++];
+    buffer->size += sizeof *chunk;
+    *chunk = (tarei_load_chunk){
+        .begin = begin,
+        .end = end,
+        .shard = (uint32_t)(plan->parts[part].where >> TAREI_OFFSET_BITS),
+        .part = part,
+        .part_count = 1,
+        .size = (uint32_t)(end - begin),
+    };
+    return chunk;
+}
+
+/* Where the chunk that starts at `begin` must end at the latest. */
+static uint64_t chunk_limit(uint64_t begin, uint64_t chunk_size)
+{
+    return (begin & ~(uint64_t)(TAREI_OS_DIRECT_UNIT - 1)) + chunk_size;
+}
+
+/* A part that fits into a chunk is never cut: it is hashed in one go then. */
+tare_status tarei_load_plan_cut(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size,
+                                tare_error *error)
+{
+    tarei_load_chunk *chunk = NULL;
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        tarei_load_part *part = &plan->parts[i];
+        uint64_t at = part->where & TAREI_OFFSET_MAX, end = at + part->size;
+        if (chunk != NULL && chunk->shard == part->where >> TAREI_OFFSET_BITS && at >= chunk->end &&
+            at - chunk->end <= gap_size && end <= chunk_limit(chunk->begin, chunk_size)) {
+            chunk->end = end;
+            chunk->part_count++;
+            chunk->size += (uint32_t)part->size;
+            continue;
+        }
+        uint32_t before = plan->chunk_count;
+        while (at < end) {
+            uint64_t limit = chunk_limit(at, chunk_size);
+            if (limit > end) limit = end;
+            /* Each takes at least a page of the file or a part: numbers stay below 2^31 for
+             * anything that fits into memory. */
+            chunk = plan->chunk_count < INT32_MAX ? add_chunk(plan, i, at, limit) : NULL;
+            if (chunk == NULL) return tarei_error_memory(error);
+            at = limit;
+        }
+        if (plan->chunk_count - before > 1) part->stream = plan->stream_count++;
+    }
+    return TARE_OK;
+}
+
+void tarei_load_plan_free(tarei_load_plan *plan)
+{
+    tarei_memory_give(plan->memory, plan->parts, plan->entry_count * (uint64_t)sizeof *plan->parts,
+                      _Alignof(tarei_load_part));
+    tarei_buffer_free(&plan->chunk_buffer, plan->memory);
+}

@@ -1,0 +1,412 @@
+/* The public calls: options, memory, threads, progress. */
+#include <string.h>
+
+#include "load.h"
+#include "os.h"
+#include "pool.h"
+
+#define IO_MAX TARE_IO_DIRECT
+#define FLAGS (TARE_LOAD_DROP_BEHIND | TARE_LOAD_SMALL_PAGES)
+#define HUGE_SIZE ((uint64_t)2 << 20)
+
+#define CHUNK_SIZE_MIN TAREI_OS_DIRECT_UNIT
+#define CHUNK_SIZE_MAX (UINT64_C(1) << 30)
+#define CHUNK_SIZE_DEFAULT (UINT64_C(4) << 20)
+#define CHUNK_SIZE_SMALL (UINT64_C(256) << 10) /* what a default is cut down to for few bytes */
+#define THREADS_DEFAULT 16u                    /* so many reach what memory gives */
+#define THREADS_DIRECT 8u /* at least: a disk wants to be asked for more at once */
+
+struct tare_block {
+    tarei_memory memory;
+    uint8_t *bytes;
+    uint64_t size;
+    size_t alignment;
+    size_t count;
+    struct {
+        uint8_t *data;
+        size_t size;
+    } entries[];
+};
+
+typedef struct loading {
+    const tare_model *model;
+    tare_load_options options; /* with every default filled in */
+    tarei_memory memory;
+    tarei_load_plan plan;
+    tarei_load_verify verify;
+    bool direct_wanted;
+    int *direct;     /* by shard: the file opened past the page cache, or -1; NULL if none is */
+    uint8_t *bounce; /* a chunk for each thread, or NULL */
+    tare_error *error;
+    atomic_uint next; /* chunk to load */
+    atomic_ullong done;
+    atomic_bool stopped;
+    atomic_bool failed; /* whoever sets it writes the error */
+} loading;
+
+static tare_status fail_argument(tare_error *error, const char *what)
+{
+    return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s", what);
+}
+
+tare_status tarei_load_options(tare_load_options *options, const tare_load_options *from,
+                               tare_error *error)
+{
+    tare_status status = tarei_open_copy_options(options, sizeof *options, from, error);
+    if (status != TARE_OK) return status;
+    if (options->io > IO_MAX) return fail_argument(error, "options.io");
+    if ((options->flags & ~FLAGS) != 0) return fail_argument(error, "options.flags");
+    if (options->reserved != 0) return fail_argument(error, "options.reserved is not 0");
+    if (options->threads > TAREI_POOL_THREADS_MAX)
+        return fail_argument(error, "options.threads is beyond 1024");
+    if (options->chunk_size != 0 &&
+        (options->chunk_size < CHUNK_SIZE_MIN || options->chunk_size > CHUNK_SIZE_MAX))
+        return fail_argument(error, "options.chunk_size is not from 4 KiB to 1 GiB");
+    if (options->flight_size_max != 0 && options->flight_size_max < CHUNK_SIZE_MIN)
+        return fail_argument(error, "options.flight_size_max is below 4 KiB");
+    status = tarei_open_check_alignment(&options->alignment, error);
+    return status == TARE_OK ? tarei_open_check_hooks(options->allocator, error) : status;
+}
+
+static uint64_t chunk_size_down(uint64_t size)
+{
+    size &= ~(uint64_t)(CHUNK_SIZE_MIN - 1);
+    return size > CHUNK_SIZE_MIN ? size : CHUNK_SIZE_MIN;
+}
+
+bool tarei_load_has_reader(const tare_model *model)
+{
+    const tarei_source *source = &model->shards[0].source;
+    return model->shard_count != 0 && source->descriptor < 0 && source->bytes == NULL;
+}
+
+/* Threads and the size of a chunk, where the caller leaves them open or bounds their product. */
+static void options_choose(loading *load)
+{
+    tare_load_options *options = &load->options;
+    uint64_t size = load->plan.size, flight = options->flight_size_max;
+    uint32_t threads = options->threads;
+    if (threads == 0) {
+        threads = tarei_os_processor_count();
+        if (threads > THREADS_DEFAULT) threads = THREADS_DEFAULT;
+        if (load->direct_wanted && threads < THREADS_DIRECT) threads = THREADS_DIRECT;
+        if (threads > size / CHUNK_SIZE_SMALL + 1)
+            threads = (uint32_t)(size / CHUNK_SIZE_SMALL + 1);
+        if (tarei_load_has_reader(load->model)) threads = 1;
+    }
+    uint64_t chunk = options->chunk_size;
+    if (chunk == 0) {
+        chunk = size / threads / 4; /* so that threads end at about the same time */
+        if (flight != 0 && chunk > flight / threads) chunk = flight / threads;
+        if (chunk > CHUNK_SIZE_DEFAULT) chunk = CHUNK_SIZE_DEFAULT;
+        if (chunk < CHUNK_SIZE_SMALL) chunk = CHUNK_SIZE_SMALL;
+    }
+    if (flight != 0 && chunk > flight) chunk = flight;
+    chunk = chunk_size_down(chunk);
+    if (flight != 0 && threads > flight / chunk) threads = (uint32_t)(flight / chunk);
+    options->chunk_size = chunk;
+    options->threads = threads;
+}
+
+static tare_status loading_begin(loading *load, const tare_model *model,
+                                 const tare_tensor *const *tensors, size_t count,
+                                 const tare_load_options *options, tare_error *error)
+{
+    memset(load, 0, sizeof *load);
+    load->model = model;
+    load->error = error;
+    tarei_memory_init(&load->memory, NULL);
+    load->plan.memory = &load->memory;
+    load->verify.plan = &load->plan;
+    tare_status status = tarei_load_options(&load->options, options, error);
+    if (status != TARE_OK) return status;
+    if (tensors == NULL) {
+        if (count != 0 && count != model->tensors.count)
+            return fail_argument(error, "tensors is NULL, and count not that of all tensors");
+        count = model->tensors.count;
+    }
+    tarei_memory_init(&load->memory, load->options.allocator);
+    load->direct_wanted = load->options.io == TARE_IO_DIRECT;
+    return tarei_load_plan_begin(&load->plan, &load->memory, model, tensors, count, error);
+}
+
+/* Opens each file that is read from once more. One that cannot be is read through the page cache. */
+static bool open_direct(loading *load)
+{
+    const tare_model *model = load->model;
+    uint64_t size = model->shard_count * (uint64_t)sizeof *load->direct;
+    load->direct = tarei_memory_take(&load->memory, size, _Alignof(int));
+    if (load->direct == NULL) return false;
+    for (uint32_t i = 0; i < model->shard_count; i++) load->direct[i] = -1;
+    for (uint32_t i = 0; i < load->plan.chunk_count; i++) {
+        uint32_t shard = load->plan.chunks[i].shard;
+        if (i != 0 && shard == load->plan.chunks[i - 1].shard) continue;
+        int descriptor = model->shards[shard].source.descriptor;
+        if (descriptor >= 0 && tarei_os_open_direct(descriptor, &load->direct[shard]) != 0)
+            load->direct[shard] = -1;
+    }
+    return true;
+}
+
+static uint64_t bounce_size(const loading *load)
+{
+    return load->options.threads * load->options.chunk_size;
+}
+
+/* Everything that is needed but the targets; the threads then take no memory. */
+static tare_status loading_prepare(loading *load)
+{
+    options_choose(load);
+    bool reader = tarei_load_has_reader(load->model);
+    uint64_t gap_size = load->direct_wanted || reader ? TAREI_LOAD_GAP_FAR : TAREI_LOAD_GAP_NEAR;
+    tare_status status =
+        tarei_load_plan_cut(&load->plan, load->options.chunk_size, gap_size, load->error);
+    if (status != TARE_OK) return status;
+    if (load->options.threads > load->plan.chunk_count)
+        load->options.threads = load->plan.chunk_count != 0 ? load->plan.chunk_count : 1;
+    if (load->direct_wanted && !open_direct(load)) return tarei_error_memory(load->error);
+    if (load->direct_wanted || reader) {
+        load->bounce = tarei_memory_take(&load->memory, bounce_size(load), TAREI_OS_DIRECT_UNIT);
+        if (load->bounce == NULL) return tarei_error_memory(load->error);
+    }
+    return tarei_load_verify_begin(&load->verify, &load->plan, load->options.digests, load->error);
+}
+
+static void loading_end(loading *load)
+{
+    tarei_memory_give(&load->memory, load->bounce, bounce_size(load), TAREI_OS_DIRECT_UNIT);
+    if (load->direct != NULL) {
+        for (uint32_t i = 0; i < load->model->shard_count; i++)
+            if (load->direct[i] >= 0) tarei_os_close(load->direct[i]);
+        tarei_memory_give(&load->memory, load->direct,
+                          load->model->shard_count * (uint64_t)sizeof *load->direct, _Alignof(int));
+    }
+    tarei_load_verify_free(&load->verify);
+    tarei_load_plan_free(&load->plan);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The work of one thread
+ */
+
+/* The first failure is the one that counts. */
+static void stop(loading *load, const tare_error *error)
+{
+    if (!atomic_exchange(&load->failed, true)) *load->error = *error;
+    atomic_store(&load->stopped, true);
+}
+
+/* False when the caller wants no more. */
+static bool report(loading *load, uint64_t done)
+{
+    const tare_load_options *options = &load->options;
+    if (options->progress == NULL ||
+        options->progress(options->progress_context, done, load->plan.size) == 0)
+        return true;
+    tare_error error;
+    tarei_error_set(&error, TARE_E_CANCELLED, TARE_NO_SHARD, TARE_NO_OFFSET,
+                    "stopped by the progress function");
+    stop(load, &error);
+    return false;
+}
+
+/* The error names the tensor that holds the byte at `at`. */
+static tare_status fail_chunk(const loading *load, const tarei_load_chunk *chunk,
+                              tare_status status, uint64_t at, int system_error, tare_error *error)
+{
+    tare_error failure;
+    const tarei_load_part *part = &load->plan.parts[chunk->part];
+    for (uint32_t left = chunk->part_count; left > 1; left--, part++)
+        if ((part[1].where & TAREI_OFFSET_MAX) > at) break;
+    tarei_source_fail(&failure, status, system_error, chunk->shard, at, chunk->end - at);
+    return tarei_bytes_fail(load->model, tarei_load_tensor(&load->plan, part->entry), &failure,
+                            error);
+}
+
+static tare_status load_chunk(loading *load, uint32_t number, uint8_t *bounce, tare_error *error)
+{
+    const tarei_load_chunk *chunk = &load->plan.chunks[number];
+    const tarei_load_input input = {
+        .source = &load->model->shards[chunk->shard].source,
+        .direct = load->direct != NULL ? load->direct[chunk->shard] : -1,
+        .drop = (load->options.flags & TARE_LOAD_DROP_BEHIND) != 0,
+    };
+    uint64_t at = chunk->begin;
+    int system_error;
+    tare_status status =
+        tarei_load_chunk_run(&input, &load->plan, chunk, bounce, &at, &system_error);
+    if (status != TARE_OK) return fail_chunk(load, chunk, status, at, system_error, error);
+    return tarei_load_verify_chunk(&load->verify, number, error);
+}
+
+static void work(void *context, uint32_t thread)
+{
+    loading *load = context;
+    uint8_t *bounce = load->bounce;
+    if (bounce != NULL) bounce += thread * load->options.chunk_size;
+    while (!atomic_load(&load->stopped)) {
+        uint32_t number = atomic_fetch_add(&load->next, 1);
+        if (number >= load->plan.chunk_count) return;
+        tare_error error;
+        if (load_chunk(load, number, bounce, &error) != TARE_OK) {
+            stop(load, &error);
+            return;
+        }
+        uint64_t size = load->plan.chunks[number].size;
+        uint64_t done = atomic_fetch_add(&load->done, size) + size;
+        if (thread == 0 && done < load->plan.size && !report(load, done)) return;
+    }
+}
+
+static tare_status loading_run(loading *load)
+{
+    if (load->plan.size == 0 || report(load, 0)) tarei_pool_run(load->options.threads, work, load);
+    if (!atomic_load(&load->stopped)) report(load, load->plan.size);
+    if (atomic_load(&load->stopped)) return load->error->status;
+    tarei_error_clear(load->error);
+    return TARE_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Into memory of the caller's
+ */
+
+static tare_status targets_set(loading *load, void *const *targets)
+{
+    tarei_load_plan *plan = &load->plan;
+    if (targets == NULL && plan->part_count != 0)
+        return fail_argument(load->error, "targets is NULL");
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        tarei_load_part *part = &plan->parts[i];
+        part->target = (uintptr_t)targets[part->entry];
+        if (part->target != 0) continue;
+        const tare_tensor *tensor = tarei_load_tensor(plan, part->entry);
+        tare_string name = tarei_names_at(&plan->model->tensors, tensor);
+        return tarei_error_set(load->error, TARE_E_ARGUMENT, tarei_record_shard(tensor),
+                               tarei_record_offset(tensor), "tensor %s: target is NULL",
+                               tarei_quote(name.data, name.size).text);
+    }
+    return TARE_OK;
+}
+
+tare_status tare_load_into(const tare_model *model, const tare_tensor *const *tensors,
+                           void *const *targets, size_t count, const tare_load_options *options,
+                           tare_error *error)
+{
+    tare_error unused;
+    loading load;
+    tare_status status =
+        loading_begin(&load, model, tensors, count, options, error != NULL ? error : &unused);
+    if (status == TARE_OK) status = targets_set(&load, targets);
+    if (status == TARE_OK) status = loading_prepare(&load);
+    if (status == TARE_OK) status = loading_run(&load);
+    loading_end(&load);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Into a block
+ */
+
+static uint64_t block_header_size(size_t count)
+{
+    const tare_block *block = NULL;
+    return sizeof *block + count * (uint64_t)sizeof block->entries[0];
+}
+
+static tare_block *block_make(loading *load, uint64_t size)
+{
+    tarei_memory *memory = &load->memory;
+    uint64_t header_size = block_header_size(load->plan.entry_count);
+    tare_block *block = tarei_memory_take(memory, header_size, TAREI_BUFFER_ALIGNMENT);
+    if (block == NULL) return NULL;
+    memset(block, 0, (size_t)header_size);
+    block->size = size;
+    block->count = load->plan.entry_count;
+    block->alignment = load->options.alignment;
+    if (block->alignment < TAREI_OS_DIRECT_UNIT && size >= TAREI_OS_DIRECT_UNIT)
+        block->alignment = TAREI_OS_DIRECT_UNIT;
+    block->bytes = tarei_memory_take(memory, size, block->alignment);
+    if (block->bytes == NULL) {
+        tarei_memory_give(memory, block, header_size, TAREI_BUFFER_ALIGNMENT);
+        return NULL;
+    }
+    bool small = (load->options.flags & TARE_LOAD_SMALL_PAGES) != 0;
+    if (small && load->options.allocator == NULL && size >= HUGE_SIZE)
+        tarei_os_advise_small(block->bytes, (size_t)size);
+    return block;
+}
+
+/* Addresses for what only had places, and the bytes of empty tensors: none, but somewhere. */
+static void block_fill(tare_block *block, tarei_load_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->entry_count; i++) block->entries[i].data = block->bytes;
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        tarei_load_part *part = &plan->parts[i];
+        uint8_t *data = block->bytes + part->target;
+        part->target = (uintptr_t)data;
+        block->entries[part->entry].data = data;
+        block->entries[part->entry].size = (size_t)part->size;
+    }
+}
+
+tare_status tare_load(const tare_model *model, const tare_tensor *const *tensors, size_t count,
+                      const tare_load_options *options, tare_block **out, tare_error *error)
+{
+    tare_error unused;
+    loading load;
+    tare_block *block = NULL;
+    uint64_t size = 0;
+    if (error == NULL) error = &unused;
+    if (out == NULL) return fail_argument(error, "out is NULL");
+    *out = NULL;
+    tare_status status = loading_begin(&load, model, tensors, count, options, error);
+    if (status == TARE_OK)
+        status = tarei_load_plan_place(&load.plan, load.options.alignment, load.direct_wanted,
+                                       &size, error);
+    if (status == TARE_OK) {
+        block = block_make(&load, size);
+        if (block == NULL) status = tarei_error_memory(error);
+    }
+    if (status == TARE_OK) {
+        block_fill(block, &load.plan);
+        status = loading_prepare(&load);
+    }
+    if (status == TARE_OK) status = loading_run(&load);
+    loading_end(&load);
+    if (block != NULL) block->memory = load.memory;
+    if (status == TARE_OK)
+        *out = block;
+    else
+        tare_block_close(block);
+    return status;
+}
+
+size_t tare_block_count(const tare_block *block)
+{
+    return block->count;
+}
+
+void *tare_block_data(const tare_block *block, size_t index)
+{
+    return index < block->count ? block->entries[index].data : NULL;
+}
+
+size_t tare_block_size(const tare_block *block, size_t index)
+{
+    return index < block->count ? block->entries[index].size : 0;
+}
+
+void *tare_block_memory(const tare_block *block, size_t *size)
+{
+    *size = (size_t)block->size;
+    return block->bytes;
+}
+
+void tare_block_close(tare_block *block)
+{
+    if (block == NULL) return;
+    tarei_memory memory = block->memory;
+    tarei_memory_give(&memory, block->bytes, block->size, block->alignment);
+    tarei_memory_give(&memory, block, block_header_size(block->count), TAREI_BUFFER_ALIGNMENT);
+}

@@ -1,0 +1,273 @@
+/*
+ * Boxes of tensors. A box is a sequence of runs, stretches that are contiguous in the tensor: the
+ * innermost dimension that is not taken in full ends them. Runs come in rows, a fixed stride apart.
+ *
+ *   shape [4,4,2], box [1:3, 1:3, 0:2]:  two rows of one run each, of 4 elements
+ *
+ *     . . . . . . . .   . . # # # # . .   . . # # # # . .   . . . . . . . .
+ *
+ * Several runs are read as one span, gaps included, where the gaps are small. The span goes to what
+ * is left of the target, which is at least as large as its runs, or to a little scratch at the very
+ * end, and its runs are then moved together. So nothing is allocated, and the copy stays in the
+ * cache.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define SPAN_SIZE_MAX ((size_t)1 << 20)
+#define SCRATCH_SIZE ((size_t)16 << 10)
+#define FILE_GAP_MAX (UINT64_C(8) << 10)
+#define READER_GAP_MAX (UINT64_C(256) << 10)
+
+/* The smallest number of elements that takes whole bytes: what a box must not cut in two. */
+typedef struct block {
+    uint32_t count;
+    uint32_t size;
+} block;
+
+typedef struct box {
+    const tarei_layout *layout;
+    const uint64_t *start; /* or NULL */
+    const uint64_t *stop;  /* or NULL */
+    block block;
+    uint32_t row_rank;     /* the dimensions before this one choose a row */
+    uint64_t outer_stride; /* elements from an index of the last of those to the next */
+    uint64_t row_count;    /* runs of a row */
+    uint64_t row_stride;   /* bytes from one run of a row to the next */
+    uint64_t run;          /* bytes of a run */
+    uint64_t first;        /* of the first run, bytes from the start of the tensor */
+    uint64_t size;         /* bytes of the whole box; if 0, nothing below `layout` counts */
+} box;
+
+/* A run of a box, and how far it is. */
+typedef struct cursor {
+    uint64_t row;
+    uint64_t column;
+    uint64_t row_at; /* first run of the row, bytes from the start of the tensor */
+} cursor;
+
+static block block_of(tare_dtype dtype)
+{
+    uint32_t bits = tare_dtype_bits(dtype);
+    uint32_t count = 1;
+    while (bits * count % 8 != 0) count *= 2;
+    return (block){count, bits * count / 8};
+}
+
+static uint64_t start_of(const box *b, uint32_t dimension)
+{
+    return b->start != NULL ? b->start[dimension] : 0;
+}
+
+static uint64_t stop_of(const box *b, uint32_t dimension)
+{
+    return b->stop != NULL ? b->stop[dimension] : b->layout->shape[dimension];
+}
+
+static uint64_t bytes_of(const box *b, uint64_t elements)
+{
+    return elements / b->block.count * b->block.size;
+}
+
+static tare_status fail_slice(const tare_model *model, const tare_tensor *tensor,
+                              tare_status status, const char *why, tare_error *error)
+{
+    tare_string name = tarei_names_at(&model->tensors, tensor);
+    return tarei_error_set(error, status, tarei_record_shard(tensor), tarei_record_offset(tensor),
+                           "tensor %s: %s", tarei_quote(name.data, name.size).text, why);
+}
+
+static tare_status fail_split(const tare_model *model, const tare_tensor *tensor,
+                              uint32_t dimension, tare_error *error)
+{
+    char why[96];
+    snprintf(why, sizeof why, "dimension %" PRIu32 ": the slice begins or ends within a byte",
+             dimension);
+    return fail_slice(model, tensor, TARE_E_SUBBYTE, why, error);
+}
+
+/* Checks bounds; *empty says that some dimension takes nothing. */
+static tare_status box_bounds(const tare_model *model, const tare_tensor *tensor, const box *b,
+                              bool *empty, tare_error *error)
+{
+    *empty = false;
+    for (uint32_t d = 0; d < b->layout->rank; d++) {
+        uint64_t size = b->layout->shape[d], start = start_of(b, d), stop = stop_of(b, d);
+        if (start > stop || stop > size) {
+            char why[128];
+            snprintf(why, sizeof why,
+                     "dimension %" PRIu32 ": %" PRIu64 " to %" PRIu64 " of %" PRIu64, d, start,
+                     stop, size);
+            return fail_slice(model, tensor, TARE_E_ARGUMENT, why, error);
+        }
+        if (start == stop) *empty = true;
+    }
+    return TARE_OK;
+}
+
+/*
+ * Finds runs and rows of a box that is not empty, from the innermost dimension outwards, in
+ * elements. A run may begin anywhere that the indexes above it lead to, so the stride of every
+ * dimension that takes more than one index must be whole blocks.
+ */
+static tare_status box_runs(const tare_model *model, const tare_tensor *tensor, box *b,
+                            tare_error *error)
+{
+    const uint32_t none = b->layout->rank;
+    uint64_t stride = 1, run = 0, first = 0, count = 1;
+    uint32_t run_rank = none, uneven = none;
+    for (uint32_t d = none; d-- > 0;) {
+        uint64_t size = b->layout->shape[d], extent = stop_of(b, d) - start_of(b, d);
+        if (run == 0 && extent < size) {
+            run = extent * stride;
+            run_rank = d;
+        } else if (run != 0 && extent > 1) {
+            if (stride % b->block.count != 0) return fail_split(model, tensor, d, error);
+            if (b->row_count == 1) {
+                b->row_count = extent;
+                b->row_stride = bytes_of(b, stride);
+                b->row_rank = d;
+                b->outer_stride = stride * size;
+            }
+            count *= extent;
+        }
+        first += start_of(b, d) * stride;
+        if (uneven == none && first % b->block.count != 0) uneven = d;
+        stride *= size;
+    }
+    if (run == 0) run = stride; /* all of the tensor */
+    if (first % b->block.count != 0) return fail_split(model, tensor, uneven, error);
+    if (run % b->block.count != 0) return fail_split(model, tensor, run_rank, error);
+    b->run = bytes_of(b, run);
+    b->first = bytes_of(b, first);
+    b->size = b->run * count;
+    return TARE_OK;
+}
+
+static tare_status box_make(box *b, const tare_model *model, const tare_tensor *tensor,
+                            const uint64_t *start, const uint64_t *stop, tare_error *error)
+{
+    bool empty;
+    const tarei_layout *layout = tarei_model_layout(model, tensor);
+    *b = (box){.layout = layout, .start = start, .stop = stop, .row_count = 1};
+    b->block = block_of(layout->dtype);
+    tare_status status = box_bounds(model, tensor, b, &empty, error);
+    return status == TARE_OK && !empty ? box_runs(model, tensor, b, error) : status;
+}
+
+static void cursor_row(const box *b, cursor *at)
+{
+    uint64_t row = at->row, stride = b->outer_stride, elements = 0;
+    for (uint32_t d = b->row_rank; d-- > 0 && row > 0;) {
+        uint64_t extent = stop_of(b, d) - start_of(b, d);
+        elements += row % extent * stride;
+        row /= extent;
+        stride *= b->layout->shape[d];
+    }
+    at->row_at = b->first + bytes_of(b, elements);
+}
+
+static void cursor_next(const box *b, cursor *at)
+{
+    if (++at->column < b->row_count) return;
+    at->column = 0;
+    at->row++;
+    cursor_row(b, at);
+}
+
+static uint64_t cursor_offset(const box *b, const cursor *at)
+{
+    return at->row_at + at->column * b->row_stride;
+}
+
+/* How many of the next `left` runs one read of at most `room` bytes brings; *span is its size. */
+static uint64_t plan_span(const box *b, cursor at, uint64_t left, uint64_t room, uint64_t gap_max,
+                          uint64_t *span)
+{
+    uint64_t begin = cursor_offset(b, &at), count = 1;
+    *span = b->run;
+    for (; count < left; count++) {
+        cursor_next(b, &at);
+        uint64_t end = cursor_offset(b, &at) - begin;
+        if (end - *span > gap_max || end + b->run > room) break;
+        *span = end + b->run;
+    }
+    return count;
+}
+
+/* Moves `count` runs of a span together. The span may begin at the target. */
+static void gather(const box *b, cursor *at, uint64_t count, const uint8_t *span, uint8_t *target)
+{
+    uint64_t begin = cursor_offset(b, at);
+    for (; count > 0; count--, target += b->run, cursor_next(b, at)) {
+        const uint8_t *run = span + (cursor_offset(b, at) - begin);
+        if (run != target) memmove(target, run, (size_t)b->run);
+    }
+}
+
+static tare_status read_runs(const tare_model *model, const tare_tensor *tensor, const box *b,
+                             uint64_t gap_max, uint8_t *target, tare_error *error)
+{
+    uint8_t scratch[SCRATCH_SIZE];
+    cursor at = {0, 0, b->first};
+    for (uint64_t left = b->size / b->run; left > 0;) {
+        uint64_t rest = left * b->run, span;
+        uint64_t room = rest > SCRATCH_SIZE ? rest : SCRATCH_SIZE;
+        uint64_t count =
+            plan_span(b, at, left, room < SPAN_SIZE_MAX ? room : SPAN_SIZE_MAX, gap_max, &span);
+        uint8_t *landing = span <= rest ? target : scratch;
+        tare_status status =
+            tarei_bytes_read(model, tensor, cursor_offset(b, &at), landing, (size_t)span, error);
+        if (status != TARE_OK) return status;
+        gather(b, &at, count, landing, target);
+        target += count * b->run;
+        left -= count;
+    }
+    return TARE_OK;
+}
+
+tare_status tare_slice_size(const tare_model *model, const tare_tensor *tensor,
+                            const uint64_t *start, const uint64_t *stop, uint64_t *size,
+                            tare_error *error)
+{
+    tare_error unused;
+    box b;
+    if (error == NULL) error = &unused;
+    tarei_error_clear(error);
+    *size = 0;
+    tare_status status = box_make(&b, model, tensor, start, stop, error);
+    if (status == TARE_OK) *size = b.size;
+    return status;
+}
+
+tare_status tare_read_slice(const tare_model *model, const tare_tensor *tensor,
+                            const uint64_t *start, const uint64_t *stop, void *target,
+                            size_t target_size, tare_error *error)
+{
+    tare_error unused;
+    box b;
+    if (error == NULL) error = &unused;
+    tarei_error_clear(error);
+    tare_status status = box_make(&b, model, tensor, start, stop, error);
+    if (status != TARE_OK) return status;
+    if (target_size != b.size) {
+        char why[96];
+        snprintf(why, sizeof why, "the slice has %" PRIu64 " bytes, the target %zu", b.size,
+                 target_size);
+        return fail_slice(model, tensor, TARE_E_TARGET_SIZE, why, error);
+    }
+    if (b.size == 0) return TARE_OK;
+    if (target == NULL) return fail_slice(model, tensor, TARE_E_ARGUMENT, "target is NULL", error);
+    const tarei_source *source = &model->shards[tarei_record_shard(tensor)].source;
+    if (source->bytes != NULL && source->descriptor < 0) {
+        cursor at = {0, 0, b.first};
+        const uint8_t *bytes = source->bytes + tarei_record_offset(tensor);
+        gather(&b, &at, b.size / b.run, bytes + b.first, target);
+        return TARE_OK;
+    }
+    uint64_t gap_max = source->descriptor >= 0 ? FILE_GAP_MAX : READER_GAP_MAX;
+    return read_runs(model, tensor, &b, gap_max, target, error);
+}

@@ -1,0 +1,153 @@
+"""`tare load`: what is loaded, what is told of it, and that it can be stopped."""
+
+import json
+import os
+import re
+import signal
+import struct
+
+import cli_support
+
+MEMBERS = {"model", "tensors", "size", "block_size", "load_ns", "minor_faults", "major_faults",
+           "peak_size", "threads", "io", "alignment", "drop_behind"}
+
+
+class Load(cli_support.CliTest):
+    def setUp(self):
+        super().setUp()
+        self.path = self.write("m.safetensors", [
+            ("a.0", "F32", [300, 7], None), ("a.1", "U8", [5], None), ("b.0", "U8", [0], None),
+            ("b.10", "F4", [6], None), ("c", "BF16", [70000], None)])
+
+    def loaded(self, *arguments):
+        """(tensors, bytes) that were loaded."""
+        report = self.good("load", "--json", *arguments).json
+        self.assertEqual(set(report), MEMBERS)
+        return report["tensors"], report["size"]
+
+    def test_all_or_what_starts_with_a_prefix(self):
+        self.assertEqual(self.loaded(self.path), (5, 148408))
+        self.assertEqual(self.loaded(self.path, "a."), (2, 8405))
+        self.assertEqual(self.loaded(self.path, "b.", "a.1", "b.1", "b."), (3, 8))
+        self.assertEqual(self.loaded(self.path, ""), (5, 148408))
+
+    def test_shards(self):
+        cli_support.make_sharded(self.folder / "m", {
+            f"{number}.safetensors": {"tensors": [(f"t{number}", "U8", [number], None)]}
+            for number in range(1, 5)})
+        self.assertEqual(self.loaded("m"), (4, 10))
+
+    def test_a_prefix_of_nothing_is_a_failure(self):
+        result = self.bad(1, "load", self.path, "a.", "bb")
+        self.assertIn("no tensor's name starts with 'bb'", result.err)
+        self.bad(1, "load", "absent")
+
+    def test_every_option_gives_the_same(self):
+        for options in (["--threads=1"], ["--threads", "7"], ["--direct"], ["--buffered"],
+                        ["--chunk=4K"], ["--in-flight=64K", "--chunk", "8192"], ["--drop-behind"],
+                        ["--align=2M"], ["--align=1"], ["--backing=read"], ["--backing=map"],
+                        ["--direct", "--threads=3", "--chunk=4K", "--drop-behind"]):
+            with self.subTest(options):
+                self.assertEqual(self.loaded(self.path, *options), (5, 148408))
+
+    def test_text(self):
+        lines = self.good("load", self.path, "--threads=3", "--drop-behind", "--direct").lines
+        self.assertEqual([line.split()[0] for line in lines],
+                         ["model", "tensors", "size", "time", "rate", "faults", "memory", "threads",
+                          "io"])
+        facts = {line.split()[0]: line[11:] for line in lines}
+        self.assertEqual(facts["model"], str(self.path))
+        self.assertEqual(facts["tensors"], "5")
+        self.assertEqual(facts["size"], "144.9 KiB (148408 bytes)")
+        self.assertRegex(facts["time"], r"\A\d+\.\d\d ms\Z")
+        self.assertRegex(facts["rate"], r"\A\d+\.\d\d GB/s\Z")
+        self.assertRegex(facts["faults"], r"\A\d+ minor, \d+ major\Z")
+        self.assertRegex(facts["memory"], r"\A[\d.]+ [KMGT]?i?B at the peak, [\d.]+ [KMGT]?i?B of it")
+        self.assertEqual(facts["threads"], "3")
+        self.assertEqual(facts["io"], "direct, pages dropped behind")
+        facts = self.good("load", self.path).lines[-2:]
+        self.assertEqual([fact.split() for fact in facts], [["threads", "auto"], ["io", "auto"]])
+
+    def test_json(self):
+        report = self.good("load", "--json", "--threads=2", "--align=4K", self.path).json
+        self.assertGreater(report["load_ns"], 0)
+        self.assertGreater(report["peak_size"], 148408)
+        self.assertGreaterEqual(report["block_size"], 148408)
+        self.assertEqual((report["threads"], report["io"], report["alignment"],
+                          report["drop_behind"]), (2, "auto", 4096, False))
+        report = self.good("load", "--json", self.path, "--buffered", "--drop-behind").json
+        self.assertEqual((report["threads"], report["io"], report["alignment"],
+                          report["drop_behind"]), (None, "buffered", 64, True))
+
+    def test_nothing(self):
+        self.assertEqual(self.loaded(self.write("none.safetensors", [])), (0, 0))
+
+    def test_values_that_cannot_be(self):
+        for option, message in (
+                ("--threads=0", "--threads is from 1 to 1024, not 0"),
+                ("--threads=1025", "--threads is from 1 to 1024, not 1025"),
+                ("--threads=x", "--threads is a count, not 'x'"),
+                ("--chunk=4095", "--chunk is from 4K to 1G, not 4095"),
+                ("--chunk=2G", "--chunk is from 4K to 1G, not 2147483648"),
+                ("--in-flight=1K", "--in-flight is at least 4K, not 1024"),
+                ("--align=0", "--align is a power of two up to 2M, not 0"),
+                ("--align=48", "--align is a power of two up to 2M, not 48"),
+                ("--align=4M", "--align is a power of two up to 2M, not 4194304")):
+            with self.subTest(option):
+                self.assertEqual(self.bad(2, "load", option, self.path).err, f"tare: {message}\n")
+        for value in ("", "-1", "K", "1k", "1kB", "1 K", "20000000000G", "99999999999999999999"):
+            with self.subTest(value):
+                self.assertEqual(self.bad(2, "load", f"--chunk={value}", self.path).err,
+                                 "tare: --chunk is a size such as 65536, 64K, 512MiB or 5GB, "
+                                 f"not '{value}'\n")
+        self.assertEqual(self.bad(2, "load", "--direct", "--buffered", self.path).err,
+                         "tare: --direct and --buffered exclude each other\n")
+
+
+class Progress(cli_support.CliTest):
+    """On a file that takes long for its size: it is read in very small pieces."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.folder / "m.safetensors"
+        size = 1 << 29
+        header = json.dumps({"t": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}})
+        self.path.write_bytes(struct.pack("<Q", len(header)) + header.encode())
+        os.truncate(self.path, 8 + len(header) + size)
+        self.slowly = ["load", "--threads=1", "--chunk=4K", "--in-flight=4K", self.path]
+
+    def stopped_by(self, number, arguments):
+        return cli_support.on_terminal(
+            arguments, until=b"%", send=number, TERM="xterm",
+            prepare=lambda: signal.signal(number, signal.SIG_DFL))
+
+    def test_ctrl_c_stops_and_erases_the_bar(self):
+        for arguments in (self.slowly, ["hash", self.path]):
+            with self.subTest(arguments[0]):
+                status, shown = self.stopped_by(signal.SIGINT, arguments)
+                self.assertEqual(status, 130)
+                self.assertTrue(shown.endswith(b"\r\x1b[Ktare: stopped\r\n"), shown)
+
+    def test_other_signals_stop_too(self):
+        status, shown = self.stopped_by(signal.SIGTERM, self.slowly)
+        self.assertEqual((status, shown[-15:]), (143, b"tare: stopped\r\n"))
+
+    def test_the_bar_tells_bytes_rate_and_time_left(self):
+        status, shown = cli_support.on_terminal(self.slowly, TERM="xterm")
+        self.assertEqual(status, 0)
+        bars = re.split(rb"\r\x1b\[K", shown)
+        self.assertEqual((bars[0], bars[-1]), (b"", b""), "nothing is left of it")
+        self.assertRegex(bars[1], rb"\A\[\.{32}\] +0% 0 B of 512\.0 MiB\Z")
+        self.assertTrue(any(re.fullmatch(
+            rb"\[#*\.*\] +\d+% [\d.]+ MiB of 512\.0 MiB, \d+\.\d\d GB/s, \d+:\d\d left", bar)
+                            for bar in bars), bars)
+
+    def test_there_is_none_without_a_terminal(self):
+        path = self.write("small.safetensors", [("t", "U8", [1 << 20], None)])
+        self.good("hash", path)
+        status, shown = cli_support.on_terminal(["hash", path], TERM="dumb")
+        self.assertEqual((status, shown), (0, b""))
+
+
+if __name__ == "__main__":
+    cli_support.main()

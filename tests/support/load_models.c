@@ -1,0 +1,94 @@
+#include "load_models.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SHARDS = 3, NAME_MAX_SIZE = 24 };
+
+static const size_t sizes[] = {0,    1,    7,     64,    100, 4095, 4096,  4097,
+                               8192, 5000, 12345, 65536, 3,   0,    70001, LOAD_SIZE_MAX};
+
+typedef struct names {
+    char text[LOAD_TENSOR_COUNT][NAME_MAX_SIZE];
+    char shapes[LOAD_TENSOR_COUNT][NAME_MAX_SIZE];
+} names;
+
+static size_t fill(build_tensor *tensors, names *all, size_t first, size_t end)
+{
+    size_t count = 0;
+    for (size_t i = first; i < end; i++) {
+        size_t size = sizes[i % (sizeof sizes / sizeof sizes[0])];
+        snprintf(all->text[i], NAME_MAX_SIZE, "t%zu", i);
+        snprintf(all->shapes[i], NAME_MAX_SIZE, "[%zu]", size);
+        tensors[count++] = (build_tensor){all->text[i], 0, "U8", all->shapes[i], size};
+    }
+    return count;
+}
+
+static void must(tare_status status, const tare_error *error)
+{
+    if (status == TARE_OK) return;
+    fprintf(stderr, "the test cannot go on: %s\n", error->message);
+    abort();
+}
+
+static void write_shards(const temp_path *folder)
+{
+    build_text index = {0};
+    build_tensor tensors[LOAD_TENSOR_COUNT];
+    names all;
+    build_addf(&index, "{\"weight_map\":{");
+    for (size_t s = 0; s < SHARDS; s++) {
+        char name[32];
+        size_t first = s * LOAD_TENSOR_COUNT / SHARDS, end = (s + 1) * LOAD_TENSOR_COUNT / SHARDS;
+        snprintf(name, sizeof name, "s%zu.safetensors", s);
+        temp_write_built(folder, name, build_file(tensors, fill(tensors, &all, first, end), NULL));
+        for (size_t i = first; i < end; i++)
+            build_addf(&index, "%s\"%s\":\"%s\"", i == 0 ? "" : ",", all.text[i], name);
+    }
+    build_addf(&index, "}}");
+    temp_write_built(folder, "model.safetensors.index.json", index);
+}
+
+void load_models_open(load_models *models)
+{
+    build_tensor tensors[LOAD_TENSOR_COUNT];
+    names all;
+    tare_error error;
+    models->folder = temp_folder_make();
+    temp_path shards = temp_make_folder(&models->folder, "shards");
+    models->file = build_file(tensors, fill(tensors, &all, 0, LOAD_TENSOR_COUNT), NULL);
+    models->path = temp_write_text(&models->folder, "m.safetensors", &models->file);
+    write_shards(&shards);
+    reader_probe_init(&models->probe, models->file.data, models->file.size, 0);
+    tare_options options = TARE_OPTIONS_INIT;
+    const build_text *file = &models->file;
+    must(tare_open_bytes(file->data, file->size, NULL, &models->way[LOAD_MEMORY], &error), &error);
+    must(tare_open(models->path.text, NULL, &models->way[LOAD_MAPPED], &error), &error);
+    must(tare_open(shards.text, NULL, &models->way[LOAD_SHARDS], &error), &error);
+    options.backing = TARE_BACKING_READ;
+    must(tare_open(models->path.text, &options, &models->way[LOAD_READ], &error), &error);
+    must(tare_open_reader(&models->probe.reader, NULL, &models->way[LOAD_READER], &error), &error);
+}
+
+void load_models_close(load_models *models)
+{
+    for (int way = 0; way < LOAD_WAY_COUNT; way++) tare_close(models->way[way]);
+    temp_folder_remove(&models->folder);
+    build_free(&models->file);
+}
+
+const char *load_way_name(enum load_way way)
+{
+    static const char *const all[LOAD_WAY_COUNT] = {"memory", "mapped", "read", "shards", "reader"};
+    return all[way];
+}
+
+int load_right(const tare_model *model, const tare_tensor *tensor, const void *bytes)
+{
+    tare_info info = tare_describe(model, tensor);
+    uint64_t at = info.offset - tare_shard_at(model, info.shard).data_offset;
+    for (uint64_t i = 0; i < info.size; i++)
+        if (((const uint8_t *)bytes)[i] != build_byte(at + i)) return 0;
+    return 1;
+}

@@ -1,0 +1,277 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "load.h"
+#include "os.h"
+#include "support/expect.h"
+#include "support/load_models.h"
+#include "support/name_sets.h"
+
+enum { UNIT = TAREI_OS_DIRECT_UNIT };
+
+static load_models models;
+static tarei_memory memory;
+
+static void open_models(void)
+{
+    load_models_open(&models);
+    tarei_memory_init(&memory, NULL);
+}
+
+static void close_models(void)
+{
+    load_models_close(&models);
+}
+
+TestSuite(load_plan, .init = open_models, .fini = close_models);
+
+/* A model of one file whose tensors have these sizes; their bytes are not there. */
+static tare_model *open_sizes(const uint64_t *sizes, size_t count)
+{
+    static reader_probe probe;
+    build_text header = {0};
+    uint64_t at = 0;
+    for (size_t i = 0; i < count; i++, at += sizes[i - 1])
+        build_addf(&header,
+                   "%s\"t%03zu\":{\"dtype\":\"U8\",\"shape\":[%llu],\"data_offsets\":[%llu,%llu]}",
+                   i ? "," : "{", i, (unsigned long long)sizes[i], (unsigned long long)at,
+                   (unsigned long long)(at + sizes[i]));
+    build_addf(&header, "}");
+    build_text file = build_raw(header.data, header.size, 0);
+    reader_probe_init(&probe, (const uint8_t *)file.data, file.size, 0);
+    probe.reader.total_size += at;
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    tare_status status = tare_open_reader(&probe.reader, NULL, &model, &error);
+    expect_opened("sizes", status, model, &error);
+    build_free(&file);
+    build_free(&header);
+    return model;
+}
+
+static void begin(tarei_load_plan *plan, const tare_model *model, const tare_tensor *const *list,
+                  size_t count)
+{
+    tare_error error;
+    cr_assert_eq(tarei_load_plan_begin(plan, &memory, model, list, count, &error), TARE_OK);
+    for (uint32_t i = 0; i < plan->part_count; i++) plan->parts[i].target = 1 << 20;
+}
+
+static void cut(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size)
+{
+    tare_error error;
+    cr_assert_eq(tarei_load_plan_cut(plan, chunk_size, gap_size, &error), TARE_OK);
+}
+
+/* Every byte of every part is in one chunk; chunks keep their limits; streams are what is cut. */
+static void check_cover(const tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size)
+{
+    uint64_t *covered = calloc(plan->part_count + 1, sizeof *covered);
+    uint32_t *cuts = calloc(plan->part_count + 1, sizeof *cuts);
+    for (uint32_t c = 0; c < plan->chunk_count; c++) {
+        const tarei_load_chunk *chunk = &plan->chunks[c];
+        uint64_t page = chunk->begin / UNIT * UNIT, at = chunk->begin, size = 0;
+        cr_assert_leq((chunk->end + UNIT - 1) / UNIT * UNIT - page, chunk_size);
+        for (uint32_t p = chunk->part; p < chunk->part + chunk->part_count; p++) {
+            const tarei_load_part *part = &plan->parts[p];
+            tarei_load_span span = tarei_load_span_of(chunk, part);
+            uint64_t offset = part->where & TAREI_OFFSET_MAX;
+            cr_assert_eq(part->where >> TAREI_OFFSET_BITS, chunk->shard);
+            cr_assert_eq(span.begin, offset + covered[p], "pieces come in order");
+            cr_assert_eq((uintptr_t)span.target, part->target + covered[p]);
+            cr_assert(span.begin >= at && span.begin - at <= gap_size);
+            cr_assert_gt(span.size, 0);
+            at = span.begin + span.size;
+            covered[p] += span.size;
+            size += span.size;
+            cuts[p]++;
+        }
+        cr_assert_eq(at, chunk->end);
+        cr_assert_eq(size, chunk->size);
+    }
+    uint32_t streams = 0;
+    for (uint32_t p = 0; p < plan->part_count; p++) {
+        cr_assert_eq(covered[p], plan->parts[p].size);
+        cr_assert_eq(plan->parts[p].stream, cuts[p] > 1 ? streams++ : TAREI_LOAD_WHOLE);
+        if (plan->parts[p].size <= chunk_size - UNIT) cr_assert_eq(cuts[p], 1);
+    }
+    cr_assert_eq(plan->stream_count, streams);
+    free(covered);
+    free(cuts);
+}
+
+Test(load_plan, parts_come_by_shard_and_offset_whatever_the_order_asked_for)
+{
+    const tare_model *model = models.way[LOAD_SHARDS];
+    const tare_tensor *list[LOAD_TENSOR_COUNT];
+    uint32_t *places = name_shuffle(LOAD_TENSOR_COUNT);
+    uint64_t size = 0;
+    size_t parts = 0;
+    for (size_t i = 0; i < LOAD_TENSOR_COUNT; i++) {
+        list[i] = tare_at(model, places[i]);
+        size += tare_size(model, list[i]);
+        parts += tare_size(model, list[i]) != 0;
+    }
+    tarei_load_plan plan;
+    begin(&plan, model, list, LOAD_TENSOR_COUNT);
+    cr_assert_eq(plan.part_count, parts, "empty tensors have none");
+    cr_assert_eq(plan.size, size);
+    for (uint32_t i = 0; i < plan.part_count; i++) {
+        const tare_tensor *tensor = list[plan.parts[i].entry];
+        cr_expect_eq(plan.parts[i].where, tensor->where);
+        cr_expect_eq(plan.parts[i].size, tare_size(model, tensor));
+        cr_expect(i == 0 || plan.parts[i - 1].where < plan.parts[i].where);
+    }
+    cut(&plan, 1 << 30, 0);
+    cr_expect_eq(plan.chunk_count, 3, "one for each shard");
+    check_cover(&plan, 1 << 30, 0);
+    tarei_load_plan_free(&plan);
+    cr_expect_eq(memory.held_size, 0);
+    free(places);
+}
+
+Test(load_plan, small_gaps_are_read_along_and_larger_ones_are_not)
+{
+    static const uint64_t sizes[] = {100, 500, 100, 501, 100, 500};
+    tare_model *model = open_sizes(sizes, 6);
+    const tare_tensor *list[] = {tare_at(model, 4), tare_at(model, 0), tare_at(model, 2)};
+    tarei_load_plan plan;
+    begin(&plan, model, list, 3);
+    cut(&plan, 1 << 20, 500);
+    check_cover(&plan, 1 << 20, 500);
+    cr_assert_eq(plan.chunk_count, 2);
+    cr_expect_eq(plan.chunks[0].part_count, 2);
+    cr_expect_eq(plan.chunks[0].begin, tare_offset(model, list[1]), "nothing before the first");
+    cr_expect_eq(plan.chunks[0].end, tare_offset(model, list[2]) + 100, "nor behind the last");
+    cr_expect_eq(plan.chunks[0].size, 200);
+    tarei_load_plan_free(&plan);
+    tare_close(model);
+}
+
+Test(load_plan, a_tensor_that_fits_into_a_chunk_is_not_cut)
+{
+    static const uint64_t sizes[] = {3 * UNIT, 3 * UNIT, 2 * UNIT, 9 * UNIT, 5, 70 * UNIT, 3};
+    tare_model *model = open_sizes(sizes, 7);
+    for (uint64_t pages = 1; pages < 90; pages++) {
+        tarei_load_plan plan;
+        begin(&plan, model, NULL, 7);
+        cut(&plan, pages * UNIT, 0);
+        check_cover(&plan, pages * UNIT, 0);
+        cr_expect_leq(plan.chunk_count, 90 / pages + 7);
+        tarei_load_plan_free(&plan);
+    }
+    tare_close(model);
+}
+
+Test(load_plan, one_listed_twice_is_read_twice)
+{
+    static const uint64_t sizes[] = {100, 20000, 100};
+    tare_model *model = open_sizes(sizes, 3);
+    const tare_tensor *list[] = {tare_at(model, 1), tare_at(model, 0), tare_at(model, 1),
+                                 tare_at(model, 1), tare_at(model, 2), tare_at(model, 2)};
+    for (uint64_t pages = 1; pages < 12; pages++) {
+        tarei_load_plan plan;
+        begin(&plan, model, list, 6);
+        cr_assert_eq(plan.part_count, 6);
+        cr_expect(plan.parts[1].entry == 0 && plan.parts[2].entry == 2 && plan.parts[3].entry == 3,
+                  "as they were listed");
+        cut(&plan, pages * UNIT, 1 << 20);
+        check_cover(&plan, pages * UNIT, 1 << 20);
+        tarei_load_plan_free(&plan);
+    }
+    tare_close(model);
+}
+
+Test(load_plan, random_lists_are_covered)
+{
+    static uint64_t sizes[200];
+    const tare_tensor *list[200];
+    uint64_t seed = 7;
+    for (size_t i = 0; i < 200; i++) sizes[i] = name_random(&seed) % (i % 9 ? 3000 : 60000);
+    tare_model *model = open_sizes(sizes, 200);
+    for (unsigned round = 0; round < 400; round++) {
+        size_t count = name_random(&seed) % 200;
+        for (size_t i = 0; i < count; i++) list[i] = tare_at(model, name_random(&seed) % 200);
+        uint64_t chunk_size = (1 + name_random(&seed) % 16) * UNIT;
+        uint64_t gap_size = name_random(&seed) % 5000;
+        tarei_load_plan plan;
+        begin(&plan, model, list, count);
+        cut(&plan, chunk_size, gap_size);
+        check_cover(&plan, chunk_size, gap_size);
+        tarei_load_plan_free(&plan);
+    }
+    cr_expect_eq(memory.held_size, 0);
+    tare_close(model);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Places in a block
+ */
+
+Test(load_plan, places_are_aligned_and_apart)
+{
+    const tare_model *model = models.way[LOAD_SHARDS];
+    for (size_t alignment = 1; alignment <= TAREI_ALIGNMENT_MAX; alignment *= 2)
+        for (int direct = 0; direct < 2; direct++) {
+            tarei_load_plan plan;
+            uint64_t size, end = 0;
+            tare_error error;
+            begin(&plan, model, NULL, LOAD_TENSOR_COUNT);
+            cr_assert_eq(tarei_load_plan_place(&plan, alignment, direct, &size, &error), TARE_OK);
+            for (uint32_t i = 0; i < plan.part_count; i++) {
+                cr_assert_eq(plan.parts[i].target % alignment, 0);
+                cr_assert_geq(plan.parts[i].target, end);
+                cr_assert_lt(plan.parts[i].target - end, alignment, "nothing is lost");
+                end = plan.parts[i].target + plan.parts[i].size;
+            }
+            cr_assert_eq(size, end);
+            tarei_load_plan_free(&plan);
+        }
+}
+
+Test(load_plan, large_parts_lie_in_memory_as_in_the_file_where_that_saves_a_copy)
+{
+    static const uint64_t sizes[] = {64, 5 << 20, 100, 3 << 20, 28, 1 << 20, 64, (1 << 20) - 64};
+    tare_model *model = open_sizes(sizes, 8);
+    for (size_t alignment = 1; alignment <= 8192; alignment *= 2) {
+        tarei_load_plan plan;
+        uint64_t size;
+        tare_error error;
+        begin(&plan, model, NULL, 8);
+        cr_assert_eq(tarei_load_plan_place(&plan, alignment, true, &size, &error), TARE_OK);
+        for (uint32_t i = 0; i < 8; i++) {
+            uint64_t offset = tare_offset(model, tare_at(model, i));
+            cr_expect_eq(plan.parts[i].target % alignment, 0);
+            if (sizes[i] >= 1 << 20 && offset % alignment == 0)
+                cr_expect_eq(plan.parts[i].target % UNIT, offset % UNIT, "%zu: %u", alignment, i);
+        }
+        cr_expect_leq(size, (10 << 20) + 8 * (alignment + UNIT));
+        tarei_load_plan_free(&plan);
+    }
+    tare_close(model);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Limits
+ */
+
+Test(load_plan, more_than_can_be_counted_is_an_error)
+{
+    static const uint64_t sizes[] = {UINT64_C(1) << 45};
+    enum { COUNT = 1 << 19 };
+    tare_model *model = open_sizes(sizes, 1);
+    const tare_tensor **list = malloc(COUNT * sizeof *list);
+    tare_block *block = NULL;
+    tare_error error = expect_poison();
+    for (size_t i = 0; i < COUNT; i++) list[i] = tare_at(model, 0);
+    tare_status status = tare_load(model, list, COUNT, NULL, &block, &error);
+    expect_status("2^64 bytes", TARE_E_LIMIT, status, NULL, &error);
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.alignment = 4096;
+    status = tare_load(model, list, 1 << 30, &options, &block, &error);
+    expect_status("2^30 tensors", TARE_E_LIMIT, status, NULL, &error);
+    status = tare_load(model, list, SIZE_MAX, NULL, &block, &error);
+    expect_status("as many as there are", TARE_E_LIMIT, status, NULL, &error);
+    free(list);
+    tare_close(model);
+}
