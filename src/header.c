@@ -105,7 +105,10 @@ static tare_status read_gguf(tarei_opening *opening, tarei_shard *shard, uint32_
     header->text = cursor.bytes;
     header->names_before = (uint64_t)-8; /* its size */
     shard->data_offset = opening->gguf.data_offset;
-    if (status == TARE_OK && opening->gguf.has_arrays) {
+    if (status == TARE_OK && opening->gguf.has_arrays && header->buffer.data != NULL) {
+        header->buffer.size = cursor.at; /* without the data that came along */
+        tarei_buffer_trim(&header->buffer, from.memory, 0);
+        header->text = header->buffer.data;
         shard->header = header->buffer;
         memset(&header->buffer, 0, sizeof header->buffer);
     }

@@ -22,6 +22,7 @@ const char *tarei_parse_other_format(const uint8_t head[8])
     } known[] = {
         {"version ", "a Git LFS pointer: the file itself was not fetched"},
         {"FUGG", "GGUF with its bytes swapped"},
+        {"ggml", "a file of ggml from before GGUF"},
         {"lmgg", "a file of ggml from before GGUF"},
         {"fmgg", "a file of ggml from before GGUF"},
         {"tjgg", "a file of ggml from before GGUF"},
