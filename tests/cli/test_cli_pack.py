@@ -327,26 +327,50 @@ class Failures(Pack):
         self.addCleanup(subprocess.run, ["umount", self.out], check=True)
         self.check_nothing_changes(self.out / "sub", {})
 
-    def test_a_signal(self):
+    def large(self):
+        """A model that takes a while, most of it a hole."""
         size = 1 << 30
         header = json.dumps({"t": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}})
         path = self.folder / "large.safetensors"
         with path.open("wb") as file: # a hole but for its header
             file.write(struct.pack("<Q", len(header)) + header.encode())
             file.truncate(8 + len(header) + size)
+        return path
+
+    def start(self, *arguments):
+        """Packs, until there is something new in the folder."""
+        before = len(self.entries("out"))
+        child = subprocess.Popen([cli_support.program, "pack", *arguments, "-o", self.out,
+                                  "--force"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while len(self.entries("out")) == before and child.poll() is None:
+            time.sleep(0.001)
+        return child
+
+    def test_a_signal(self):
+        path = self.large()
         old = self.out / "model.safetensors"
         old.write_bytes(b"old")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            with subprocess.Popen([cli_support.program, "pack", path, "-o", self.out, "--force"],
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-                while len(self.entries("out")) == 1 and child.poll() is None:
-                    time.sleep(0.001)
+            with self.start(path) as child:
                 child.send_signal(number)
                 out, message = child.communicate()
             self.assertEqual((child.returncode, out, message),
                              (128 + number, b"", b"tare: stopped\n"))
             self.assertEqual(self.entries("out"), ["model.safetensors"])
             self.assertEqual(old.read_bytes(), b"old")
+
+    def test_a_sudden_end_leaves_the_old_model(self):
+        cli_support.make_sharded(self.folder / "both", {
+            "a.safetensors": {"tensors": [("a", "U8", [1 << 20], None)]},
+            "b.safetensors": {"tensors": []}})
+        os.rename(self.large(), self.folder / "both/b.safetensors")
+        self.good("pack", self.path, "-o", self.out, "--shard-size=1MB")
+        before = self.good("ls", self.out, "--json").out
+        for split in ([], ["--shard-size=1MB"]):
+            with self.start(self.folder / "both", *split) as child:
+                child.kill()
+            self.assertEqual(child.returncode, -signal.SIGKILL)
+            self.assertEqual(self.good("ls", self.out, "--json").out, before)
 
 
 class Terminal(Pack):
