@@ -118,6 +118,12 @@ unsigned char *reused_memory(uint64_t size)
     return memory;
 }
 
+void take_and_give_back(uint64_t size)
+{
+    FreshMemory memory(size, true);
+    for (uint64_t at = 0; at < size; at += 4096) memory.data()[at] = 1;
+}
+
 tare_allocator Meter::hooks()
 {
     return {sizeof(tare_allocator), this, meter_allocate, meter_release};

@@ -242,8 +242,8 @@ def machine_lines(result):
     if result.get("size_text"):
         kept.append(("sizes", result["size_text"]))
     if result.get("page_reporting"):
-        kept.append(("note", "the system gives free memory back to its host and has to get it anew, "
-                             "which makes fresh memory slow now and then"))
+        kept.append(("note", "this system gives free memory back to its host and has to get it "
+                             "anew, which makes fresh memory slow now and then, whoever asks"))
     return kept
 
 
@@ -260,7 +260,7 @@ def print_load(result):
                 report_tables.print_table(rows)
     print("\n  GB/s: from the path to bytes in memory, opening included; best: of the fastest run;")
     print("  beyond: most that the process grew by, the tensors' own memory apart, mapped pages"
-          " included;\n  hooks: the same by the allocation hooks; huge: of it, memory in huge pages")
+          " included;\n  hooks: the same by the allocation hooks; huge: memory in huge pages")
 
 
 def print_bars(result):
