@@ -18,6 +18,7 @@ static const struct {
     {24, "TARE_E_CHANGED"},
     {25, "TARE_E_LIMIT"},
     {26, "TARE_E_UNSUPPORTED"},
+    {27, "TARE_E_CANCELLED"},
     {30, "TARE_E_FORMAT"},
     {31, "TARE_E_TRUNCATED"},
     {32, "TARE_E_HEADER_SIZE"},
@@ -40,6 +41,7 @@ static const struct {
     {60, "TARE_E_INDEX"},
     {61, "TARE_E_SHARD_NAME"},
     {62, "TARE_E_SHARD_TENSOR"},
+    {63, "TARE_E_DIGEST"},
 };
 
 Test(error, values_and_names_of_statuses_are_pinned)
