@@ -141,8 +141,10 @@ def subset_bars(loads, name):
 
 
 def memory_bars(loads, name):
-    peak, known = (loads.memory("tare_flight32", name, key) for key in ("peak_beyond", "metadata"))
+    peak, hooks, known = (loads.memory("tare_flight32", name, key)
+                          for key in ("peak_beyond", "hooks_beyond", "metadata"))
     if peak is not None and known is not None:
+        peak = max(peak, hooks or 0)
         yield LoadBar(f"{name}: most memory beyond the block / 32 MiB in flight and "
                       f"{number(known / 1e6)} MB of metadata", [peak / (FLIGHT + known)] * 2,
                       "<=", 1, "x")
