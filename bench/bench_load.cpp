@@ -9,10 +9,11 @@
  * SET is large (few tensors) or small (91,985 tensors). An iteration is one load, in real time; giving
  * memory back is not timed. The counter open_s is that part of the time which passed before the
  * engine knew where its tensors are; what an engine is given ready is not timed at all. Before each
- * iteration it is made sure, with mincore, that the page cache has all of the file or nothing. The
- * first time that an engine loads something its bytes are compared with the file's, and its need of
- * memory is measured in a run of its own. The allocator keeps nothing back between iterations: every
- * load gets memory that the kernel has to make anew.
+ * iteration it is made sure, with mincore, that the page cache has all of the file or nothing, and so
+ * much memory is taken and given back: a host that took it away must give it again, for which engines
+ * are not to blame. The first time that an engine loads something its bytes are compared with the
+ * file's, and its need of memory is measured in a run of its own. The allocator keeps nothing back
+ * between iterations: every load gets memory that the kernel has to make anew.
  */
 #include "load_files.h"
 #include "load_memory.h"
@@ -84,6 +85,7 @@ void prepare(const Job &job, bool cold)
 {
     if (cold && make_cold(job.path) != 0) fail("its pages stay in the page cache", job.path);
     if (!cold && !make_warm(job.path)) fail("its pages do not stay in the page cache", job.path);
+    take_and_give_back(job.size + job.size / 8);
 }
 
 void run(benchmark::State &state, const EngineRow &engine, const Job &job, bool cold)

@@ -1,5 +1,6 @@
 #include "load_memory.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,6 +76,7 @@ MemoryUse look(const EngineRow &engine, const Job &job)
     MemoryUse use;
     Meter own;
     Timing timing;
+    malloc_trim(0); /* memory that is free already would hide what the engine takes */
     if (!forget_peak()) return use;
     int64_t before = status_field("VmRSS"),
             huge = proc_field("/proc/self/smaps_rollup", "AnonHugePages");
@@ -116,6 +118,12 @@ unsigned char *reused_memory(uint64_t size)
         std::memset(memory, 1, size);
     }
     return memory;
+}
+
+void take_and_give_back(uint64_t size)
+{
+    FreshMemory memory(size, true);
+    for (uint64_t at = 0; at < size; at += 4096) memory.data()[at] = 1;
 }
 
 tare_allocator Meter::hooks()

@@ -45,6 +45,10 @@ class FreshMemory
  * Aligned to 2 MiB. Children do not get it. */
 unsigned char *reused_memory(uint64_t size);
 
+/* Takes so much memory and gives it back: where a host has taken free memory from this machine, it
+ * has to give it again before a load is timed. */
+void take_and_give_back(uint64_t size);
+
 /* While there is a meter, tare's engines hand these hooks to the library. */
 struct Meter {
     uint64_t now = 0;

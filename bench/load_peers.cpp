@@ -11,7 +11,9 @@
  */
 #include "load_memory.h"
 
+#ifdef TARE_BENCH_RUST
 #include "rust_peers.h"
+#endif
 
 #include <fcntl.h>
 #include <spawn.h>

@@ -53,7 +53,7 @@ def parse_arguments():
                         help="such as S,L,lists,sweep (lookup), L,million (open), small (load)")
     parser.add_argument("--names", action="append", default=[], metavar="FILE",
                         help="also look up the names of a file or index.json (lookup)")
-    parser.add_argument("--repetitions", type=int, help="default 10; load: half as many of cold ones")
+    parser.add_argument("--repetitions", type=int, help="default 10; cold loads: half as many")
     parser.add_argument("--min-time", type=float,
                         help="seconds a repetition, default 0.02 for lookup and 0.05 for open")
     parser.add_argument("--cpu", type=int, default=max(os.sched_getaffinity(0)),

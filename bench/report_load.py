@@ -141,8 +141,10 @@ def subset_bars(loads, name):
 
 
 def memory_bars(loads, name):
-    peak, known = (loads.memory("tare_flight32", name, key) for key in ("peak_beyond", "metadata"))
+    peak, hooks, known = (loads.memory("tare_flight32", name, key)
+                          for key in ("peak_beyond", "hooks_beyond", "metadata"))
     if peak is not None and known is not None:
+        peak = max(peak, hooks or 0)
         yield LoadBar(f"{name}: most memory beyond the block / 32 MiB in flight and "
                       f"{number(known / 1e6)} MB of metadata", [peak / (FLIGHT + known)] * 2,
                       "<=", 1, "x")
@@ -242,8 +244,8 @@ def machine_lines(result):
     if result.get("size_text"):
         kept.append(("sizes", result["size_text"]))
     if result.get("page_reporting"):
-        kept.append(("note", "the system gives free memory back to its host and has to get it anew, "
-                             "which makes fresh memory slow now and then"))
+        kept.append(("note", "this system gives free memory back to its host and has to get it "
+                             "anew, which makes fresh memory slow now and then, whoever asks"))
     return kept
 
 
@@ -260,7 +262,7 @@ def print_load(result):
                 report_tables.print_table(rows)
     print("\n  GB/s: from the path to bytes in memory, opening included; best: of the fastest run;")
     print("  beyond: most that the process grew by, the tensors' own memory apart, mapped pages"
-          " included;\n  hooks: the same by the allocation hooks; huge: of it, memory in huge pages")
+          " included;\n  hooks: the same by the allocation hooks; huge: memory in huge pages")
 
 
 def print_bars(result):

@@ -51,17 +51,17 @@ def section(result):
             f"cold), engines interleaved at random; {result['date'][:10]}, commit "
             f"`{result['commit'][:12]}`, {result['processors']} processors, not bound to one.\n\n")
     text += "".join(f"- {what}: {words}\n" for what, words in machine_lines(result))
-    text += (f"\n{len(bars) - missed} of {len(bars)} bars are met. Medians decide; what minima would "
-             "say stands beside. Loading alone is compared with the plain loops, the whole way from "
-             "the path with the other loaders.\n\n")
+    text += (f"\n{len(bars) - missed} of {len(bars)} bars are met. Medians decide; what minima "
+             "would say stands beside. Loading alone is compared with the plain loops, the whole "
+             "way from the path with the other loaders.\n\n")
     text += table([BARS_HEAD] + [bar.texts() for bar in bars])
-    text += ("\nEngines whose name starts with `floor` are plain loops: `read_reused` is pread into "
-             "memory that is there already, `read_fresh` pread and `copy_fresh` memcpy from a mapping "
-             "into memory that the kernel has to make, `direct` reads with O_DIRECT. `best` is the "
-             "fastest run. `open` is the part of the time before the engine knew where its tensors "
-             "are. `beyond` is what the process grew by at most, the tensors' own memory apart and "
-             "mapped pages included; `hooks` the same by the allocation hooks; `huge` how much lay "
-             "in huge pages.\n")
+    text += ("\nEngines whose name starts with `floor` are plain loops: `read_reused` is pread "
+             "into memory that is there already; `read_fresh` pread, and `copy_fresh` memcpy from a "
+             "mapping, into memory that the kernel has to make; `direct` reads with O_DIRECT. "
+             "`best` is the fastest run. `open` is the part of the time before the engine knew "
+             "where its tensors are. `beyond` is what the process grew by at most, the tensors' "
+             "own memory apart and mapped pages included; `hooks` the same by the allocation hooks; "
+             "`huge` how much lay in huge pages.\n")
     for name in loads.sets():
         text += f"\n### {set_text(loads, name)}\n\n![GB/s](charts/load_{name}.svg)\n"
         for state in STATES:

@@ -36,8 +36,9 @@
  * CAVEATS
  *   - A file that is truncated or fails to be read (network file systems, full disks) while it is
  *     mapped raises SIGBUS in whoever touches the bytes behind tare_data. Replace model files by
- *     renaming a new one over them, never in place; or open with TARE_BACKING_READ and use
- *     tare_read, which returns an error instead: it never reads through a mapping.
+ *     renaming a new one over them, never in place; or use tare_read, tare_read_slice, tare_load or
+ *     tare_hash, which return an error instead: they never read files through a mapping, also where
+ *     there is one. TARE_BACKING_READ makes sure that there is none.
  *   - A mapping is not a snapshot: bytes that another process writes into the file show up behind
  *     tare_data. Headers of files are parsed from a private copy and cannot change meanwhile.
  *   - One descriptor for each shard stays open until tare_close, also when mapped: tare_read uses

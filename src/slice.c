@@ -22,7 +22,7 @@
 #define FILE_GAP_MAX (UINT64_C(8) << 10)
 #define READER_GAP_MAX (UINT64_C(256) << 10)
 
-/* The smallest number of elements that takes whole bytes: what a box must not cut in two. */
+/* As of tare_dtype_block_count: what a box must not cut in two. */
 typedef struct block {
     uint32_t count;
     uint32_t size;
@@ -48,14 +48,6 @@ typedef struct cursor {
     uint64_t column;
     uint64_t row_at; /* first run of the row, bytes from the start of the tensor */
 } cursor;
-
-static block block_of(tare_dtype dtype)
-{
-    uint32_t bits = tare_dtype_bits(dtype);
-    uint32_t count = 1;
-    while (bits * count % 8 != 0) count *= 2;
-    return (block){count, bits * count / 8};
-}
 
 static uint64_t start_of(const box *b, uint32_t dimension)
 {
@@ -153,7 +145,8 @@ static tare_status box_make(box *b, const tare_model *model, const tare_tensor *
     bool empty;
     const tarei_layout *layout = tarei_model_layout(model, tensor);
     *b = (box){.layout = layout, .start = start, .stop = stop, .row_count = 1};
-    b->block = block_of(layout->dtype);
+    b->block.count = tare_dtype_block_count(layout->dtype);
+    b->block.size = tare_dtype_block_size(layout->dtype);
     tare_status status = box_bounds(model, tensor, b, &empty, error);
     return status == TARE_OK && !empty ? box_runs(model, tensor, b, error) : status;
 }

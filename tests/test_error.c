@@ -48,6 +48,7 @@ static const struct {
     {60, "TARE_E_INDEX"},
     {61, "TARE_E_SHARD_NAME"},
     {62, "TARE_E_SHARD_TENSOR"},
+    {63, "TARE_E_DIGEST"},
     {64, "TARE_E_SPLIT"},
 };
 

@@ -2,12 +2,12 @@
 
     time MODE PATH NAMES     load; answers "SECONDS_TO_OPEN SECONDS_TO_LOAD", keeps the tensors
     show                     their bytes to stdout, in the order of the names
-    peak                     answers by how many bytes the process grew at most while it loaded, less
-                             those of the tensors, or -1
+    peak                     answers by how many bytes the process grew at most while it loaded,
+                             less those of the tensors, or -1
 
 MODE is load (load_file; opening is part of it), pread (load_file with backend="pread"), copy
-(load_file, then each array copied) or some (safe_open, then get_tensor of each name). NAMES is a file
-of names, one a line.
+(load_file, then each array copied) or some (safe_open, then get_tensor of each name). NAMES is a
+file of names, one a line.
 """
 
 import sys

@@ -129,10 +129,11 @@ def compare_model(safetensors, resave, rng, folder, dtypes):
 
 def compare_checkpoints(safetensors, resave, folder, cache):
     """Real ones that compare_checkpoints.py has fetched."""
-    from compare_checkpoints import CHECKPOINTS, fetch
+    from compare_checkpoints import CHECKPOINTS, unpack
 
     with peer.lock(cache):
-        paths = [path for checkpoint in CHECKPOINTS for path in fetch(*checkpoint, cache)]
+        paths = [path for checkpoint in CHECKPOINTS
+                 for path in peer.fetch(cache, checkpoint, unpack=unpack)]
     for path in paths:
         with open(path, "rb") as file:
             before = file.read()

@@ -36,7 +36,7 @@ def fetch(cache, requirement, *options, unpack):
             os.mkdir(target)
             unpack(os.path.join(new, archive), target)
             os.rename(target, folder)
-    return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+    return sorted(entry.path for entry in os.scandir(folder) if entry.is_file())
 
 
 def lock(cache):

@@ -52,7 +52,7 @@ class Help(cli_support.CliTest):
                 with self.subTest((option, command)):
                     listed = re.search(rf"{option}\b", helps[command]) is not None
                     self.assertEqual(listed, command in commands)
-                    operands = [{"M": path, "N": "t"}.get(need, need) for need in NEEDED[command]]
+                    operands = [{"M": path, "N": "t", "F": "t"}.get(need, need) for need in NEEDED[command]]
                     (self.folder / "out.safetensors").unlink(missing_ok=True)
                     arguments = [command, option, *values.get(option, []), *operands]
                     if command in commands:

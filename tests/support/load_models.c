@@ -78,7 +78,7 @@ void load_models_close(load_models *models)
     build_free(&models->file);
 }
 
-const char *load_way_name(enum load_way way)
+const char *load_way_name(int way)
 {
     static const char *const all[LOAD_WAY_COUNT] = {"memory", "mapped", "read", "shards", "reader"};
     return all[way];

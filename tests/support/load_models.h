@@ -23,7 +23,7 @@ typedef struct load_models {
 void load_models_open(load_models *models);
 void load_models_close(load_models *models);
 
-const char *load_way_name(enum load_way way);
+const char *load_way_name(int way);
 
 /* Whether these are the bytes of the tensor, by how the file was built. */
 int load_right(const tare_model *model, const tare_tensor *tensor, const void *bytes);
