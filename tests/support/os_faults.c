@@ -76,6 +76,8 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *context);
 int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
+long __wrap_sysconf(int name);
+long __real_sysconf(int name);
 int __real_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
 
 int __wrap_open64(const char *path, int flags, ...)
@@ -198,4 +200,10 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set)
 {
     return fails(OS_AFFINITY) ? -1 : __real_sched_getaffinity(process, size, set);
+}
+
+long __wrap_sysconf(int name)
+{
+    if (name == _SC_PHYS_PAGES && os_fault.memory_pages != 0) return os_fault.memory_pages;
+    return __real_sysconf(name);
 }
