@@ -56,12 +56,12 @@ def section(result):
              "way from the path with the other loaders.\n\n")
     text += table([BARS_HEAD] + [bar.texts() for bar in bars])
     text += ("\nEngines whose name starts with `floor` are plain loops: `read_reused` is pread "
-             "into memory that is there already; `read_fresh` pread, and `copy_fresh` memcpy from a "
-             "mapping, into memory that the kernel has to make; `direct` reads with O_DIRECT. "
+             "into memory that is there already; `read_fresh` pread, and `copy_fresh` memcpy from "
+             "a mapping, into memory that the kernel has to make; `direct` reads with O_DIRECT. "
              "`best` is the fastest run. `open` is the part of the time before the engine knew "
              "where its tensors are. `beyond` is what the process grew by at most, the tensors' "
-             "own memory apart and mapped pages included; `hooks` the same by the allocation hooks; "
-             "`huge` how much lay in huge pages.\n")
+             "own memory apart and mapped pages included; `hooks` the same by the allocation "
+             "hooks; `huge` how much lay in huge pages.\n")
     for name in loads.sets():
         text += f"\n### {set_text(loads, name)}\n\n![GB/s](charts/load_{name}.svg)\n"
         for state in STATES:

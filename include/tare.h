@@ -44,7 +44,9 @@
  *   - One descriptor for each shard stays open until tare_close, also when mapped: tare_read uses
  *     it. A model of more shards than the process may open files (ulimit -n) is TARE_E_OPEN.
  *   - Mapped tensors are aligned as their writer placed them, which may be not at all; see
- *     tare_alignment. tare_read and tare_open_pairs give aligned bytes.
+ *     tare_alignment. tare_read, tare_load and tare_open_pairs give aligned bytes.
+ *   - A load past the page cache opens each file that it reads once more (Linux: through /proc);
+ *     one that cannot be opened so is read through the page cache.
  *   - After fork() a model may be used in both processes; each must close its own.
  *   - On 32-bit hosts files over the address space cannot be mapped; AUTO then reads instead.
  *   - A model has fewer than 2^30 tensors, at most 2^18 shards of up to 64 TiB, and 4 GiB of names;
@@ -308,10 +310,10 @@ typedef struct tare_reader {
 } tare_reader;
 
 /*
- * Memory hooks of one model. `allocate` returns `size` bytes (never 0) aligned to `alignment` (a
- * power of two), or NULL; `release` gets back the same size and alignment. Both are called on the
- * thread that called the library, during open and close only, and in tare_advise for a list that is
- * out of order: on as many threads at once as call that. Lookups never allocate.
+ * Memory hooks of one model, or of one block. `allocate` returns `size` bytes (never 0) aligned to
+ * `alignment` (a power of two), or NULL; `release` gets back the same size and alignment. Both are
+ * called on the thread that called the library, while it opens, loads and closes, and in tare_advise
+ * for a list that is out of order: on as many threads at once as call that. Lookups never allocate.
  */
 typedef struct tare_allocator {
     size_t struct_size; /* sizeof(tare_allocator) */
@@ -515,13 +517,15 @@ typedef struct tare_digest {
     uint64_t high;
 } tare_digest;
 
-/* Which way bytes of files take. */
-#define TARE_IO_AUTO 0u     /* the library chooses */
+/* Which way bytes of files take. AUTO is the page cache, unless its pages would not stay for the
+ * next load: with DROP_BEHIND, or when more is loaded than half of the machine's memory. */
+#define TARE_IO_AUTO 0u
 #define TARE_IO_BUFFERED 1u /* through the page cache */
-#define TARE_IO_DIRECT 2u   /* past the page cache; through it where the file system refuses */
+#define TARE_IO_DIRECT 2u   /* past it; through it where the file system refuses */
 
 /* Flags. DROP_BEHIND: pages that were read leave the page cache at once, for models larger than
- * memory. SMALL_PAGES: tare_load asks for no huge pages, as it otherwise does from 2 MiB on. */
+ * memory. SMALL_PAGES: tare_load asks for no huge pages, as it otherwise does from 2 MiB on; memory
+ * from hooks is taken as it comes. */
 #define TARE_LOAD_DROP_BEHIND 1u
 #define TARE_LOAD_SMALL_PAGES 2u
 
@@ -532,12 +536,17 @@ typedef struct tare_load_options {
     uint32_t io;        /* TARE_IO_* */
     uint32_t flags;     /* TARE_LOAD_* */
     size_t alignment;   /* tare_load, of each tensor: power of two up to 2 MiB, 0 is 64 */
-    uint32_t threads;   /* at most, the caller's included, up to 1024; 0: the library chooses */
+    /* At most, the caller's included, up to 1024. 0: one for each processor, at most 16; but at
+     * least 8 for reads past the page cache, and 1 for a reader. */
+    uint32_t threads;
     uint32_t reserved;
-    uint64_t chunk_size; /* bytes of one read at most, 4 KiB to 1 GiB; 0: the library chooses */
-    uint64_t flight_size_max; /* bytes of all reads at one time, from 4 KiB on; 0: no bound */
-    /* Called on the thread that called, never twice at once: with 0 first, then now and then, with
-     * `total` when all is done; `done` never falls. Not zero stops the load. May be NULL. */
+    uint64_t chunk_size; /* bytes of one read at most, 4 KiB to 1 GiB; 0: up to 4 MiB */
+    /* Bytes of all reads at one time, from 4 KiB on; 0: threads times chunk_size. No more is taken
+     * from the allocator beside the block, but for some 150 bytes a tensor (800 with a digest). */
+    uint64_t flight_size_max;
+    /* Called on the thread that called the library, so never twice at once: first with `done` 0,
+     * then as chunks are complete, at last with `done` equal to `total`. Both count bytes of
+     * tensors; `done` never falls. Not zero stops the load, also at last. May be NULL. */
     int (*progress)(void *context, uint64_t done, uint64_t total);
     void *progress_context;
     const tare_digest *digests;      /* one for each tensor, to be checked; NULL: none is */
@@ -548,8 +557,8 @@ typedef struct tare_load_options {
 #define TARE_LOAD_OPTIONS_INIT { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
 /* clang-format on */
 
-/* Tensors that were loaded: bytes of the caller's, to read and to write. Independent of the model,
- * which may be closed before. */
+/* Tensors that were loaded: bytes of the caller's, to read and to write, until tare_block_close. The
+ * model may be closed before. The calls below may run on any threads at once. */
 typedef struct tare_block tare_block;
 
 /*
@@ -559,9 +568,10 @@ typedef struct tare_block tare_block;
  * `options` may be NULL.
  *
  * The error names the tensor that could not be read (TARE_E_READ, TARE_E_CHANGED) or does not have
- * its digest (TARE_E_DIGEST). After a failure, or TARE_E_CANCELLED, nothing is left: no memory, and
- * no thread that still works. A load that is stopped ends as soon as the chunks are read that were
- * begun.
+ * its digest (TARE_E_DIGEST); of several failures the first to happen counts. After a failure, or
+ * TARE_E_CANCELLED, nothing is left: no memory, and no thread that still works. A load that is
+ * stopped ends as soon as the chunks are read that were begun. Threads are started for each load
+ * and end with it; where the host gives fewer, the load goes on with those.
  */
 TARE_API tare_status tare_load(const tare_model *model, const tare_tensor *const *tensors,
                                size_t count, const tare_load_options *options, tare_block **out,
@@ -569,7 +579,7 @@ TARE_API tare_status tare_load(const tare_model *model, const tare_tensor *const
 
 /*
  * The same into memory of the caller's: targets[i] has room for tare_size bytes of tensor i, and may
- * be NULL where that is 0. Targets must not overlap. options->alignment is not looked at. After a
+ * be NULL where that is 0. Targets must not overlap. options->alignment has no effect. After a
  * failure what targets hold is unspecified, and nothing writes to them any more.
  */
 TARE_API tare_status tare_load_into(const tare_model *model, const tare_tensor *const *tensors,
@@ -586,7 +596,8 @@ TARE_API void *tare_block_data(const tare_block *block, size_t index);
 /* How many they are; 0 at and beyond the count. */
 TARE_API size_t tare_block_size(const tare_block *block, size_t index);
 
-/* The one piece of memory that all of them lie in, to lock it or to make it known to a device. */
+/* The one piece of memory that all of them lie in and its size, to lock it or to make it known to a
+ * device. Not NULL, also where *size is 0. */
 TARE_API void *tare_block_memory(const tare_block *block, size_t *size);
 
 /* Gives it back through the hooks that it came from. NULL is allowed. */

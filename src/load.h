@@ -117,6 +117,9 @@ typedef struct tarei_load_input {
 #define TAREI_LOAD_GAP_NEAR 4096u
 #define TAREI_LOAD_GAP_FAR 16384u
 
+/* What the page cache keeps or drops as one: at most a huge page. */
+#define TAREI_LOAD_FOLIO_SIZE ((uint64_t)2 << 20)
+
 /* Loads one chunk. `bounce` has room for a chunk, aligned to TAREI_OS_DIRECT_UNIT; it may be NULL
  * for files that are not read directly and for memory. On failure *at is the first byte of the
  * shard that did not come. */

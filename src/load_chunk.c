@@ -142,10 +142,11 @@ static tare_status fetch(const tarei_source *source, const tarei_load_plan *plan
     return status;
 }
 
-/* The page that a chunk ends in belongs to the next one too, and the first to the one before. */
+/* The page cache gives up whole folios only, which are as large as a huge page and may reach into
+ * the chunk before; that one is most likely complete. */
 static void drop_pages(int descriptor, const tarei_load_chunk *chunk)
 {
-    uint64_t first = page_down(chunk->begin);
+    uint64_t first = chunk->begin & ~(uint64_t)(TAREI_LOAD_FOLIO_SIZE - 1);
     tarei_os_drop(descriptor, first, page_up(chunk->end) - first);
 }
 

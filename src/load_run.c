@@ -36,7 +36,8 @@ typedef struct loading {
     tarei_load_verify verify;
     bool direct_wanted;
     int *direct;     /* by shard: the file opened past the page cache, or -1; NULL if none is */
-    uint8_t *bounce; /* a chunk for each thread, or NULL */
+    uint8_t *bounce; /* of all threads, or NULL */
+    uint64_t bounce_size; /* for each thread: the largest chunk that goes through it */
     tare_error *error;
     atomic_uint next; /* chunk to load */
     atomic_ullong done;
@@ -108,6 +109,17 @@ static void options_choose(loading *load)
     options->threads = threads;
 }
 
+/* The page cache serves the next load too, unless its pages will not stay there anyway: because they
+ * are dropped, or because they and what is loaded are more than the memory that there is. */
+static bool wants_direct(const loading *load)
+{
+    const tare_model *model = load->model;
+    if (load->plan.size == 0 || model->shards[0].source.descriptor < 0) return false;
+    if (load->options.io != TARE_IO_AUTO) return load->options.io == TARE_IO_DIRECT;
+    return (load->options.flags & TARE_LOAD_DROP_BEHIND) != 0 ||
+           load->plan.size > tarei_os_memory_size() / 2;
+}
+
 static tare_status loading_begin(loading *load, const tare_model *model,
                                  const tare_tensor *const *tensors, size_t count,
                                  const tare_load_options *options, tare_error *error)
@@ -126,8 +138,9 @@ static tare_status loading_begin(loading *load, const tare_model *model,
         count = model->tensors.count;
     }
     tarei_memory_init(&load->memory, load->options.allocator);
-    load->direct_wanted = load->options.io == TARE_IO_DIRECT;
-    return tarei_load_plan_begin(&load->plan, &load->memory, model, tensors, count, error);
+    status = tarei_load_plan_begin(&load->plan, &load->memory, model, tensors, count, error);
+    if (status == TARE_OK) load->direct_wanted = wants_direct(load);
+    return status;
 }
 
 /* Opens each file that is read from once more. One that cannot be is read through the page cache. */
@@ -142,39 +155,65 @@ static bool open_direct(loading *load)
         uint32_t shard = load->plan.chunks[i].shard;
         if (i != 0 && shard == load->plan.chunks[i - 1].shard) continue;
         int descriptor = model->shards[shard].source.descriptor;
-        if (descriptor >= 0 && tarei_os_open_direct(descriptor, &load->direct[shard]) != 0)
-            load->direct[shard] = -1;
+        if (tarei_os_open_direct(descriptor, &load->direct[shard]) != 0) load->direct[shard] = -1;
     }
     return true;
 }
 
-static uint64_t bounce_size(const loading *load)
+/* What is read directly comes in whole pages; a reader is asked for several parts at once. */
+static bool take_bounce(loading *load, bool reader)
 {
-    return load->options.threads * load->options.chunk_size;
+    for (uint32_t i = 0; i < load->plan.chunk_count; i++) {
+        const tarei_load_chunk *chunk = &load->plan.chunks[i];
+        if (reader && chunk->part_count == 1) continue;
+        uint64_t begin = chunk->begin & ~(uint64_t)(CHUNK_SIZE_MIN - 1), size = chunk->end - begin;
+        if (size > load->bounce_size) load->bounce_size = size;
+    }
+    if (load->bounce_size == 0) return true;
+    load->bounce_size += CHUNK_SIZE_MIN - 1;
+    load->bounce_size &= ~(uint64_t)(CHUNK_SIZE_MIN - 1);
+    load->bounce = tarei_memory_take(&load->memory, load->options.threads * load->bounce_size,
+                                     TAREI_OS_DIRECT_UNIT);
+    return load->bounce != NULL;
 }
 
 /* Everything that is needed but the targets; the threads then take no memory. */
 static tare_status loading_prepare(loading *load)
 {
     options_choose(load);
-    bool reader = tarei_load_has_reader(load->model);
-    uint64_t gap_size = load->direct_wanted || reader ? TAREI_LOAD_GAP_FAR : TAREI_LOAD_GAP_NEAR;
+    bool direct = load->direct_wanted, reader = tarei_load_has_reader(load->model);
+    uint64_t gap_size = direct || reader ? TAREI_LOAD_GAP_FAR : TAREI_LOAD_GAP_NEAR;
     tare_status status =
         tarei_load_plan_cut(&load->plan, load->options.chunk_size, gap_size, load->error);
     if (status != TARE_OK) return status;
     if (load->options.threads > load->plan.chunk_count)
         load->options.threads = load->plan.chunk_count != 0 ? load->plan.chunk_count : 1;
-    if (load->direct_wanted && !open_direct(load)) return tarei_error_memory(load->error);
-    if (load->direct_wanted || reader) {
-        load->bounce = tarei_memory_take(&load->memory, bounce_size(load), TAREI_OS_DIRECT_UNIT);
-        if (load->bounce == NULL) return tarei_error_memory(load->error);
-    }
+    if ((direct && !open_direct(load)) || ((direct || reader) && !take_bounce(load, reader)))
+        return tarei_error_memory(load->error);
     return tarei_load_verify_begin(&load->verify, &load->plan, load->options.digests, load->error);
+}
+
+/* What chunks could not drop, since others were at the same folios then. */
+static void drop_rest(const loading *load)
+{
+    const tarei_load_chunk *chunks = load->plan.chunks;
+    for (uint32_t i = 0, end; i < load->plan.chunk_count; i = end) {
+        for (end = i + 1; end < load->plan.chunk_count; end++)
+            if (chunks[end].shard != chunks[i].shard ||
+                chunks[end].begin > chunks[end - 1].end + TAREI_LOAD_FOLIO_SIZE)
+                break;
+        uint64_t first = chunks[i].begin & ~(uint64_t)(CHUNK_SIZE_MIN - 1);
+        tarei_os_drop(load->model->shards[chunks[i].shard].source.descriptor, first,
+                      chunks[end - 1].end + CHUNK_SIZE_MIN - first);
+    }
 }
 
 static void loading_end(loading *load)
 {
-    tarei_memory_give(&load->memory, load->bounce, bounce_size(load), TAREI_OS_DIRECT_UNIT);
+    bool file = load->plan.chunk_count != 0 && load->model->shards[0].source.descriptor >= 0;
+    if (file && (load->options.flags & TARE_LOAD_DROP_BEHIND) != 0) drop_rest(load);
+    tarei_memory_give(&load->memory, load->bounce, load->options.threads * load->bounce_size,
+                      TAREI_OS_DIRECT_UNIT);
     if (load->direct != NULL) {
         for (uint32_t i = 0; i < load->model->shard_count; i++)
             if (load->direct[i] >= 0) tarei_os_close(load->direct[i]);
@@ -243,7 +282,7 @@ static void work(void *context, uint32_t thread)
 {
     loading *load = context;
     uint8_t *bounce = load->bounce;
-    if (bounce != NULL) bounce += thread * load->options.chunk_size;
+    if (bounce != NULL) bounce += thread * load->bounce_size;
     while (!atomic_load(&load->stopped)) {
         uint32_t number = atomic_fetch_add(&load->next, 1);
         if (number >= load->plan.chunk_count) return;

@@ -95,6 +95,9 @@ void tarei_os_advise_huge(void *memory, size_t size);
 /* Hints the opposite. */
 void tarei_os_advise_small(void *memory, size_t size);
 
+/* Bytes of memory that the machine has; UINT64_MAX where that is not known. */
+uint64_t tarei_os_memory_size(void);
+
 /* Processors that this process may use, at least 1. */
 uint32_t tarei_os_processor_count(void);
 

@@ -260,6 +260,13 @@ void tarei_os_advise_small(void *memory, size_t size)
 #endif
 }
 
+uint64_t tarei_os_memory_size(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page_size = sysconf(_SC_PAGESIZE);
+    if (pages <= 0 || page_size <= 0) return UINT64_MAX;
+    return (uint64_t)pages * (uint64_t)page_size;
+}
+
 uint32_t tarei_os_processor_count(void)
 {
 #ifdef __linux__

@@ -220,6 +220,35 @@ Test(load_chunk, pages_are_dropped_behind_when_asked)
     cr_expect_geq(os_fault.advised_size, models.file.size - 4096);
 }
 
+/* Whether a load opens files to be read past the page cache. */
+static bool goes_direct(const tare_model *model, uint32_t io, uint32_t flags, long memory_pages)
+{
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_block *block;
+    options.io = io;
+    options.flags = flags;
+    os_faults_reset();
+    os_fault.memory_pages = memory_pages;
+    cr_assert_eq(tare_load(model, NULL, 0, &options, &block, NULL), TARE_OK);
+    tare_block_close(block);
+    return os_fault.calls[OS_OPEN] != 0;
+}
+
+Test(load_chunk, the_page_cache_is_used_unless_its_pages_would_not_stay)
+{
+    const tare_model *model = models.way[LOAD_SHARDS];
+    long pages = (long)(models.file.size / (size_t)sysconf(_SC_PAGESIZE));
+    cr_expect_not(goes_direct(model, TARE_IO_AUTO, 0, 0));
+    cr_expect_not(goes_direct(model, TARE_IO_AUTO, 0, -1), "not known");
+    cr_expect_not(goes_direct(model, TARE_IO_AUTO, 0, 2 * pages + 2));
+    cr_expect(goes_direct(model, TARE_IO_AUTO, 0, 2 * pages - 8));
+    cr_expect(goes_direct(model, TARE_IO_AUTO, TARE_LOAD_DROP_BEHIND, 0));
+    cr_expect_not(goes_direct(model, TARE_IO_BUFFERED, TARE_LOAD_DROP_BEHIND, 2));
+    cr_expect(goes_direct(model, TARE_IO_DIRECT, 0, 0));
+    cr_expect_not(goes_direct(models.way[LOAD_MEMORY], TARE_IO_DIRECT, 0, 0));
+    cr_expect_not(goes_direct(models.way[LOAD_READER], TARE_IO_DIRECT, 0, 0));
+}
+
 /* ------------------------------------------------------------------------------------------------
  * Files and readers that change their mind
  */

@@ -1,25 +1,10 @@
-#define _POSIX_C_SOURCE 200809L
 #include "cli.h"
 
-#include <signal.h>
 #include <stdio.h>
 
 #include "latency.h"
 
-enum { SIGNAL_COUNT = 3 };
-static const int signals[SIGNAL_COUNT] = {SIGINT, SIGTERM, SIGHUP};
-
-static volatile sig_atomic_t stopped_by; /* a signal, or 0 */
-
-static struct {
-    uint64_t start;
-    struct sigaction before[SIGNAL_COUNT];
-} transfer;
-
-static void stop(int number)
-{
-    stopped_by = number;
-}
+static uint64_t start;
 
 /* "1.5 GiB of 4.0 GiB, 2.31 GB/s, 0:01 left" */
 static void describe(uint64_t done, uint64_t total, uint64_t elapsed, char *target, size_t size)
@@ -46,9 +31,9 @@ static int progress(void *context, uint64_t done, uint64_t total)
 {
     (void)context;
     char what[128];
-    if (stopped_by != 0) return 1;
+    if (stop_signal() != 0) return 1;
     if (total == 0 || !progress_due()) return 0;
-    describe(done, total, latency_now() - transfer.start, what, sizeof what);
+    describe(done, total, latency_now() - start, what, sizeof what);
     progress_show(what, (double)done / (double)total);
     return 0;
 }
@@ -56,24 +41,19 @@ static int progress(void *context, uint64_t done, uint64_t total)
 void transfer_start(tare_load_options *options)
 {
     options->progress = progress;
-    transfer.start = latency_now();
+    start = latency_now();
     progress_start();
-    /* Once: if the work does not stop, by a disk that hangs, the next signal ends the program. */
-    struct sigaction action = {.sa_handler = stop, .sa_flags = (int)SA_RESETHAND};
-    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
-        sigaction(signals[i], NULL, &transfer.before[i]);
-        if (transfer.before[i].sa_handler != SIG_IGN) sigaction(signals[i], &action, NULL);
-    }
+    stop_start();
 }
 
 int transfer_end(tare_status status, const tare_error *error)
 {
-    for (size_t i = 0; i < SIGNAL_COUNT; i++) sigaction(signals[i], &transfer.before[i], NULL);
+    stop_end();
     progress_end();
     if (status == TARE_OK) return CLI_OK;
     if (status == TARE_E_CANCELLED) {
         cli_message("stopped");
-        return CLI_SIGNALLED + (int)stopped_by;
+        return CLI_SIGNALLED + stop_signal();
     }
     cli_message("%s", error->message);
     return CLI_FAILED;

@@ -78,6 +78,8 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *context);
 int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
+long __wrap_sysconf(int name);
+long __real_sysconf(int name);
 int __real_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
 
 int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags);
@@ -270,4 +272,10 @@ int __wrap_linkat(int from_folder, const char *from, int to_folder, const char *
 int __wrap_unlinkat(int folder, const char *path, int flags)
 {
     return fails(OS_UNLINK) ? -1 : __real_unlinkat(folder, path, flags);
+}
+
+long __wrap_sysconf(int name)
+{
+    if (name == _SC_PHYS_PAGES && os_fault.memory_pages != 0) return os_fault.memory_pages;
+    return __real_sysconf(name);
 }
