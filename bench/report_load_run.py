@@ -1,7 +1,5 @@
 """Runs bench_load: makes room for its models, finds its peers, keeps what it measured."""
 
-import contextlib
-import io
 import json
 import os
 import pathlib
@@ -52,12 +50,10 @@ def python_peer():
     """(its path or None, why not). The environment is that of tests/checkpoint."""
     sys.path.insert(0, str(ROOT / "tests" / "checkpoint"))
     import peer
-    said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
-            return peer.environment(str(ROOT / "build" / "checkpoint")), ""
-    except SystemExit:
-        return None, "left out: " + said.getvalue().strip().removeprefix("SKIPPED: ")
+        return peer.environment(str(ROOT / "build" / "checkpoint")), ""
+    except peer.Missing as missing:
+        return None, f"left out: {missing}"
 
 
 def read_word(path):
