@@ -81,11 +81,12 @@ def divide(a, b):
 
 
 class Bar:
-    """Something that must be reached: `value` is None where the run cannot tell."""
+    """Something that must be reached: `value` is None where the run cannot tell. `why` is the page
+    in docs/ that tells why it is not met, if there is one."""
 
-    def __init__(self, what, value, relation, bar, unit):
+    def __init__(self, what, value, relation, bar, unit, why=None):
         self.what, self.value, self.relation = what, value, relation
-        self.bar, self.unit = bar, unit
+        self.bar, self.unit, self.why = bar, unit, why
 
     @property
     def met(self):
@@ -131,7 +132,8 @@ def lookup_bars(result):
         yield no_slower("miss: tare / absl", "find_miss", ABSL, name)
     yield faster("one shot: absl / tare from pairs", "one_shot", ABSL, "L", 1.5, PAIRS)
     yield Bar("L memory of everything, from a file, a tensor",
-              counter(result, "build", BASE, "L", "held_bytes_per_name"), "<=", 60, " B")
+              counter(result, "build", BASE, "L", "held_bytes_per_name"), "<=", 60, " B",
+              "adr/0005-names-in-full.md")
 
 
 def open_bars(result):

@@ -62,11 +62,12 @@ def machine(result):
 
 
 def bars_section(results):
+    bars = [bar for result in results for bar in bars_of(result)]
     rows = [["bar", "reached", "wanted", ""]]
-    for result in results:
-        rows += [bar.texts() for bar in bars_of(result)]
-    missed = sum(row[-1] != "met" for row in rows[1:])
-    words = f"{len(rows) - 1 - missed} of {len(rows) - 1} are met."
+    for bar in bars:
+        why = f" ([why]({bar.why}))" if bar.why and not bar.met else ""
+        rows.append(bar.texts()[:-1] + [bar.texts()[-1] + why])
+    words = f"{sum(bar.met for bar in bars)} of {len(bars)} are met."
     return f"## Bars\n\nWhat we set out to reach. {words}\n\n{table(rows)}"
 
 
