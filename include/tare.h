@@ -112,7 +112,7 @@ extern "C" {
     X(E_SHAPE, 52, "a shape is not what the format allows")                      \
     X(E_OFFSETS, 53, "offsets are not two integers in order")                    \
     X(E_OVERFLOW, 54, "a shape holds more bytes than 64 bits can count")         \
-    X(E_SUBBYTE, 55, "a tensor ends within a byte, or a row within a block")     \
+    X(E_SUBBYTE, 55, "a tensor, row or slice ends within a byte or block")       \
     X(E_SIZE, 56, "offsets and shape disagree about the size of a tensor")       \
     X(E_LAYOUT, 57, "tensors overlap or leave a hole")                           \
     X(E_COVER, 58, "tensors do not cover the data section exactly")              \
@@ -631,9 +631,11 @@ TARE_API tare_status tare_hash_many(const tare_model *model, const tare_tensor *
  * have `rank` entries. `start` NULL stands for zeros, `stop` NULL for the shape: at rank 0, where
  * the box is the one element, both may be. A box that is empty in any dimension has 0 bytes.
  * start > stop or stop > shape is TARE_E_ARGUMENT, and the message names the dimension. Elements of
- * less than a byte (F4, F6) can be sliced only where every run of the box that is contiguous in the
- * tensor begins and ends between two bytes; else TARE_E_SUBBYTE, which names the dimension. On
- * failure *size is 0. Allocates nothing, reads nothing.
+ * less than a byte (F4, F6) and those in blocks (quantized types) can be sliced only where every run
+ * of the box that is contiguous in the tensor begins and ends between two blocks of
+ * tare_dtype_block_count elements; else TARE_E_SUBBYTE, which names the dimension. In GGUF rows are
+ * whole blocks, so only the last dimension can be that. On failure *size is 0. Allocates nothing,
+ * reads nothing.
  */
 TARE_API tare_status tare_slice_size(const tare_model *model, const tare_tensor *tensor,
                                      const uint64_t *start, const uint64_t *stop, uint64_t *size,

@@ -76,8 +76,9 @@ static tare_status fail_split(const tare_model *model, const tare_tensor *tensor
                               uint32_t dimension, tare_error *error)
 {
     char why[96];
-    snprintf(why, sizeof why, "dimension %" PRIu32 ": the slice begins or ends within a byte",
-             dimension);
+    tare_dtype dtype = tarei_model_layout(model, tensor)->dtype;
+    snprintf(why, sizeof why, "dimension %" PRIu32 ": the slice begins or ends within a %s",
+             dimension, tare_dtype_bits(dtype) != 0 ? "byte" : "block");
     return fail_slice(model, tensor, TARE_E_SUBBYTE, why, error);
 }
 
