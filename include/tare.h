@@ -112,7 +112,7 @@ extern "C" {
     X(E_SHAPE, 52, "a shape is not what the format allows")                      \
     X(E_OFFSETS, 53, "offsets are not two integers in order")                    \
     X(E_OVERFLOW, 54, "a shape holds more bytes than 64 bits can count")         \
-    X(E_SUBBYTE, 55, "a tensor ends within a byte, or a row within a block")     \
+    X(E_SUBBYTE, 55, "a tensor, row or slice ends within a byte or block")       \
     X(E_SIZE, 56, "offsets and shape disagree about the size of a tensor")       \
     X(E_LAYOUT, 57, "tensors overlap or leave a hole")                           \
     X(E_COVER, 58, "tensors do not cover the data section exactly")              \
@@ -310,10 +310,11 @@ typedef struct tare_reader {
 } tare_reader;
 
 /*
- * Memory hooks of one model, or of one block. `allocate` returns `size` bytes (never 0) aligned to
- * `alignment` (a power of two), or NULL; `release` gets back the same size and alignment. Both are
- * called on the thread that called the library, while it opens, loads and closes, and in tare_advise
- * for a list that is out of order: on as many threads at once as call that. Lookups never allocate.
+ * Memory hooks of one model, of one block, or of one call of tare_save. `allocate` returns `size`
+ * bytes (never 0) aligned to `alignment` (a power of two), or NULL; `release` gets back the same size
+ * and alignment. Both are called on the thread that called the library, while it opens, loads, saves
+ * and closes, and in tare_advise for a list that is out of order: on as many threads at once as call
+ * that. Lookups never allocate.
  */
 typedef struct tare_allocator {
     size_t struct_size; /* sizeof(tare_allocator) */
@@ -564,8 +565,8 @@ typedef struct tare_block tare_block;
 /*
  * Loads tensors into one fresh piece of memory. `tensors` are of `model`, in any order, and may be
  * listed more than once: each entry gets bytes of its own. `tensors` NULL means all tensors in the
- * order of tare_at; `count` is then 0 or tare_count. An entry that is NULL is TARE_E_ARGUMENT.
- * `options` may be NULL.
+ * order of tare_at; `count` is then 0 or tare_count. An entry that is NULL is TARE_E_ARGUMENT, a list
+ * of 2^30 entries or of more bytes than this host can address TARE_E_LIMIT. `options` may be NULL.
  *
  * The error names the tensor that could not be read (TARE_E_READ, TARE_E_CHANGED) or does not have
  * its digest (TARE_E_DIGEST); of several failures the first to happen counts. After a failure, or
@@ -631,9 +632,11 @@ TARE_API tare_status tare_hash_many(const tare_model *model, const tare_tensor *
  * have `rank` entries. `start` NULL stands for zeros, `stop` NULL for the shape: at rank 0, where
  * the box is the one element, both may be. A box that is empty in any dimension has 0 bytes.
  * start > stop or stop > shape is TARE_E_ARGUMENT, and the message names the dimension. Elements of
- * less than a byte (F4, F6) can be sliced only where every run of the box that is contiguous in the
- * tensor begins and ends between two bytes; else TARE_E_SUBBYTE, which names the dimension. On
- * failure *size is 0. Allocates nothing, reads nothing.
+ * less than a byte (F4, F6) and those in blocks (quantized types) can be sliced only where every run
+ * of the box that is contiguous in the tensor begins and ends between two blocks of
+ * tare_dtype_block_count elements; else TARE_E_SUBBYTE, which names the dimension. In GGUF rows are
+ * whole blocks, so only the last dimension can be that. On failure *size is 0. Allocates nothing,
+ * reads nothing.
  */
 TARE_API tare_status tare_slice_size(const tare_model *model, const tare_tensor *tensor,
                                      const uint64_t *start, const uint64_t *stop, uint64_t *size,

@@ -114,6 +114,14 @@ bool tarei_split_is(const char *name, tarei_split *split);
 tare_status tarei_split_open(tarei_opening *opening, int folder, const char *name);
 
 /* ------------------------------------------------------------------------------------------------
+ * lookup.c
+ */
+
+/* Checks a caller's list of tensors, which is NULL for all of them; *count becomes how many. */
+tare_status tarei_lookup_list(const tare_model *model, const tare_tensor *const *tensors,
+                              size_t *count, tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
  * metadata.c
  */
 
@@ -133,6 +141,10 @@ tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, siz
 /* Reads a part of a tensor that is within it, with an error that names the tensor. */
 tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
                              void *target, size_t size, tare_error *error);
+
+/* An error of the caller's about a tensor. Returns `status`. */
+tare_status tarei_bytes_refuse(const tare_model *model, const tare_tensor *tensor,
+                               tare_status status, const char *why, tare_error *error);
 
 /* An error of the source of a tensor, told as one of the tensor. Returns its status. */
 tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,

@@ -5,6 +5,7 @@
 
 #include "support/alloc_probe.h"
 #include "support/expect.h"
+#include "support/gguf_text.h"
 #include "support/name_sets.h"
 #include "support/process_probe.h"
 #include "support/reader_probe.h"
@@ -311,6 +312,44 @@ Test(save, merges_models_and_gives_tensors_other_names_and_shapes)
 /* ------------------------------------------------------------------------------------------------
  * What is refused
  */
+
+#define PLAIN_AND_BLOCKS                 \
+    GGUF_HEAD("3", "0")                  \
+    GGUF_TENSOR("plain", "3", "30", "0") \
+    "\"blocks\" 4:2 8:64 8:3 4:2 8:32 " GGUF_TENSOR("bytes", "5", "24", "160") "p32 d192"
+
+Test(save, takes_the_plain_types_of_gguf_and_refuses_blocks_by_name)
+{
+    static const uint64_t size[] = {108};
+    build_text file;
+    tare_model *model = gguf_open(PLAIN_AND_BLOCKS, &file);
+    tare_save_tensor tensors[] = {model_tensor(model, 0), model_tensor(model, 1),
+                                  model_tensor(model, 2)};
+    tare_error error = expect_poison();
+    check_refused("blocks", TARE_E_DTYPE, tensors, 3,
+                  "tensor 'blocks': safetensors has no dtype Q4_0 (23)");
+    for (tare_dtype dtype = TARE_DTYPE_Q4_0; dtype <= TARE_DTYPE_Q2_0; dtype++) {
+        tare_save_tensor one = bytes_tensor("w", "aaaa", 4);
+        one.dtype = dtype;
+        check_refused("blocks in memory", TARE_E_DTYPE, &one, 1, tare_dtype_name(dtype));
+    }
+    tensors[1].dtype = TARE_DTYPE_U8; /* its blocks as they are */
+    tensors[1].shape = size;
+    tensors[1].rank = 1;
+    cr_assert_eq(save_over(tensors, 3, &error), TARE_OK, "%s", error.message);
+    tare_model *saved = open_target("as bytes", TARE_BACKING_MAP);
+    static const tare_dtype dtypes[] = {TARE_DTYPE_BF16, TARE_DTYPE_U8, TARE_DTYPE_I8};
+    for (size_t i = 0; i < 3; i++) {
+        tare_info info = tare_describe(model, tensors[i].tensor);
+        const tare_tensor *found = tare_find(saved, info.name, info.name_size);
+        cr_assert_not_null(found, "%s", info.name);
+        expect_bytes(info.name, saved, found, file.data + info.offset, (size_t)info.size);
+        cr_expect_eq(tare_describe(saved, found).dtype, dtypes[i], "%s", info.name);
+    }
+    tare_close(saved);
+    tare_close(model);
+    build_free(&file);
+}
 
 Test(save, refuses_what_a_reader_would_refuse)
 {

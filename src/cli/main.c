@@ -125,7 +125,8 @@ static int unknown_command(const char *name)
 static void print_program_help(void)
 {
     out_string("usage: tare COMMAND [options] ...\n\n"
-               "Shows what the weight files of a model hold, and loads and checks it.\n\n"
+               "Shows what the weight files of a model hold, loads and checks them, and writes "
+               "them anew.\n\n"
                "commands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         out_format("  %-6s %-27s%s\n", commands[i].name, commands[i].operands, commands[i].summary);

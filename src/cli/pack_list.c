@@ -64,18 +64,32 @@ static bool add_tensor(const cli_options *options, const tare_model *model, cons
     return describe_raw(&info, &list->raw[at]);
 }
 
+/* Whether it can be a string of safetensors: values of GGUF may be no string, or not UTF-8. */
+static bool is_text(tare_string text)
+{
+    bool good = text.data != NULL;
+    while (text.size > 0 && good) {
+        uint32_t code;
+        size_t size = text_decode(text, &code);
+        good = code != UINT32_MAX;
+        text.data += size;
+        text.size -= size;
+    }
+    return good;
+}
+
 /* What shards repeat is written once. Where they differ the first one counts, as it does for who
  * looks a key up. */
 static void add_metadata(const tare_model *model, pack_list *list)
 {
     tare_string key;
     tare_string value;
-    size_t left_out = 0; /* what is no string */
+    size_t left_out = 0;
     for (size_t i = 0; tare_metadata_at(model, i, &key, &value, NULL); i++) {
-        left_out += value.data == NULL;
-        if (value.data == NULL) continue;
         tare_string first = tare_metadata_find(model, key.data, key.size);
-        if (first.data == value.data) {
+        if (!is_text(key) || !is_text(value) || !is_text(first)) {
+            left_out++;
+        } else if (first.data == value.data) {
             list->metadata[list->metadata_count++] = (tare_save_metadata){key, value};
         } else if (first.size != value.size || memcmp(first.data, value.data, value.size) != 0) {
             char shown[256];
@@ -84,7 +98,7 @@ static void add_metadata(const tare_model *model, pack_list *list)
         }
     }
     if (left_out > 0) {
-        cli_message("metadata: %zu value%s that %s no string left out", left_out,
+        cli_message("metadata: left out %zu value%s that %s no UTF-8 string", left_out,
                     left_out == 1 ? "" : "s", left_out == 1 ? "is" : "are");
     }
 }

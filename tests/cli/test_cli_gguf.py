@@ -1,6 +1,7 @@
 """Every command on GGUF files: typed metadata, blocks of quantized tensors, split files."""
 
 import base64
+import json
 import struct
 
 import cli_support
@@ -99,7 +100,17 @@ class Tensors(cli_support.CliTest):
         self.assertTrue(all(find["samples"] > 0 for find in finds))
 
 
-class Check(cli_support.CliTest):
+class Gguf(cli_support.CliTest):
+    def write_parts(self, count, tensors=2, **more):
+        for part in range(count):
+            metadata = [("split.no", "u16", part), ("split.count", "u16", count),
+                        ("split.tensors.count", "i32", count * tensors), ("common", "string", "x")]
+            self.write_gguf(f"m-{part + 1:05}-of-{count:05}.gguf", [
+                (f"blk.{part}.{i}", "I8", [2], bytes([part, i])) for i in range(tensors)],
+                metadata=metadata, **more)
+
+
+class Check(Gguf):
     def test_check_accepts_and_refuses(self):
         good = self.write_gguf("good.gguf", [("t", "F32", [4], None)])
         content = good.read_bytes()
@@ -120,14 +131,6 @@ class Check(cli_support.CliTest):
     def test_a_folder_with_one_gguf_file_is_that_model(self):
         self.write_gguf("m.gguf", [("t", "I8", [1], None)])
         self.assertEqual(self.good("check", ".").out, ".: ok (1 tensor, 1 B)\n")
-
-    def write_parts(self, count, tensors=2, **more):
-        for part in range(count):
-            metadata = [("split.no", "u16", part), ("split.count", "u16", count),
-                        ("split.tensors.count", "i32", count * tensors), ("common", "string", "x")]
-            self.write_gguf(f"m-{part + 1:05}-of-{count:05}.gguf", [
-                (f"blk.{part}.{i}", "I8", [2], bytes([part, i])) for i in range(tensors)],
-                metadata=metadata, **more)
 
     def test_any_part_of_a_split_file_stands_for_all(self):
         self.write_parts(3)
@@ -156,6 +159,155 @@ class Check(cli_support.CliTest):
         result = self.bad(1, "check", "m-00001-of-00003.gguf")
         self.assertIn("m-00002-of-00003.gguf", result.err)
         self.assertIn("TARE_E_SPLIT", result.err)
+
+
+class Load(Gguf):
+    """All that reads tensors in bulk."""
+
+    def setUp(self):
+        super().setUp()
+        self.data = {"w": bytes(range(256)) * 27, "q": bytes(range(136)), "e": b"",
+                     "s": b"\x80\x3f"}
+        self.path = self.write_gguf("whole.gguf", [
+            ("w", "Q4_K", [6, 2048], self.data["w"]), ("q", "Q8_0", [2, 64], self.data["q"]),
+            ("e", "Q4_0", [0, 32], b""), ("s", "BF16", [], self.data["s"])], alignment=64)
+
+    def test_load_by_every_way(self):
+        for options in ([], ["--direct", "--drop-behind"], ["--buffered", "--threads=3"],
+                        ["--backing=read", "--chunk=4K"], ["--backing=map", "--align=4K"]):
+            with self.subTest(options):
+                report = self.good("load", self.path, "--json", *options).json
+                self.assertEqual((report["tensors"], report["size"]), (4, 7050))
+        self.assertEqual(self.good("load", self.path, "q", "s", "--json").json["size"], 138)
+        self.write_parts(3)
+        for path in ("m-00002-of-00003.gguf", "m-00003-of-00003.gguf"):
+            report = self.good("load", path, "--json").json
+            self.assertEqual((report["tensors"], report["size"]), (6, 12))
+
+    def test_digests_are_those_of_the_bytes_whatever_the_file(self):
+        raw = self.write("raw.safetensors", [
+            (name, "U8", [len(data)], data) for name, data in self.data.items()])
+        wanted = self.good("hash", raw).out
+        for backing in ("map", "read"):
+            self.assertEqual(self.good("hash", self.path, "--backing", backing).out, wanted)
+        manifest = self.folder / "manifest"
+        manifest.write_text(wanted)
+        self.assertEqual(self.good("verify", self.path, manifest).out,
+                         f"{self.path}: ok (4 tensors, 6.9 KiB)\n")
+
+    def test_a_block_that_changed_is_found(self):
+        manifest = self.folder / "manifest"
+        manifest.write_bytes(self.good("hash", self.path).bytes)
+        content = bytearray(self.path.read_bytes())
+        content[content.rindex(self.data["q"]) + 100] ^= 1
+        self.path.write_bytes(content)
+        self.assertRegex(self.bad(1, "verify", self.path, manifest).err, r"'q': other bytes")
+
+    def test_split_files_hash_as_one(self):
+        self.write_parts(3)
+        whole = self.write_gguf("m.gguf", [(f"blk.{part}.{i}", "I8", [2], bytes([part, i]))
+                                           for part in range(3) for i in range(2)])
+        manifest = self.folder / "manifest"
+        manifest.write_bytes(self.good("hash", whole).bytes)
+        self.assertEqual(self.good("hash", "m-00002-of-00003.gguf").bytes, manifest.read_bytes())
+        self.assertIn("6 tensors", self.good("verify", "m-00003-of-00003.gguf", manifest).out)
+        self.write_gguf("m-00003-of-00003.gguf", [
+            ("blk.2.0", "I8", [2], b"\2\0"), ("blk.2.1", "I8", [2], b"\2\2")],
+            metadata=[("split.no", "u16", 2), ("split.count", "u16", 3),
+                      ("split.tensors.count", "i32", 6)])
+        self.assertRegex(self.bad(1, "verify", "m-00001-of-00003.gguf", manifest).err,
+                         r"\Atare: .*: 'blk\.2\.1': other bytes")
+
+
+LEFT_OUT = "tare: metadata: left out {} that {} no UTF-8 string\n"
+
+
+class Pack(Gguf):
+    def packed(self, path):
+        """(metadata, {name: (dtype, shape, bytes)})"""
+        content = (self.folder / path).read_bytes()
+        size = struct.unpack("<Q", content[:8])[0]
+        header = json.loads(content[8:8 + size])
+        metadata = header.pop("__metadata__", {})
+        return metadata, {
+            name: (info["dtype"], info["shape"], content[8 + size:][slice(*info["data_offsets"])])
+            for name, info in header.items()}
+
+    def test_plain_types_are_written_as_what_they_are(self):
+        tensors = [(dtype.lower(), dtype, [2, 3], bytes(range(6 * size)))
+                   for dtype, (_, count, size) in cli_support.GGUF_TYPES.items() if count == 1]
+        path = self.write_gguf("m.gguf", [*tensors, ("scalar", "F16", [], b"\1\2")])
+        self.good("pack", path, "-o", "m.safetensors")
+        self.assertEqual(self.packed("m.safetensors"), ({}, {
+            **{name: (dtype, shape, data) for name, dtype, shape, data in tensors},
+            "scalar": ("F16", [], b"\1\2")}))
+        self.good("check", "m.safetensors")
+
+    def test_quantized_ones_are_refused_by_name(self):
+        path = self.write_gguf("m.gguf", [("a", "F32", [1], None),
+                                          ("b\x1b", "IQ2_XXS", [256], None)])
+        for only in ([], ["--only", "b"]):
+            self.assertEqual(self.bad(1, "pack", path, "-o", "m.safetensors", *only).err, (
+                f"tare: {path}: tensor 'b\\x1b' is IQ2_XXS, which safetensors does not have; "
+                "--raw-quantized stores its blocks as U8\n"))
+        self.assertEqual([entry.name for entry in self.folder.iterdir()], ["m.gguf"])
+        self.good("pack", path, "-o", "m.safetensors", "--only=a")
+
+    def test_raw_blocks_keep_type_and_shape_beside_them(self):
+        blocks = {"q": bytes(range(144)) * 4, "x": bytes(range(136)), "none": b""}
+        path = self.write_gguf("m.gguf", [
+            ("q", "Q4_K", [2, 512], blocks["q"]), ("f", "F32", [1], b"\0\0\0\1"),
+            ("x", "MXFP4", [4, 2, 32], blocks["x"]), ("none", "Q4_0", [0, 32], b"")],
+            metadata=[("general.name", "string", "m")])
+        self.good("pack", path, "-o", "m.safetensors", "--raw-quantized")
+        metadata, tensors = self.packed("m.safetensors")
+        self.assertEqual(tensors, {
+            "f": ("F32", [1], b"\0\0\0\1"),
+            **{name: ("U8", [len(data)], data) for name, data in blocks.items()}})
+        self.assertEqual(metadata.pop("general.name"), "m")
+        self.assertEqual({key: json.loads(value) for key, value in metadata.items()}, {
+            "tare.raw.q": {"dtype": "Q4_K", "shape": [2, 512]},
+            "tare.raw.x": {"dtype": "MXFP4", "shape": [4, 2, 32]},
+            "tare.raw.none": {"dtype": "Q4_0", "shape": [0, 32]}})
+        # Once more, nothing of it is lost.
+        self.good("pack", "m.safetensors", "-o", "n.safetensors")
+        self.assertEqual(self.packed("n.safetensors"), self.packed("m.safetensors"))
+
+    def test_metadata_that_is_no_string_is_left_out_and_said(self):
+        path = self.write_gguf("m.gguf", [("t", "I8", [1], b"x")], metadata=[
+            ("a", "string", "text"), ("n", "u32", 7), ("e", "string", ""),
+            ("l", "string[]", ["x"]), ("b", "string", b"\xff"), (b"\xfe", "string", "x")])
+        result = self.tare("pack", path, "-o", "m.safetensors")
+        self.assertEqual((result.status, result.err), (0, LEFT_OUT.format("4 values", "are")))
+        self.assertEqual(self.packed("m.safetensors")[0], {"a": "text", "e": ""})
+        path = self.write_gguf("n.gguf", [("t", "I8", [1], b"x")], metadata=[("n", "u32", 7)])
+        result = self.tare("pack", path, "-o", "n.safetensors")
+        self.assertEqual((result.status, result.err), (0, LEFT_OUT.format("1 value", "is")))
+
+    def test_split_files_become_one_or_shards(self):
+        self.write_parts(3)
+        wanted = {f"blk.{part}.{i}": ("I8", [2], bytes([part, i]))
+                  for part in range(3) for i in range(2)}
+        result = self.tare("pack", "m-00002-of-00003.gguf", "-o", "one.safetensors")
+        self.assertEqual((result.status, result.err), (0, LEFT_OUT.format("9 values", "are")))
+        self.assertEqual(self.packed("one.safetensors"), ({"common": "x"}, wanted))
+        report = self.tare("pack", "m-00001-of-00003.gguf", "-o", "out", "--shard-size=4",
+                           "--json").json
+        self.assertEqual([(file["tensors"], file["size"]) for file in report["files"]],
+                         [(2, 4)] * 3)
+        self.assertEqual(report["index"], "out/model.safetensors.index.json")
+        self.assertIn("out: ok (6 tensors, 12 B, 3 shards)", self.good("check", "out").out)
+        self.assertEqual(self.good("hash", "out").out,
+                         self.good("hash", "m-00001-of-00003.gguf").out)
+
+    def test_shards_of_raw_blocks_tell_of_their_own(self):
+        path = self.write_gguf("m.gguf", [(f"q{i}", "Q8_0", [32], bytes([i]) * 34)
+                                          for i in range(3)])
+        self.good("pack", path, "-o", "out", "--shard-size=34", "--raw-quantized")
+        for i in range(3):
+            metadata, tensors = self.packed(f"out/model-0000{i + 1}-of-00003.safetensors")
+            self.assertEqual(list(metadata), [f"tare.raw.q{i}"])
+            self.assertEqual(tensors, {f"q{i}": ("U8", [34], bytes([i]) * 34)})
 
 
 class Metadata(cli_support.CliTest):
