@@ -252,8 +252,9 @@ typedef struct tare_reader {
 /*
  * Memory hooks of one model, or of one block. `allocate` returns `size` bytes (never 0) aligned to
  * `alignment` (a power of two), or NULL; `release` gets back the same size and alignment. Both are
- * called on the thread that called the library, while it opens, loads and closes, and in tare_advise
- * for a list that is out of order: on as many threads at once as call that. Lookups never allocate.
+ * called on the thread that called the library, while it opens, loads and closes, and in
+ * tare_advise for a list that is out of order: on as many threads at once as call that. Lookups
+ * never allocate.
  */
 typedef struct tare_allocator {
     size_t struct_size; /* sizeof(tare_allocator) */
@@ -483,11 +484,12 @@ typedef struct tare_load_options {
 } tare_load_options;
 
 /* clang-format off */
-#define TARE_LOAD_OPTIONS_INIT { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
+#define TARE_LOAD_OPTIONS_INIT \
+    { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
 /* clang-format on */
 
-/* Tensors that were loaded: bytes of the caller's, to read and to write, until tare_block_close. The
- * model may be closed before. The calls below may run on any threads at once. */
+/* Tensors that were loaded: bytes of the caller's, to read and to write, until tare_block_close.
+ * The model may be closed before. The calls below may run on any threads at once. */
 typedef struct tare_block tare_block;
 
 /*
@@ -507,8 +509,8 @@ TARE_API tare_status tare_load(const tare_model *model, const tare_tensor *const
                                tare_error *error);
 
 /*
- * The same into memory of the caller's: targets[i] has room for tare_size bytes of tensor i, and may
- * be NULL where that is 0. Targets must not overlap. options->alignment has no effect. After a
+ * The same into memory of the caller's: targets[i] has room for tare_size bytes of tensor i, and
+ * may be NULL where that is 0. Targets must not overlap. options->alignment has no effect. After a
  * failure what targets hold is unspecified, and nothing writes to them any more.
  */
 TARE_API tare_status tare_load_into(const tare_model *model, const tare_tensor *const *tensors,

@@ -77,10 +77,10 @@ tare_status tarei_load_plan_place(tarei_load_plan *plan, size_t alignment, bool 
                                   uint64_t *size, tare_error *error);
 
 /*
- * Cuts chunks of at most chunk_size, a multiple of TAREI_OS_DIRECT_UNIT, within multiples of it too.
- * What lies between two parts is read along if it is at most gap_size. Small chunks that follow each
- * other form a batch of up to chunk_size, which one thread takes: two that write side by side would
- * both fetch and clear the same new page of memory, for one of them in vain.
+ * Cuts chunks of at most chunk_size, a multiple of TAREI_OS_DIRECT_UNIT, whole pages of the file
+ * counted. What lies between two parts is read along if it is at most gap_size. Small chunks that
+ * follow each other form a batch of up to chunk_size, which one thread takes: two that write side by
+ * side would both fetch and clear the same new page of memory, for one of them in vain.
  */
 tare_status tarei_load_plan_cut(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size,
                                 tare_error *error);

@@ -109,8 +109,8 @@ static void options_choose(loading *load)
     options->threads = threads;
 }
 
-/* The page cache serves the next load too, unless its pages will not stay there anyway: because they
- * are dropped, or because they and what is loaded are more than the memory that there is. */
+/* The page cache serves the next load too, unless its pages will not stay there anyway: because
+ * they are dropped, or because they and what is loaded are more than the memory that there is. */
 static bool wants_direct(const loading *load)
 {
     const tare_model *model = load->model;
@@ -143,7 +143,7 @@ static tare_status loading_begin(loading *load, const tare_model *model,
     return status;
 }
 
-/* Opens each file that is read from once more. One that cannot be is read through the page cache. */
+/* Opens each file that is read once more. One that cannot be is read through the page cache. */
 static bool open_direct(loading *load)
 {
     const tare_model *model = load->model;
