@@ -555,11 +555,12 @@ typedef struct tare_load_options {
 } tare_load_options;
 
 /* clang-format off */
-#define TARE_LOAD_OPTIONS_INIT { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
+#define TARE_LOAD_OPTIONS_INIT \
+    { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
 /* clang-format on */
 
-/* Tensors that were loaded: bytes of the caller's, to read and to write, until tare_block_close. The
- * model may be closed before. The calls below may run on any threads at once. */
+/* Tensors that were loaded: bytes of the caller's, to read and to write, until tare_block_close.
+ * The model may be closed before. The calls below may run on any threads at once. */
 typedef struct tare_block tare_block;
 
 /*
@@ -579,8 +580,8 @@ TARE_API tare_status tare_load(const tare_model *model, const tare_tensor *const
                                tare_error *error);
 
 /*
- * The same into memory of the caller's: targets[i] has room for tare_size bytes of tensor i, and may
- * be NULL where that is 0. Targets must not overlap. options->alignment has no effect. After a
+ * The same into memory of the caller's: targets[i] has room for tare_size bytes of tensor i, and
+ * may be NULL where that is 0. Targets must not overlap. options->alignment has no effect. After a
  * failure what targets hold is unspecified, and nothing writes to them any more.
  */
 TARE_API tare_status tare_load_into(const tare_model *model, const tare_tensor *const *tensors,

@@ -53,11 +53,14 @@ typedef struct tarei_load_plan {
     uint32_t entry_count;
     uint32_t part_count;
     uint32_t chunk_count;
+    uint32_t batch_count;
     uint32_t stream_count;
     uint64_t size; /* bytes of all parts */
     tarei_load_part *parts;
     tarei_load_chunk *chunks;
+    uint32_t *batches; /* number of the first chunk of each, and of one more */
     tarei_buffer chunk_buffer;
+    tarei_buffer batch_buffer;
 } tarei_load_plan;
 
 /* Checks and sorts what was asked for. Free the plan whatever comes of it. */
@@ -73,8 +76,12 @@ tare_status tarei_load_plan_begin(tarei_load_plan *plan, tarei_memory *memory,
 tare_status tarei_load_plan_place(tarei_load_plan *plan, size_t alignment, bool direct,
                                   uint64_t *size, tare_error *error);
 
-/* Cuts chunks of at most chunk_size, a multiple of TAREI_OS_DIRECT_UNIT, within multiples of it too.
- * What lies between two parts is read along if it is at most gap_size. */
+/*
+ * Cuts chunks of at most chunk_size, a multiple of TAREI_OS_DIRECT_UNIT, whole pages of the file
+ * counted. What lies between two parts is read along if it is at most gap_size. Small chunks that
+ * follow each other form a batch of up to chunk_size, which one thread takes: two that write side by
+ * side would both fetch and clear the same new page of memory, for one of them in vain.
+ */
 tare_status tarei_load_plan_cut(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size,
                                 tare_error *error);
 

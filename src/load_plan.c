@@ -14,12 +14,12 @@ static tare_status fail_limit(tare_error *error)
                            "2^30 tensors or more, or more bytes than this host can address");
 }
 
-/* By place, and as they were listed where that is the same. */
+/* By place, and as they were listed where that is the same. Records stand in the order of their
+ * places (tare_at), so that there is no need to look at them. */
 static int compare_entries(const void *context, uint32_t a, uint32_t b)
 {
-    const tarei_load_plan *plan = context;
-    uint64_t first = tarei_load_tensor(plan, a)->where, second = tarei_load_tensor(plan, b)->where;
-    return (first > second) - (first < second);
+    const tare_tensor *const *tensors = context;
+    return (tensors[a] > tensors[b]) - (tensors[a] < tensors[b]);
 }
 
 static tare_status make_parts(tarei_load_plan *plan, const uint32_t *order, tare_error *error)
@@ -55,7 +55,8 @@ tare_status tarei_load_plan_begin(tarei_load_plan *plan, tarei_memory *memory,
         tarei_memory_take(memory, count * (uint64_t)sizeof *plan->parts, _Alignof(tarei_load_part));
     if (order != NULL && plan->parts != NULL) {
         for (uint32_t i = 0; i < count; i++) order[i] = i;
-        tarei_sort(order, order + count, (uint32_t)count, compare_entries, plan);
+        if (tensors != NULL)
+            tarei_sort(order, order + count, (uint32_t)count, compare_entries, tensors);
         status = make_parts(plan, order, error);
     } else {
         status = tarei_error_memory(error);
@@ -108,8 +109,7 @@ static uint64_t chunk_limit(uint64_t begin, uint64_t chunk_size)
 }
 
 /* A part that fits into a chunk is never cut: it is hashed in one go then. */
-tare_status tarei_load_plan_cut(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size,
-                                tare_error *error)
+static bool cut_chunks(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size)
 {
     tarei_load_chunk *chunk = NULL;
     for (uint32_t i = 0; i < plan->part_count; i++) {
@@ -129,12 +129,42 @@ tare_status tarei_load_plan_cut(tarei_load_plan *plan, uint64_t chunk_size, uint
             /* Each takes at least a page of the file or a part: numbers stay below 2^31 for
              * anything that fits into memory. */
             chunk = plan->chunk_count < INT32_MAX ? add_chunk(plan, i, at, limit) : NULL;
-            if (chunk == NULL) return tarei_error_memory(error);
+            if (chunk == NULL) return false;
             at = limit;
         }
         if (plan->chunk_count - before > 1) part->stream = plan->stream_count++;
     }
-    return TARE_OK;
+    return true;
+}
+
+static bool add_batch(tarei_load_plan *plan, uint32_t chunk)
+{
+    tarei_buffer *buffer = &plan->batch_buffer;
+    if (!tarei_buffer_reserve(buffer, plan->memory, sizeof chunk)) return false;
+    plan->batches = buffer->data;
+    plan->batches[buffer->size / sizeof chunk] = chunk;
+    buffer->size += sizeof chunk;
+    return true;
+}
+
+static bool cut_batches(tarei_load_plan *plan, uint64_t batch_size)
+{
+    uint64_t size = batch_size; /* of the last one: the first chunk begins another */
+    for (uint32_t i = 0; i < plan->chunk_count; i++) {
+        size += plan->chunks[i].size;
+        if (size <= batch_size) continue;
+        if (!add_batch(plan, i)) return false;
+        plan->batch_count++;
+        size = plan->chunks[i].size;
+    }
+    return add_batch(plan, plan->chunk_count);
+}
+
+tare_status tarei_load_plan_cut(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size,
+                                tare_error *error)
+{
+    if (cut_chunks(plan, chunk_size, gap_size) && cut_batches(plan, chunk_size)) return TARE_OK;
+    return tarei_error_memory(error);
 }
 
 void tarei_load_plan_free(tarei_load_plan *plan)
@@ -142,4 +172,5 @@ void tarei_load_plan_free(tarei_load_plan *plan)
     tarei_memory_give(plan->memory, plan->parts, plan->entry_count * (uint64_t)sizeof *plan->parts,
                       _Alignof(tarei_load_part));
     tarei_buffer_free(&plan->chunk_buffer, plan->memory);
+    tarei_buffer_free(&plan->batch_buffer, plan->memory);
 }

@@ -39,7 +39,7 @@ typedef struct loading {
     uint8_t *bounce; /* of all threads, or NULL */
     uint64_t bounce_size; /* for each thread: the largest chunk that goes through it */
     tare_error *error;
-    atomic_uint next; /* chunk to load */
+    atomic_uint next; /* batch to load */
     atomic_ullong done;
     atomic_bool stopped;
     atomic_bool failed; /* whoever sets it writes the error */
@@ -109,8 +109,8 @@ static void options_choose(loading *load)
     options->threads = threads;
 }
 
-/* The page cache serves the next load too, unless its pages will not stay there anyway: because they
- * are dropped, or because they and what is loaded are more than the memory that there is. */
+/* The page cache serves the next load too, unless its pages will not stay there anyway: because
+ * they are dropped, or because they and what is loaded are more than the memory that there is. */
 static bool wants_direct(const loading *load)
 {
     const tare_model *model = load->model;
@@ -138,7 +138,7 @@ static tare_status loading_begin(loading *load, const tare_model *model,
     return status;
 }
 
-/* Opens each file that is read from once more. One that cannot be is read through the page cache. */
+/* Opens each file that is read once more. One that cannot be is read through the page cache. */
 static bool open_direct(loading *load)
 {
     const tare_model *model = load->model;
@@ -181,8 +181,8 @@ static tare_status loading_prepare(loading *load)
     tare_status status =
         tarei_load_plan_cut(&load->plan, load->options.chunk_size, gap_size, load->error);
     if (status != TARE_OK) return status;
-    if (load->options.threads > load->plan.chunk_count)
-        load->options.threads = load->plan.chunk_count != 0 ? load->plan.chunk_count : 1;
+    if (load->options.threads > load->plan.batch_count)
+        load->options.threads = load->plan.batch_count != 0 ? load->plan.batch_count : 1;
     if ((direct && !open_direct(load)) || ((direct || reader) && !take_bounce(load, reader)))
         return tarei_error_memory(load->error);
     return tarei_load_verify_begin(&load->verify, &load->plan, load->options.digests, load->error);
@@ -257,7 +257,8 @@ static tare_status fail_chunk(const loading *load, const tarei_load_chunk *chunk
                             error);
 }
 
-static tare_status load_chunk(loading *load, uint32_t number, uint8_t *bounce, tare_error *error)
+/* Whether to go on. */
+static bool load_chunk(loading *load, uint32_t number, uint32_t thread)
 {
     const tarei_load_chunk *chunk = &load->plan.chunks[number];
     const tarei_load_input input = {
@@ -265,30 +266,33 @@ static tare_status load_chunk(loading *load, uint32_t number, uint8_t *bounce, t
         .direct = load->direct != NULL ? load->direct[chunk->shard] : -1,
         .drop = (load->options.flags & TARE_LOAD_DROP_BEHIND) != 0,
     };
+    uint8_t *bounce = load->bounce != NULL ? load->bounce + thread * load->bounce_size : NULL;
     uint64_t at = chunk->begin;
     int system_error;
+    tare_error error;
     tare_status status =
         tarei_load_chunk_run(&input, &load->plan, chunk, bounce, &at, &system_error);
-    if (status != TARE_OK) return fail_chunk(load, chunk, status, at, system_error, error);
-    return tarei_load_verify_chunk(&load->verify, number, error);
+    if (status != TARE_OK)
+        fail_chunk(load, chunk, status, at, system_error, &error);
+    else
+        status = tarei_load_verify_chunk(&load->verify, number, &error);
+    if (status != TARE_OK) {
+        stop(load, &error);
+        return false;
+    }
+    uint64_t done = atomic_fetch_add(&load->done, chunk->size) + chunk->size;
+    return thread != 0 || done == load->plan.size || report(load, done);
 }
 
 static void work(void *context, uint32_t thread)
 {
     loading *load = context;
-    uint8_t *bounce = load->bounce;
-    if (bounce != NULL) bounce += thread * load->bounce_size;
-    while (!atomic_load(&load->stopped)) {
-        uint32_t number = atomic_fetch_add(&load->next, 1);
-        if (number >= load->plan.chunk_count) return;
-        tare_error error;
-        if (load_chunk(load, number, bounce, &error) != TARE_OK) {
-            stop(load, &error);
-            return;
-        }
-        uint64_t size = load->plan.chunks[number].size;
-        uint64_t done = atomic_fetch_add(&load->done, size) + size;
-        if (thread == 0 && done < load->plan.size && !report(load, done)) return;
+    const tarei_load_plan *plan = &load->plan;
+    for (;;) {
+        uint32_t batch = atomic_fetch_add(&load->next, 1);
+        if (batch >= plan->batch_count) return;
+        for (uint32_t i = plan->batches[batch]; i < plan->batches[batch + 1]; i++)
+            if (atomic_load(&load->stopped) || !load_chunk(load, i, thread)) return;
     }
 }
 

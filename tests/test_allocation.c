@@ -433,6 +433,33 @@ Test(allocation, goes_through_the_hooks_only)
     }
 }
 
+Test(allocation, of_a_load_goes_through_its_own_hooks_only)
+{
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    tare_status status = open_sharded(NULL, &model, &error);
+    expect_opened("shards", status, model, &error);
+    tare_digest *digests = calloc(set.count, sizeof *digests);
+    cr_assert_eq(tare_hash_many(model, NULL, 0, NULL, digests, NULL), TARE_OK);
+    options.threads = 1; /* libc takes memory for each thread */
+    options.digests = digests;
+    for (options.io = TARE_IO_AUTO; options.io <= TARE_IO_DIRECT; options.io++) {
+        tare_block *block = NULL;
+        alloc_probe_init(&probe);
+        options.allocator = &probe.hooks;
+        past_hooks = 0;
+        cr_assert_eq(tare_load(model, NULL, 0, &options, &block, &error), TARE_OK);
+        size_t calls = past_hooks;
+        cr_expect_eq(calls, 0);
+        cr_expect_eq(probe.block_count, 2, "the block and its list");
+        tare_block_close(block);
+        cr_expect_eq(probe.block_count + probe.mistakes, 0);
+    }
+    free(digests);
+    tare_close(model);
+}
+
 Test(allocation, happens_when_opening_and_closing_only)
 {
     tare_options options = TARE_OPTIONS_INIT;

@@ -100,6 +100,21 @@ static void check_cover(const tarei_load_plan *plan, uint64_t chunk_size, uint64
     free(cuts);
 }
 
+/* Batches are all chunks in order; none could take the next chunk too. */
+static void check_batches(const tarei_load_plan *plan, uint64_t chunk_size)
+{
+    uint32_t chunk = 0;
+    for (uint32_t b = 0; b < plan->batch_count; b++) {
+        uint64_t size = 0;
+        cr_assert_eq(plan->batches[b], chunk);
+        cr_assert_lt(plan->batches[b], plan->batches[b + 1]);
+        for (; chunk < plan->batches[b + 1]; chunk++) size += plan->chunks[chunk].size;
+        cr_assert_leq(size, chunk_size);
+        if (chunk < plan->chunk_count) cr_assert_gt(size + plan->chunks[chunk].size, chunk_size);
+    }
+    cr_assert_eq(plan->batches[plan->batch_count], plan->chunk_count);
+}
+
 Test(load_plan, parts_come_by_shard_and_offset_whatever_the_order_asked_for)
 {
     const tare_model *model = models.way[LOAD_SHARDS];
@@ -144,6 +159,28 @@ Test(load_plan, small_gaps_are_read_along_and_larger_ones_are_not)
     cr_expect_eq(plan.chunks[0].begin, tare_offset(model, list[1]), "nothing before the first");
     cr_expect_eq(plan.chunks[0].end, tare_offset(model, list[2]) + 100, "nor behind the last");
     cr_expect_eq(plan.chunks[0].size, 200);
+    tarei_load_plan_free(&plan);
+    tare_close(model);
+}
+
+Test(load_plan, small_chunks_are_taken_together)
+{
+    static uint64_t sizes[1000];
+    const tare_tensor *list[500];
+    for (size_t i = 0; i < 1000; i++) sizes[i] = i % 2 ? 5000 : 100;
+    tare_model *model = open_sizes(sizes, 1000);
+    for (size_t i = 0; i < 500; i++) list[i] = tare_at(model, 2 * i);
+    tarei_load_plan plan;
+    begin(&plan, model, list, 500);
+    cut(&plan, 2 * UNIT, 4096);
+    cr_expect_eq(plan.chunk_count, 500);
+    cr_expect_eq(plan.batch_count, 500 / 81 + 1, "81 of 100 bytes fit into 8192");
+    check_batches(&plan, 2 * UNIT);
+    tarei_load_plan_free(&plan);
+    begin(&plan, model, list, 0);
+    cut(&plan, 2 * UNIT, 4096);
+    cr_expect_eq(plan.batch_count, 0);
+    check_batches(&plan, 2 * UNIT);
     tarei_load_plan_free(&plan);
     tare_close(model);
 }
@@ -198,6 +235,7 @@ Test(load_plan, random_lists_are_covered)
         begin(&plan, model, list, count);
         cut(&plan, chunk_size, gap_size);
         check_cover(&plan, chunk_size, gap_size);
+        check_batches(&plan, chunk_size);
         tarei_load_plan_free(&plan);
     }
     cr_expect_eq(memory.held_size, 0);

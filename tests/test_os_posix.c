@@ -167,6 +167,24 @@ Test(os_posix, one_read_asks_for_a_gib_at_most)
     cr_expect_eq(os_fault.calls[OS_PREAD], 5);
 }
 
+Test(os_posix, so_does_one_read_of_many_pieces)
+{
+    tarei_os_piece pieces[600];
+    char target[8];
+    uint64_t done;
+    os_fault.pretend = 1;
+    for (size_t i = 0; i < 600; i++) pieces[i] = (tarei_os_piece){target, 3 << 20};
+    cr_expect_eq(tarei_os_read_pieces(-1, 0, pieces, 600, &done), 0);
+    cr_expect_eq(done, UINT64_C(1800) << 20);
+    cr_expect_leq(os_fault.asked_max, (size_t)1 << 30);
+    cr_expect_eq(os_fault.calls[OS_PREADV], 3, "256 pieces at a time");
+    pieces[0].size = (size_t)3 << 30;
+    cr_expect_eq(tarei_os_read_pieces(-1, 0, pieces, 1, &done), 0);
+    cr_expect_eq(done, UINT64_C(3) << 30);
+    cr_expect_eq(os_fault.asked_max, (size_t)1 << 30);
+    cr_expect_eq(os_fault.calls[OS_PREADV], 6);
+}
+
 Test(os_posix, without_random_bytes_names_are_still_found)
 {
     static const int errors[] = {ENOSYS, EAGAIN, EINTR};
