@@ -42,10 +42,6 @@ static tare_status walk_begin(walk *w, const tare_model *model, const tare_tenso
 {
     *w = (walk){.model = model, .count = tare_count(model)};
     if (list == NULL) return TARE_OK;
-    for (size_t i = 0; i < count; i++)
-        if (list[i] == NULL)
-            return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
-                                   "tensor %zu of the list is NULL", i);
     if (list_is_ordered(list, count)) {
         w->list = list;
         w->count = count;
@@ -250,10 +246,9 @@ tare_status tare_advise(const tare_model *model, const tare_tensor *const *tenso
     if (advice < TARE_ADVISE_WILL_NEED || advice > TARE_ADVISE_UNLOCK)
         return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
                                "%" PRIu32 " is no advice", advice);
-    if (tensors == NULL && count != 0 && count != tare_count(model))
-        return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
-                               "tensors is NULL, and count not that of the model");
-    tare_status status = walk_begin(&w, model, tensors, count, error);
+    tare_status status = tarei_lookup_list(model, tensors, &count, error);
+    if (status != TARE_OK) return status;
+    status = walk_begin(&w, model, tensors, count, error);
     extent e = {0};
     size_t page = tarei_os_page_size();
     for (const tare_tensor *tensor; status == TARE_OK && (tensor = walk_next(&w)) != NULL;) {

@@ -20,7 +20,8 @@ static void *system_allocate(void *context, size_t size, size_t alignment)
     uint64_t rounded; /* aligned_alloc wants whole multiples */
     if (tarei_check_round_up(size, alignment, &rounded) || rounded > SIZE_MAX) return NULL;
     void *memory = aligned_alloc(alignment, (size_t)rounded);
-    if (memory != NULL && huge) tarei_os_advise_huge(memory, size & ~(HUGE_SIZE - 1));
+    if (memory != NULL && huge)
+        tarei_os_advise_memory(memory, size & ~(HUGE_SIZE - 1), TAREI_OS_HUGE_PAGES);
     return memory;
 }
 

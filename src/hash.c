@@ -84,7 +84,9 @@ static tare_status hash_tensor(const tare_model *model, const tare_tensor *tenso
         tarei_digest_add(&state, bytes, some);
         /* A page that the last piece shared goes with this one. */
         uint64_t first = (offset + at) & ~(uint64_t)(TAREI_OS_DIRECT_UNIT - 1);
-        if (drop) tarei_os_drop(source->descriptor, first, offset + at + some - first);
+        if (drop)
+            tarei_os_advise_file(source->descriptor, first, offset + at + some - first,
+                                 TAREI_OS_DO_NOT_NEED);
         if (h != NULL && !advance(h, thread, some)) break;
     }
     *out = tarei_digest_end(&state);
@@ -139,23 +141,14 @@ static uint32_t thread_count(const hashing *h)
 
 static tare_status hashing_begin(hashing *h, const tare_load_options *options)
 {
-    tare_status status = tarei_load_options(&h->options, options, h->error);
+    tare_status status = tarei_lookup_list(h->model, h->tensors, &h->count, h->error);
+    if (status == TARE_OK) status = tarei_load_options(&h->options, options, h->error);
     if (status != TARE_OK) return status;
-    size_t all = tare_count(h->model);
-    const char *fault = NULL;
-    if (h->tensors == NULL && h->count != 0 && h->count != all)
-        fault = "tensors is NULL, and count not that of all tensors";
-    else if (h->tensors == NULL)
-        h->count = all;
-    if (h->out == NULL && h->count != 0) fault = "out is NULL";
-    if (fault != NULL)
-        return tarei_error_set(h->error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s",
-                               fault);
+    if (h->out == NULL && h->count != 0)
+        return tarei_error_set(h->error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "out is NULL");
     for (size_t i = 0; i < h->count; i++) {
         const tare_tensor *tensor = tensor_at(h, i);
-        if (tensor == NULL)
-            return tarei_error_set(h->error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
-                                   "tensor %zu of the list is NULL", i);
         uint64_t size = tarei_model_layout(h->model, tensor)->size;
         if (tarei_check_add(h->size, size, &h->size)) h->size = UINT64_MAX; /* of a progress bar */
     }

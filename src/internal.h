@@ -114,6 +114,14 @@ bool tarei_split_is(const char *name, tarei_split *split);
 tare_status tarei_split_open(tarei_opening *opening, int folder, const char *name);
 
 /* ------------------------------------------------------------------------------------------------
+ * lookup.c
+ */
+
+/* Checks a caller's list of tensors, which is NULL for all of them; *count becomes how many. */
+tare_status tarei_lookup_list(const tare_model *model, const tare_tensor *const *tensors,
+                              size_t *count, tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
  * metadata.c
  */
 

@@ -60,7 +60,7 @@ typedef struct tarei_load_plan {
     tarei_buffer chunk_buffer;
 } tarei_load_plan;
 
-/* Sorts what was asked for. Free the plan whatever comes of it. */
+/* Checks and sorts what was asked for. Free the plan whatever comes of it. */
 tare_status tarei_load_plan_begin(tarei_load_plan *plan, tarei_memory *memory,
                                   const tare_model *model, const tare_tensor *const *tensors,
                                   size_t count, tare_error *error);

@@ -147,7 +147,7 @@ static tare_status fetch(const tarei_source *source, const tarei_load_plan *plan
 static void drop_pages(int descriptor, const tarei_load_chunk *chunk)
 {
     uint64_t first = chunk->begin & ~(uint64_t)(TAREI_LOAD_FOLIO_SIZE - 1);
-    tarei_os_drop(descriptor, first, page_up(chunk->end) - first);
+    tarei_os_advise_file(descriptor, first, page_up(chunk->end) - first, TAREI_OS_DO_NOT_NEED);
 }
 
 tare_status tarei_load_chunk_run(const tarei_load_input *input, const tarei_load_plan *plan,

@@ -46,16 +46,13 @@ tare_status tarei_load_plan_begin(tarei_load_plan *plan, tarei_memory *memory,
 {
     *plan = (tarei_load_plan){.model = model, .tensors = tensors, .memory = memory};
     if (count >= TAREI_RECORD_COUNT_MAX) return fail_limit(error);
-    for (size_t i = 0; i < count && tensors != NULL; i++)
-        if (tensors[i] == NULL)
-            return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
-                                   "tensor %zu of the list is NULL", i);
+    tare_status status = tarei_lookup_list(model, tensors, &count, error);
+    if (status != TARE_OK) return status;
     plan->entry_count = (uint32_t)count;
     uint64_t order_size = 2 * sizeof(uint32_t) * (uint64_t)count;
     uint32_t *order = tarei_memory_take(memory, order_size, _Alignof(uint32_t));
     plan->parts =
         tarei_memory_take(memory, count * (uint64_t)sizeof *plan->parts, _Alignof(tarei_load_part));
-    tare_status status;
     if (order != NULL && plan->parts != NULL) {
         for (uint32_t i = 0; i < count; i++) order[i] = i;
         tarei_sort(order, order + count, (uint32_t)count, compare_entries, plan);

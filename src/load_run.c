@@ -132,11 +132,6 @@ static tare_status loading_begin(loading *load, const tare_model *model,
     load->verify.plan = &load->plan;
     tare_status status = tarei_load_options(&load->options, options, error);
     if (status != TARE_OK) return status;
-    if (tensors == NULL) {
-        if (count != 0 && count != model->tensors.count)
-            return fail_argument(error, "tensors is NULL, and count not that of all tensors");
-        count = model->tensors.count;
-    }
     tarei_memory_init(&load->memory, load->options.allocator);
     status = tarei_load_plan_begin(&load->plan, &load->memory, model, tensors, count, error);
     if (status == TARE_OK) load->direct_wanted = wants_direct(load);
@@ -203,8 +198,8 @@ static void drop_rest(const loading *load)
                 chunks[end].begin > chunks[end - 1].end + TAREI_LOAD_FOLIO_SIZE)
                 break;
         uint64_t first = chunks[i].begin & ~(uint64_t)(CHUNK_SIZE_MIN - 1);
-        tarei_os_drop(load->model->shards[chunks[i].shard].source.descriptor, first,
-                      chunks[end - 1].end + CHUNK_SIZE_MIN - first);
+        tarei_os_advise_file(load->model->shards[chunks[i].shard].source.descriptor, first,
+                             chunks[end - 1].end + CHUNK_SIZE_MIN - first, TAREI_OS_DO_NOT_NEED);
     }
 }
 
@@ -372,7 +367,7 @@ static tare_block *block_make(loading *load, uint64_t size)
     }
     bool small = (load->options.flags & TARE_LOAD_SMALL_PAGES) != 0;
     if (small && load->options.allocator == NULL && size >= HUGE_SIZE)
-        tarei_os_advise_small(block->bytes, (size_t)size);
+        tarei_os_advise_memory(block->bytes, (size_t)size, TAREI_OS_SMALL_PAGES);
     return block;
 }
 

@@ -23,6 +23,21 @@ size_t tare_index_of(const tare_model *model, const tare_tensor *tensor)
     return (size_t)(tensor - model->tensors.records);
 }
 
+tare_status tarei_lookup_list(const tare_model *model, const tare_tensor *const *tensors,
+                              size_t *count, tare_error *error)
+{
+    size_t all = model->tensors.count;
+    if (tensors == NULL && *count != 0 && *count != all)
+        return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "tensors is NULL, and count not that of all tensors");
+    for (size_t i = 0; tensors != NULL && i < *count; i++)
+        if (tensors[i] == NULL)
+            return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                                   "tensor %zu of the list is NULL", i);
+    if (tensors == NULL) *count = all;
+    return TARE_OK;
+}
+
 const tare_tensor *tare_find(const tare_model *model, const char *name, size_t name_size)
 {
     return tarei_find_name(&model->index, name, name_size);

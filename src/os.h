@@ -82,18 +82,9 @@ int tarei_os_read_pieces(int descriptor, uint64_t offset, const tarei_os_piece *
 #define TAREI_OS_DIRECT_UNIT 4096u
 int tarei_os_open_direct(int descriptor, int *direct);
 
-/* Hints that the page cache need not keep these pages. */
-void tarei_os_drop(int descriptor, uint64_t offset, uint64_t size);
-
 /* A private read-only mapping of the first `size` bytes, size > 0. */
 int tarei_os_map(int descriptor, size_t size, const void **mapping);
 void tarei_os_unmap(const void *mapping, size_t size);
-
-/* Hints that memory not touched yet may come in huge pages. */
-void tarei_os_advise_huge(void *memory, size_t size);
-
-/* Hints the opposite. */
-void tarei_os_advise_small(void *memory, size_t size);
 
 /* Bytes of memory that the machine has; UINT64_MAX where that is not known. */
 uint64_t tarei_os_memory_size(void);
@@ -118,9 +109,15 @@ void tarei_os_nap(void);
 /* Bytes of a page of memory. */
 size_t tarei_os_page_size(void);
 
-/* Hints about whole pages, and about bytes of a file. Hints that the host lacks succeed. Of memory
- * only what is mapped from a file may be dropped. */
-typedef enum tarei_os_advice { TAREI_OS_WILL_NEED, TAREI_OS_DO_NOT_NEED } tarei_os_advice;
+/* Hints about whole pages, and about bytes of a file in the page cache. Hints that the host lacks
+ * succeed. Of memory only what is mapped from a file may be dropped; whether pages shall be huge or
+ * small is said of memory that was not touched yet, and of files not at all. */
+typedef enum tarei_os_advice {
+    TAREI_OS_WILL_NEED,
+    TAREI_OS_DO_NOT_NEED,
+    TAREI_OS_HUGE_PAGES,
+    TAREI_OS_SMALL_PAGES,
+} tarei_os_advice;
 int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advice);
 int tarei_os_advise_file(int descriptor, uint64_t offset, uint64_t size, tarei_os_advice advice);
 

@@ -220,15 +220,6 @@ int tarei_os_open_direct(int descriptor, int *direct)
 #endif
 }
 
-void tarei_os_drop(int descriptor, uint64_t offset, uint64_t size)
-{
-#ifdef POSIX_FADV_DONTNEED
-    (void)posix_fadvise(descriptor, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
-#else
-    (void)descriptor, (void)offset, (void)size;
-#endif
-}
-
 int tarei_os_map(int descriptor, size_t size, const void **mapping)
 {
     void *mapped = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
@@ -240,24 +231,6 @@ int tarei_os_map(int descriptor, size_t size, const void **mapping)
 void tarei_os_unmap(const void *mapping, size_t size)
 {
     munmap((void *)(uintptr_t)mapping, size);
-}
-
-void tarei_os_advise_huge(void *memory, size_t size)
-{
-#ifdef MADV_HUGEPAGE
-    madvise(memory, size, MADV_HUGEPAGE);
-#else
-    (void)memory, (void)size;
-#endif
-}
-
-void tarei_os_advise_small(void *memory, size_t size)
-{
-#ifdef MADV_NOHUGEPAGE
-    madvise(memory, size, MADV_NOHUGEPAGE);
-#else
-    (void)memory, (void)size;
-#endif
 }
 
 uint64_t tarei_os_memory_size(void)
@@ -325,9 +298,19 @@ static int advise(const void *memory, size_t size, int advice)
 
 int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advice)
 {
-    if (advice == TAREI_OS_DO_NOT_NEED) return advise(memory, size, MADV_DONTNEED);
-    int failure = advise(memory, size, MADV_WILLNEED);
-    return failure == EBADF ? 0 : failure; /* memory of no file, where nothing is swapped */
+    int failure = 0;
+    switch (advice) {
+    case TAREI_OS_DO_NOT_NEED: return advise(memory, size, MADV_DONTNEED);
+    case TAREI_OS_WILL_NEED:
+        failure = advise(memory, size, MADV_WILLNEED);
+        return failure == EBADF ? 0 : failure; /* memory of no file, where nothing is swapped */
+#ifdef MADV_HUGEPAGE
+    case TAREI_OS_HUGE_PAGES: failure = advise(memory, size, MADV_HUGEPAGE); break;
+    case TAREI_OS_SMALL_PAGES: failure = advise(memory, size, MADV_NOHUGEPAGE); break;
+#endif
+    default: break;
+    }
+    return failure == EINVAL ? 0 : failure; /* a kernel without huge pages */
 }
 
 int tarei_os_advise_file(int descriptor, uint64_t offset, uint64_t size, tarei_os_advice advice)
