@@ -260,12 +260,15 @@ void selection_free(selection *made);
 
 /* transfer.c: work on many bytes: a bar, and a signal that stops it */
 
-/* From here on SIGINT, SIGTERM and SIGHUP make the next progress say that the work must stop; a
- * second one ends the program. Sets the progress of `options`. */
-void transfer_start(tare_load_options *options);
+/* From its start to its end SIGINT, SIGTERM and SIGHUP make the next progress say that the work must
+ * stop; a second one ends the program. */
+void transfer_start(void);
+int transfer_progress(void *context, uint64_t done, uint64_t total); /* for options; any context */
+void transfer_end(void);
 
-/* Back to how it was. Says why the work failed, and returns the exit status for that. */
-int transfer_end(tare_status status, const tare_error *error);
+/* Says why the work failed, and returns the exit status for that. */
+int transfer_status(tare_status status, const tare_error *error);
+int transfer_stopped(void); /* the same where a signal stopped it */
 
 /* The digests of tensors, as `tare hash` and `tare verify` want them; an exit status. */
 int transfer_hash(const cli_options *options, const tare_model *model, const selection *wanted,

@@ -102,12 +102,14 @@ static void load(const tare_model *model, load_report *made, int *status)
     tare_error error;
     tare_load_options how = made->options->load;
     getrusage(RUSAGE_SELF, &before);
-    transfer_start(&how);
+    how.progress = transfer_progress;
+    transfer_start();
     uint64_t start = latency_now();
     tare_status loaded =
         tare_load(model, made->what.tensors, made->what.count, &how, &block, &error);
     made->elapsed = latency_now() - start;
-    *status = transfer_end(loaded, &error);
+    transfer_end();
+    *status = transfer_status(loaded, &error);
     if (loaded != TARE_OK) return;
     getrusage(RUSAGE_SELF, &after);
     made->minor_faults = (uint64_t)(after.ru_minflt - before.ru_minflt);

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "latency.h"
 #include "pack.h"
 
 /* How far all files are, for the bar. */
@@ -18,17 +17,9 @@ typedef struct advance {
 static int show_advance(void *context, uint64_t done, uint64_t total)
 {
     const advance *all = context;
-    char now[TEXT_HUMAN_SIZE];
-    char end[TEXT_HUMAN_SIZE];
-    char text[2 * TEXT_HUMAN_SIZE + 8];
     (void)total;
     done += all->before;
-    if (done > all->total) done = all->total;
-    text_human(done, now);
-    text_human(all->total, end);
-    snprintf(text, sizeof text, "%s of %s", now, end);
-    progress_show(text, all->total > 0 ? (double)done / (double)all->total : 1);
-    return stop_signal() != 0;
+    return transfer_progress(NULL, done < all->total ? done : all->total, all->total);
 }
 
 static bool write_file(const cli_options *options, pack_list *list, size_t index,
@@ -177,12 +168,10 @@ static bool write_all(const cli_options *options, pack_list *list, pack_target *
 static bool pack(const cli_options *options, pack_list *list)
 {
     pack_target target;
-    progress_start();
-    stop_start();
+    transfer_start();
     bool good = pack_target_begin(options, list->file_count, &target);
     if (good) good = write_all(options, list, &target);
-    stop_end();
-    progress_end();
+    transfer_end();
     if (good && options_json(options))
         json_result(list, &target);
     else if (good)
@@ -219,7 +208,5 @@ int cmd_pack(const cli_options *options)
     pack_list_free(&list);
     tare_close(model);
     if (good) return CLI_OK;
-    if (stop_signal() == 0) return CLI_FAILED;
-    cli_message("stopped");
-    return CLI_SIGNALLED + stop_signal();
+    return stop_signal() == 0 ? CLI_FAILED : transfer_stopped();
 }

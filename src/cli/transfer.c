@@ -27,7 +27,7 @@ static void describe(uint64_t done, uint64_t total, uint64_t elapsed, char *targ
     snprintf(target + used, size - (size_t)used, ":%02lu left", seconds % 60);
 }
 
-static int progress(void *context, uint64_t done, uint64_t total)
+int transfer_progress(void *context, uint64_t done, uint64_t total)
 {
     (void)context;
     char what[128];
@@ -38,25 +38,31 @@ static int progress(void *context, uint64_t done, uint64_t total)
     return 0;
 }
 
-void transfer_start(tare_load_options *options)
+void transfer_start(void)
 {
-    options->progress = progress;
     start = latency_now();
     progress_start();
     stop_start();
 }
 
-int transfer_end(tare_status status, const tare_error *error)
+void transfer_end(void)
 {
     stop_end();
     progress_end();
+}
+
+int transfer_status(tare_status status, const tare_error *error)
+{
     if (status == TARE_OK) return CLI_OK;
-    if (status == TARE_E_CANCELLED) {
-        cli_message("stopped");
-        return CLI_SIGNALLED + stop_signal();
-    }
+    if (status == TARE_E_CANCELLED) return transfer_stopped();
     cli_message("%s", error->message);
     return CLI_FAILED;
+}
+
+int transfer_stopped(void)
+{
+    cli_message("stopped");
+    return CLI_SIGNALLED + stop_signal();
 }
 
 int transfer_hash(const cli_options *options, const tare_model *model, const selection *wanted,
@@ -64,7 +70,9 @@ int transfer_hash(const cli_options *options, const tare_model *model, const sel
 {
     tare_error error;
     tare_load_options how = options->load;
-    transfer_start(&how);
+    how.progress = transfer_progress;
+    transfer_start();
     tare_status status = tare_hash_many(model, wanted->tensors, wanted->count, &how, out, &error);
-    return transfer_end(status, &error);
+    transfer_end();
+    return transfer_status(status, &error);
 }
