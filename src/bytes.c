@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "internal.h"
 
@@ -17,6 +18,14 @@ size_t tare_alignment(const tare_model *model, const tare_tensor *tensor)
     uintptr_t address = (uintptr_t)tare_data(model, tensor);
     size_t lowest = (size_t)(address & (~address + 1));
     return lowest < TAREI_ALIGNMENT_MAX ? lowest : TAREI_ALIGNMENT_MAX;
+}
+
+tare_status tarei_bytes_refuse(const tare_model *model, const tare_tensor *tensor,
+                               tare_status status, const char *why, tare_error *error)
+{
+    tare_string name = tarei_names_at(&model->tensors, tensor);
+    return tarei_error_set(error, status, tarei_record_shard(tensor), tarei_record_offset(tensor),
+                           "tensor %s: %s", tarei_quote(name.data, name.size).text, why);
 }
 
 tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
@@ -50,16 +59,14 @@ tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor, uin
     tare_error unused;
     if (error == NULL) error = &unused;
     uint64_t size = tarei_model_layout(model, tensor)->size;
-    uint64_t offset = tarei_record_offset(tensor);
-    uint32_t shard = tarei_record_shard(tensor);
-    tare_string name = tarei_names_at(&model->tensors, tensor);
-    if (begin > size || target_size > size - begin)
-        return tarei_error_set(error, TARE_E_TARGET_SIZE, shard, offset,
-                               "tensor %s: it has %" PRIu64 " bytes, asked for %zu from %" PRIu64,
-                               tarei_quote(name.data, name.size).text, size, target_size, begin);
+    if (begin > size || target_size > size - begin) {
+        char why[120];
+        snprintf(why, sizeof why, "it has %" PRIu64 " bytes, asked for %zu from %" PRIu64, size,
+                 target_size, begin);
+        return tarei_bytes_refuse(model, tensor, TARE_E_TARGET_SIZE, why, error);
+    }
     if (target == NULL && target_size != 0)
-        return tarei_error_set(error, TARE_E_ARGUMENT, shard, offset, "tensor %s: target is NULL",
-                               tarei_quote(name.data, name.size).text);
+        return tarei_bytes_refuse(model, tensor, TARE_E_ARGUMENT, "target is NULL", error);
     return tarei_bytes_read(model, tensor, begin, target, target_size, error);
 }
 
@@ -70,9 +77,7 @@ tare_status tare_read(const tare_model *model, const tare_tensor *tensor, void *
     if (error == NULL) error = &unused;
     uint64_t size = tarei_model_layout(model, tensor)->size;
     if (target_size == size) return tare_read_at(model, tensor, 0, target, target_size, error);
-    tare_string name = tarei_names_at(&model->tensors, tensor);
-    return tarei_error_set(error, TARE_E_TARGET_SIZE, tarei_record_shard(tensor),
-                           tarei_record_offset(tensor),
-                           "tensor %s: it has %" PRIu64 " bytes, the target %zu",
-                           tarei_quote(name.data, name.size).text, size, target_size);
+    char why[96];
+    snprintf(why, sizeof why, "it has %" PRIu64 " bytes, the target %zu", size, target_size);
+    return tarei_bytes_refuse(model, tensor, TARE_E_TARGET_SIZE, why, error);
 }

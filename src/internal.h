@@ -142,6 +142,10 @@ tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, siz
 tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
                              void *target, size_t size, tare_error *error);
 
+/* An error of the caller's about a tensor. Returns `status`. */
+tare_status tarei_bytes_refuse(const tare_model *model, const tare_tensor *tensor,
+                               tare_status status, const char *why, tare_error *error);
+
 /* An error of the source of a tensor, told as one of the tensor. Returns its status. */
 tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
                              const tare_error *failure, tare_error *error);

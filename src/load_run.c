@@ -314,11 +314,8 @@ static tare_status targets_set(loading *load, void *const *targets)
         tarei_load_part *part = &plan->parts[i];
         part->target = (uintptr_t)targets[part->entry];
         if (part->target != 0) continue;
-        const tare_tensor *tensor = tarei_load_tensor(plan, part->entry);
-        tare_string name = tarei_names_at(&plan->model->tensors, tensor);
-        return tarei_error_set(load->error, TARE_E_ARGUMENT, tarei_record_shard(tensor),
-                               tarei_record_offset(tensor), "tensor %s: target is NULL",
-                               tarei_quote(name.data, name.size).text);
+        return tarei_bytes_refuse(plan->model, tarei_load_tensor(plan, part->entry),
+                                  TARE_E_ARGUMENT, "target is NULL", load->error);
     }
     return TARE_OK;
 }

@@ -64,14 +64,6 @@ static uint64_t bytes_of(const box *b, uint64_t elements)
     return elements / b->block.count * b->block.size;
 }
 
-static tare_status fail_slice(const tare_model *model, const tare_tensor *tensor,
-                              tare_status status, const char *why, tare_error *error)
-{
-    tare_string name = tarei_names_at(&model->tensors, tensor);
-    return tarei_error_set(error, status, tarei_record_shard(tensor), tarei_record_offset(tensor),
-                           "tensor %s: %s", tarei_quote(name.data, name.size).text, why);
-}
-
 static tare_status fail_split(const tare_model *model, const tare_tensor *tensor,
                               uint32_t dimension, tare_error *error)
 {
@@ -79,7 +71,7 @@ static tare_status fail_split(const tare_model *model, const tare_tensor *tensor
     tare_dtype dtype = tarei_model_layout(model, tensor)->dtype;
     snprintf(why, sizeof why, "dimension %" PRIu32 ": the slice begins or ends within a %s",
              dimension, tare_dtype_bits(dtype) != 0 ? "byte" : "block");
-    return fail_slice(model, tensor, TARE_E_SUBBYTE, why, error);
+    return tarei_bytes_refuse(model, tensor, TARE_E_SUBBYTE, why, error);
 }
 
 /* Checks bounds; *empty says that some dimension takes nothing. */
@@ -94,7 +86,7 @@ static tare_status box_bounds(const tare_model *model, const tare_tensor *tensor
             snprintf(why, sizeof why,
                      "dimension %" PRIu32 ": %" PRIu64 " to %" PRIu64 " of %" PRIu64, d, start,
                      stop, size);
-            return fail_slice(model, tensor, TARE_E_ARGUMENT, why, error);
+            return tarei_bytes_refuse(model, tensor, TARE_E_ARGUMENT, why, error);
         }
         if (start == stop) *empty = true;
     }
@@ -251,10 +243,11 @@ tare_status tare_read_slice(const tare_model *model, const tare_tensor *tensor,
         char why[96];
         snprintf(why, sizeof why, "the slice has %" PRIu64 " bytes, the target %zu", b.size,
                  target_size);
-        return fail_slice(model, tensor, TARE_E_TARGET_SIZE, why, error);
+        return tarei_bytes_refuse(model, tensor, TARE_E_TARGET_SIZE, why, error);
     }
     if (b.size == 0) return TARE_OK;
-    if (target == NULL) return fail_slice(model, tensor, TARE_E_ARGUMENT, "target is NULL", error);
+    if (target == NULL)
+        return tarei_bytes_refuse(model, tensor, TARE_E_ARGUMENT, "target is NULL", error);
     const tarei_source *source = &model->shards[tarei_record_shard(tensor)].source;
     if (source->bytes != NULL && source->descriptor < 0) {
         cursor at = {0, 0, b.first};
