@@ -19,26 +19,26 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128 }; /* + th
 
 /* options.c: the command line */
 
-#define OPTION_JSON 1u
-#define OPTION_BACKING 2u
-#define OPTION_FORCE 4u
-#define OPTION_ALL 8u
-#define OPTION_VALUES 16u
-#define OPTION_HELP 32u
-#define OPTION_VERSION 64u
-#define OPTION_SECONDS 128u
-#define OPTION_SEED 256u
-#define OPTION_THREADS 512u
-#define OPTION_DIRECT 1024u
-#define OPTION_BUFFERED 2048u
-#define OPTION_CHUNK 4096u
-#define OPTION_IN_FLIGHT 8192u
-#define OPTION_DROP_BEHIND 16384u
-#define OPTION_OUTPUT 0x10000u
-#define OPTION_ONLY 0x20000u
-#define OPTION_SHARD_SIZE 0x40000u
-#define OPTION_ALIGN 0x80000u
-#define OPTION_RAW 0x100000u
+#define OPTION_JSON 0x1u
+#define OPTION_BACKING 0x2u
+#define OPTION_VALUES 0x4u
+#define OPTION_FORCE 0x8u
+#define OPTION_ALL 0x10u
+#define OPTION_SECONDS 0x20u
+#define OPTION_SEED 0x40u
+#define OPTION_THREADS 0x80u
+#define OPTION_DIRECT 0x100u
+#define OPTION_BUFFERED 0x200u
+#define OPTION_CHUNK 0x400u
+#define OPTION_IN_FLIGHT 0x800u
+#define OPTION_DROP_BEHIND 0x1000u
+#define OPTION_ALIGN 0x2000u
+#define OPTION_OUTPUT 0x4000u
+#define OPTION_ONLY 0x8000u
+#define OPTION_SHARD_SIZE 0x10000u
+#define OPTION_RAW 0x20000u
+#define OPTION_HELP 0x40000u
+#define OPTION_VERSION 0x80000u
 
 typedef struct cli_options {
     unsigned given;       /* OPTION_* that were there */
