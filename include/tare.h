@@ -310,10 +310,11 @@ typedef struct tare_reader {
 } tare_reader;
 
 /*
- * Memory hooks of one model, or of one block. `allocate` returns `size` bytes (never 0) aligned to
- * `alignment` (a power of two), or NULL; `release` gets back the same size and alignment. Both are
- * called on the thread that called the library, while it opens, loads and closes, and in tare_advise
- * for a list that is out of order: on as many threads at once as call that. Lookups never allocate.
+ * Memory hooks of one model, of one block, or of one call of tare_save. `allocate` returns `size`
+ * bytes (never 0) aligned to `alignment` (a power of two), or NULL; `release` gets back the same size
+ * and alignment. Both are called on the thread that called the library, while it opens, loads, saves
+ * and closes, and in tare_advise for a list that is out of order: on as many threads at once as call
+ * that. Lookups never allocate.
  */
 typedef struct tare_allocator {
     size_t struct_size; /* sizeof(tare_allocator) */
