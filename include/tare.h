@@ -565,8 +565,8 @@ typedef struct tare_block tare_block;
 /*
  * Loads tensors into one fresh piece of memory. `tensors` are of `model`, in any order, and may be
  * listed more than once: each entry gets bytes of its own. `tensors` NULL means all tensors in the
- * order of tare_at; `count` is then 0 or tare_count. An entry that is NULL is TARE_E_ARGUMENT.
- * `options` may be NULL.
+ * order of tare_at; `count` is then 0 or tare_count. An entry that is NULL is TARE_E_ARGUMENT, a list
+ * of 2^30 entries or of more bytes than this host can address TARE_E_LIMIT. `options` may be NULL.
  *
  * The error names the tensor that could not be read (TARE_E_READ, TARE_E_CHANGED) or does not have
  * its digest (TARE_E_DIGEST); of several failures the first to happen counts. After a failure, or
