@@ -38,9 +38,10 @@ def newest(what, folder):
 
 def write_report(options):
     lookup, opening, loading = (newest(what, options.results) for what in SETS)
+    others = [json.loads(path.read_text()) for path in sorted(options.results.glob("*-load-*.json"))]
     if lookup is None:
         sys.exit(f"report.py: nothing in {options.results}; run ./x bench all --save first")
-    for path in report_page.write(options.report_to, lookup, opening, loading):
+    for path in report_page.write(options.report_to, lookup, opening, loading, others):
         print(f"written: {os.path.relpath(path)}", file=sys.stderr)
 
 

@@ -30,7 +30,12 @@ def panels_of(loads, name):
     return panels
 
 
-def charts(result):
+def chart_name(name, other):
+    return f"load_{name}_{other}.svg" if other else f"load_{name}.svg"
+
+
+def charts(result, other=0):
+    """`other`: the processors of another machine than that of the rest of the page."""
     loads, drawn = Loads(result), {}
     notes = [f"{result['processor']}, {result['processors']} processors, {result['compiler']}, "
              f"{result['date'][:10]}", "more is better; from the path to bytes in memory; a number "
@@ -38,15 +43,16 @@ def charts(result):
     for name in loads.sets():
         panels = panels_of(loads, name)
         looks = {engine: looks_of(engine) for _, values in panels for engine, _ in values}
-        drawn[f"load_{name}.svg"] = report_charts.bars(
+        drawn[chart_name(name, other)] = report_charts.bars(
             f"{set_text(loads, name)}: GB/s", notes, panels, 1e9, looks)
     return drawn
 
 
-def section(result):
+def section(result, other=0):
     loads, bars = Loads(result), bars_of(result)
     missed = sum(not bar.met for bar in bars)
-    text = ("## Loading\n\nFrom the path of a model to the bytes of its tensors in memory, real "
+    title = f"Loading on {other} processors" if other else "Loading"
+    text = (f"## {title}\n\nFrom the path of a model to the bytes of its tensors in memory, real "
             f"time, medians of {result['repetitions']} repetitions ({result['repetitions_cold']} "
             f"cold), engines interleaved at random; {result['date'][:10]}, commit "
             f"`{result['commit'][:12]}`, {result['processors']} processors, not bound to one.\n\n")
@@ -63,7 +69,7 @@ def section(result):
              "own memory apart and mapped pages included; `hooks` the same by the allocation "
              "hooks; `huge` how much lay in huge pages.\n")
     for name in loads.sets():
-        text += f"\n### {set_text(loads, name)}\n\n![GB/s](charts/load_{name}.svg)\n"
+        text += f"\n### {set_text(loads, name)}\n\n![GB/s](charts/{chart_name(name, other)})\n"
         for state in STATES:
             rows = rows_of(loads, state, name)
             if len(rows) > 1:

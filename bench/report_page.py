@@ -264,7 +264,7 @@ def charts_section(drawn):
                    if name in drawn)
 
 
-def markdown(result, opening, loading, drawn):
+def markdown(result, opening, loading, others, drawn):
     results = [result] + ([opening] if opening is not None else [])
     what = "".join(f"- {PATTERNS[p]} (`{p}`): {text}\n" for p, text in WHAT.items())
     parts = [
@@ -292,19 +292,23 @@ def markdown(result, opening, loading, drawn):
                          f"{opening['date'][:10]}.\n")
     if loading is not None:
         parts.append(report_load_page.section(loading))
+    for other in others:
+        parts.append(report_load_page.section(other, other["processors"]))
     return "\n".join(part for part in parts if part)
 
 
-def write(folder, result, opening, loading):
+def write(folder, result, opening, loading, others):
     """Writes the page and its charts below `folder`; returns the paths."""
     drawn = charts(result, opening)
     if loading is not None:
         drawn.update(report_load_page.charts(loading))
+    for other in others:
+        drawn.update(report_load_page.charts(other, other["processors"]))
     (folder / "charts").mkdir(parents=True, exist_ok=True)
     paths = []
     for name, drawing in drawn.items():
         paths.append(folder / "charts" / name)
         paths[-1].write_text(drawing)
     paths.append(folder / "benchmarks.md")
-    paths[-1].write_text(markdown(result, opening, loading, drawn))
+    paths[-1].write_text(markdown(result, opening, loading, others, drawn))
     return paths
