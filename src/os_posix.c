@@ -158,6 +158,18 @@ int tarei_os_open_direct(int descriptor, int *direct)
 #endif
 }
 
+bool tarei_os_is_cached(int descriptor, uint64_t offset)
+{
+#if defined(RWF_NOWAIT) && defined(__linux__)
+    char byte;
+    struct iovec vector = {&byte, 1};
+    return preadv2(descriptor, &vector, 1, (off_t)offset, RWF_NOWAIT) >= 0 || errno != EAGAIN;
+#else
+    (void)descriptor, (void)offset;
+    return true;
+#endif
+}
+
 void tarei_os_drop(int descriptor, uint64_t offset, uint64_t size)
 {
 #ifdef POSIX_FADV_DONTNEED
@@ -196,13 +208,6 @@ void tarei_os_advise_small(void *memory, size_t size)
 #else
     (void)memory, (void)size;
 #endif
-}
-
-uint64_t tarei_os_memory_size(void)
-{
-    long pages = sysconf(_SC_PHYS_PAGES), page_size = sysconf(_SC_PAGESIZE);
-    if (pages <= 0 || page_size <= 0) return UINT64_MAX;
-    return (uint64_t)pages * (uint64_t)page_size;
 }
 
 uint32_t tarei_os_processor_count(void)

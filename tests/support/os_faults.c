@@ -29,7 +29,8 @@ const char *os_call_name(enum os_call call)
     static const char *const names[OS_CALL_COUNT] = {
         "open",    "stat",    "fstat",     "pread",          "mmap",
         "opendir", "readdir", "getrandom", "madvise",        "posix_fadvise",
-        "mlock",   "munlock", "preadv",    "pthread_create", "sched_getaffinity"};
+        "mlock",   "munlock", "preadv",    "pthread_create", "sched_getaffinity",
+        "preadv2"};
     return names[call];
 }
 
@@ -76,8 +77,10 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *context);
 int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
-long __wrap_sysconf(int name);
-long __real_sysconf(int name);
+ssize_t __wrap_preadv64v2(int descriptor, const struct iovec *vectors, int count, off_t offset,
+                          int flags);
+ssize_t __real_preadv64v2(int descriptor, const struct iovec *vectors, int count, off_t offset,
+                          int flags);
 int __real_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
 
 int __wrap_open64(const char *path, int flags, ...)
@@ -202,8 +205,13 @@ int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set)
     return fails(OS_AFFINITY) ? -1 : __real_sched_getaffinity(process, size, set);
 }
 
-long __wrap_sysconf(int name)
+ssize_t __wrap_preadv64v2(int descriptor, const struct iovec *vectors, int count, off_t offset,
+                          int flags)
 {
-    if (name == _SC_PHYS_PAGES && os_fault.memory_pages != 0) return os_fault.memory_pages;
-    return __real_sysconf(name);
+    if (fails(OS_NOWAIT)) return -1;
+    if (os_fault.uncached) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return __real_preadv64v2(descriptor, vectors, count, offset, flags);
 }

@@ -25,6 +25,7 @@ enum os_call {
     OS_PREADV,
     OS_THREAD, /* pthread_create */
     OS_AFFINITY,
+    OS_NOWAIT, /* preadv2 */
     OS_CALL_COUNT,
 };
 
@@ -38,7 +39,7 @@ typedef struct os_faults {
     uint64_t advised_size; /* bytes that madvise, posix_fadvise, mlock and munlock were given */
     int advice_refused;    /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
     int direct_refused; /* files read past the page cache: 1 cannot be opened, 2 cannot be read */
-    long memory_pages;  /* what sysconf says the machine has; 0: the truth */
+    int uncached;       /* the page cache has nothing: what must not wait for it fails */
     int pretend;        /* pread claims all that it is asked for, and writes nothing */
 } os_faults;
 
