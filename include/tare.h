@@ -518,8 +518,8 @@ typedef struct tare_digest {
     uint64_t high;
 } tare_digest;
 
-/* Which way bytes of files take. AUTO is the page cache, unless its pages would not stay for the
- * next load: with DROP_BEHIND, or when more is loaded than half of the machine's memory. */
+/* Which way bytes of files take. AUTO decides for each file: through the page cache if most of what
+ * is wanted seems to be there, or where that cannot be told (network file systems), else past it. */
 #define TARE_IO_AUTO 0u
 #define TARE_IO_BUFFERED 1u /* through the page cache */
 #define TARE_IO_DIRECT 2u   /* past it; through it where the file system refuses */
@@ -537,8 +537,8 @@ typedef struct tare_load_options {
     uint32_t io;        /* TARE_IO_* */
     uint32_t flags;     /* TARE_LOAD_* */
     size_t alignment;   /* tare_load, of each tensor: power of two up to 2 MiB, 0 is 64 */
-    /* At most, the caller's included, up to 1024. 0: one for each processor, at most 16; but at
-     * least 8 for reads past the page cache, and 1 for a reader. */
+    /* At most, the caller's included, up to 1024. 0: one for each processor, at most 16; 16 where
+     * files are read past the page cache; 1 for a reader. */
     uint32_t threads;
     uint32_t reserved;
     uint64_t chunk_size; /* bytes of one read at most, 4 KiB to 1 GiB; 0: up to 4 MiB */

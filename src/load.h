@@ -122,7 +122,7 @@ typedef struct tarei_load_input {
 
 /* Most bytes between two parts that are read along: where a call costs little, and where much. */
 #define TAREI_LOAD_GAP_NEAR 4096u
-#define TAREI_LOAD_GAP_FAR 16384u
+#define TAREI_LOAD_GAP_FAR 32768u
 
 /* What the page cache keeps or drops as one: at most a huge page. */
 #define TAREI_LOAD_FOLIO_SIZE ((uint64_t)2 << 20)

@@ -22,16 +22,18 @@ static int compare_entries(const void *context, uint32_t a, uint32_t b)
     return (tensors[a] > tensors[b]) - (tensors[a] < tensors[b]);
 }
 
+/* `order` NULL is that of the list. */
 static tare_status make_parts(tarei_load_plan *plan, const uint32_t *order, tare_error *error)
 {
     for (uint32_t i = 0; i < plan->entry_count; i++) {
-        const tare_tensor *tensor = tarei_load_tensor(plan, order[i]);
+        uint32_t entry = order != NULL ? order[i] : i;
+        const tare_tensor *tensor = tarei_load_tensor(plan, entry);
         uint64_t size = tarei_model_layout(plan->model, tensor)->size;
         if (size == 0) continue;
         plan->parts[plan->part_count++] = (tarei_load_part){
             .where = tensor->where,
             .size = size,
-            .entry = order[i],
+            .entry = entry,
             .stream = TAREI_LOAD_WHOLE,
         };
         if (tarei_check_add(plan->size, size, &plan->size) || !tarei_check_fits_size(plan->size))
@@ -49,18 +51,16 @@ tare_status tarei_load_plan_begin(tarei_load_plan *plan, tarei_memory *memory,
     tare_status status = tarei_lookup_list(model, tensors, &count, error);
     if (status != TARE_OK) return status;
     plan->entry_count = (uint32_t)count;
-    uint64_t order_size = 2 * sizeof(uint32_t) * (uint64_t)count;
-    uint32_t *order = tarei_memory_take(memory, order_size, _Alignof(uint32_t));
     plan->parts =
         tarei_memory_take(memory, count * (uint64_t)sizeof *plan->parts, _Alignof(tarei_load_part));
-    if (order != NULL && plan->parts != NULL) {
-        for (uint32_t i = 0; i < count; i++) order[i] = i;
-        if (tensors != NULL)
-            tarei_sort(order, order + count, (uint32_t)count, compare_entries, tensors);
-        status = make_parts(plan, order, error);
-    } else {
-        status = tarei_error_memory(error);
-    }
+    if (plan->parts == NULL) return tarei_error_memory(error);
+    if (tensors == NULL) return make_parts(plan, NULL, error);
+    uint64_t order_size = 2 * sizeof(uint32_t) * (uint64_t)count;
+    uint32_t *order = tarei_memory_take(memory, order_size, _Alignof(uint32_t));
+    if (order == NULL) return tarei_error_memory(error);
+    for (uint32_t i = 0; i < count; i++) order[i] = i;
+    tarei_sort(order, order + count, (uint32_t)count, compare_entries, tensors);
+    status = make_parts(plan, order, error);
     tarei_memory_give(memory, order, order_size, _Alignof(uint32_t));
     return status;
 }

@@ -13,8 +13,8 @@
 #define CHUNK_SIZE_MAX (UINT64_C(1) << 30)
 #define CHUNK_SIZE_DEFAULT (UINT64_C(4) << 20)
 #define CHUNK_SIZE_SMALL (UINT64_C(256) << 10) /* what a default is cut down to for few bytes */
-#define THREADS_DEFAULT 16u                    /* so many reach what memory gives */
-#define THREADS_DIRECT 8u /* at least: a disk wants to be asked for more at once */
+#define PROBES 8u           /* of a file, to tell whether it is in the page cache */
+#define THREADS_DEFAULT 16u /* so many reach what memory gives, and keep a disk busy */
 
 struct tare_block {
     tarei_memory memory;
@@ -34,7 +34,7 @@ typedef struct loading {
     tarei_memory memory;
     tarei_load_plan plan;
     tarei_load_verify verify;
-    bool direct_wanted;
+    uint32_t direct_count; /* files opened past the page cache */
     int *direct;     /* by shard: the file opened past the page cache, or -1; NULL if none is */
     uint8_t *bounce; /* of all threads, or NULL */
     uint64_t bounce_size; /* for each thread: the largest chunk that goes through it */
@@ -88,9 +88,8 @@ static void options_choose(loading *load)
     uint64_t size = load->plan.size, flight = options->flight_size_max;
     uint32_t threads = options->threads;
     if (threads == 0) {
-        threads = tarei_os_processor_count();
+        threads = load->direct_count != 0 ? THREADS_DEFAULT : tarei_os_processor_count();
         if (threads > THREADS_DEFAULT) threads = THREADS_DEFAULT;
-        if (load->direct_wanted && threads < THREADS_DIRECT) threads = THREADS_DIRECT;
         if (threads > size / CHUNK_SIZE_SMALL + 1)
             threads = (uint32_t)(size / CHUNK_SIZE_SMALL + 1);
         if (tarei_load_has_reader(load->model)) threads = 1;
@@ -109,17 +108,6 @@ static void options_choose(loading *load)
     options->threads = threads;
 }
 
-/* The page cache serves the next load too, unless its pages will not stay there anyway: because
- * they are dropped, or because they and what is loaded are more than the memory that there is. */
-static bool wants_direct(const loading *load)
-{
-    const tare_model *model = load->model;
-    if (load->plan.size == 0 || model->shards[0].source.descriptor < 0) return false;
-    if (load->options.io != TARE_IO_AUTO) return load->options.io == TARE_IO_DIRECT;
-    return (load->options.flags & TARE_LOAD_DROP_BEHIND) != 0 ||
-           load->plan.size > tarei_os_memory_size() / 2;
-}
-
 static tare_status loading_begin(loading *load, const tare_model *model,
                                  const tare_tensor *const *tensors, size_t count,
                                  const tare_load_options *options, tare_error *error)
@@ -133,24 +121,49 @@ static tare_status loading_begin(loading *load, const tare_model *model,
     tare_status status = tarei_load_options(&load->options, options, error);
     if (status != TARE_OK) return status;
     tarei_memory_init(&load->memory, load->options.allocator);
-    status = tarei_load_plan_begin(&load->plan, &load->memory, model, tensors, count, error);
-    if (status == TARE_OK) load->direct_wanted = wants_direct(load);
-    return status;
+    return tarei_load_plan_begin(&load->plan, &load->memory, model, tensors, count, error);
 }
 
-/* Opens each file that is read once more. One that cannot be is read through the page cache. */
+/* By a few bytes of parts begin to end, which are of one shard. Where they are is left to chance,
+ * since looking may make their pages come in, and the next load would find just those. */
+static bool is_cached(int descriptor, const tarei_load_part *begin, const tarei_load_part *end)
+{
+    uint64_t seed = tarei_os_random(), count = (uint64_t)(end - begin);
+    unsigned there = 0;
+    for (uint64_t i = 0; i < PROBES; i++) {
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        const tarei_load_part *part = &begin[(i * count + (seed >> 32) % count) / PROBES];
+        uint64_t offset = part->where & TAREI_OFFSET_MAX;
+        there += tarei_os_is_cached(descriptor, offset + (seed >> 8) % part->size);
+    }
+    return there > PROBES / 2;
+}
+
+/* Opens the files once more that are to be read past the page cache: all of them, or those that are
+ * not there. One that cannot be opened so is read through it. */
 static bool open_direct(loading *load)
 {
-    const tare_model *model = load->model;
-    uint64_t size = model->shard_count * (uint64_t)sizeof *load->direct;
+    const tarei_load_plan *plan = &load->plan;
+    const tarei_shard *shards = load->model->shards;
+    uint32_t shard_count = load->model->shard_count;
+    if (load->options.io == TARE_IO_BUFFERED || plan->part_count == 0 ||
+        shards[0].source.descriptor < 0)
+        return true;
+    uint64_t size = shard_count * (uint64_t)sizeof *load->direct;
     load->direct = tarei_memory_take(&load->memory, size, _Alignof(int));
     if (load->direct == NULL) return false;
-    for (uint32_t i = 0; i < model->shard_count; i++) load->direct[i] = -1;
-    for (uint32_t i = 0; i < load->plan.chunk_count; i++) {
-        uint32_t shard = load->plan.chunks[i].shard;
-        if (i != 0 && shard == load->plan.chunks[i - 1].shard) continue;
-        int descriptor = model->shards[shard].source.descriptor;
-        if (tarei_os_open_direct(descriptor, &load->direct[shard]) != 0) load->direct[shard] = -1;
+    for (uint32_t i = 0; i < shard_count; i++) load->direct[i] = -1;
+    const tarei_load_part *end = plan->parts + plan->part_count;
+    for (const tarei_load_part *part = plan->parts, *next; part < end; part = next) {
+        uint32_t shard = (uint32_t)(part->where >> TAREI_OFFSET_BITS);
+        for (next = part + 1; next < end && next->where >> TAREI_OFFSET_BITS == shard; next++)
+            continue;
+        int descriptor = shards[shard].source.descriptor;
+        if (load->options.io == TARE_IO_AUTO && is_cached(descriptor, part, next)) continue;
+        if (tarei_os_open_direct(descriptor, &load->direct[shard]) == 0)
+            load->direct_count++;
+        else
+            load->direct[shard] = -1;
     }
     return true;
 }
@@ -175,16 +188,16 @@ static bool take_bounce(loading *load, bool reader)
 /* Everything that is needed but the targets; the threads then take no memory. */
 static tare_status loading_prepare(loading *load)
 {
+    if (!open_direct(load)) return tarei_error_memory(load->error);
     options_choose(load);
-    bool direct = load->direct_wanted, reader = tarei_load_has_reader(load->model);
+    bool direct = load->direct_count != 0, reader = tarei_load_has_reader(load->model);
     uint64_t gap_size = direct || reader ? TAREI_LOAD_GAP_FAR : TAREI_LOAD_GAP_NEAR;
     tare_status status =
         tarei_load_plan_cut(&load->plan, load->options.chunk_size, gap_size, load->error);
     if (status != TARE_OK) return status;
     if (load->options.threads > load->plan.batch_count)
         load->options.threads = load->plan.batch_count != 0 ? load->plan.batch_count : 1;
-    if ((direct && !open_direct(load)) || ((direct || reader) && !take_bounce(load, reader)))
-        return tarei_error_memory(load->error);
+    if ((direct || reader) && !take_bounce(load, reader)) return tarei_error_memory(load->error);
     return tarei_load_verify_begin(&load->verify, &load->plan, load->options.digests, load->error);
 }
 
@@ -397,8 +410,8 @@ tare_status tare_load(const tare_model *model, const tare_tensor *const *tensors
     *out = NULL;
     tare_status status = loading_begin(&load, model, tensors, count, options, error);
     if (status == TARE_OK)
-        status = tarei_load_plan_place(&load.plan, load.options.alignment, load.direct_wanted,
-                                       &size, error);
+        status = tarei_load_plan_place(&load.plan, load.options.alignment,
+                                       load.options.io != TARE_IO_BUFFERED, &size, error);
     if (status == TARE_OK) {
         block = block_make(&load, size);
         if (block == NULL) status = tarei_error_memory(error);

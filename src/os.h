@@ -82,12 +82,13 @@ int tarei_os_read_pieces(int descriptor, uint64_t offset, const tarei_os_piece *
 #define TAREI_OS_DIRECT_UNIT 4096u
 int tarei_os_open_direct(int descriptor, int *direct);
 
+/* Whether the page cache has the byte at `offset`, without waiting for the disk. Where that cannot
+ * be told it is said to be there. May make the page come in. */
+bool tarei_os_is_cached(int descriptor, uint64_t offset);
+
 /* A private read-only mapping of the first `size` bytes, size > 0. */
 int tarei_os_map(int descriptor, size_t size, const void **mapping);
 void tarei_os_unmap(const void *mapping, size_t size);
-
-/* Bytes of memory that the machine has; UINT64_MAX where that is not known. */
-uint64_t tarei_os_memory_size(void);
 
 /* Processors that this process may use, at least 1. */
 uint32_t tarei_os_processor_count(void);

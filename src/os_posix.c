@@ -220,6 +220,18 @@ int tarei_os_open_direct(int descriptor, int *direct)
 #endif
 }
 
+bool tarei_os_is_cached(int descriptor, uint64_t offset)
+{
+#if defined(RWF_NOWAIT) && defined(__linux__)
+    char byte;
+    struct iovec vector = {&byte, 1};
+    return preadv2(descriptor, &vector, 1, (off_t)offset, RWF_NOWAIT) >= 0 || errno != EAGAIN;
+#else
+    (void)descriptor, (void)offset;
+    return true;
+#endif
+}
+
 int tarei_os_map(int descriptor, size_t size, const void **mapping)
 {
     void *mapped = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
@@ -231,13 +243,6 @@ int tarei_os_map(int descriptor, size_t size, const void **mapping)
 void tarei_os_unmap(const void *mapping, size_t size)
 {
     munmap((void *)(uintptr_t)mapping, size);
-}
-
-uint64_t tarei_os_memory_size(void)
-{
-    long pages = sysconf(_SC_PHYS_PAGES), page_size = sysconf(_SC_PAGESIZE);
-    if (pages <= 0 || page_size <= 0) return UINT64_MAX;
-    return (uint64_t)pages * (uint64_t)page_size;
 }
 
 uint32_t tarei_os_processor_count(void)

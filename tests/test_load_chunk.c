@@ -106,12 +106,12 @@ static void check_every_failure(enum os_call call, int failure, size_t fail_coun
 
 Test(load_chunk, every_call_may_fail_once_or_from_then_on)
 {
-    static const enum os_call calls[] = {OS_PREADV, OS_PREAD,   OS_OPEN,
-                                         OS_THREAD, OS_MADVISE, OS_AFFINITY};
+    static const enum os_call calls[] = {OS_PREADV,  OS_PREAD,    OS_OPEN,  OS_THREAD,
+                                         OS_MADVISE, OS_AFFINITY, OS_NOWAIT};
     static const int failures[] = {EIO, EINVAL, 0}; /* 0: the file ends */
     for (size_t c = 0; c < sizeof calls / sizeof calls[0]; c++)
         for (size_t f = 0; f < (calls[c] == OS_PREADV || calls[c] == OS_PREAD ? 3 : 2); f++)
-            for (uint32_t io = TARE_IO_BUFFERED; io <= TARE_IO_DIRECT; io++)
+            for (uint32_t io = TARE_IO_AUTO; io <= TARE_IO_DIRECT; io++)
                 for (uint32_t threads = 1; threads <= 3; threads += 2)
                     check_every_failure(calls[c], failures[f], threads == 1, io, threads);
 }
@@ -220,33 +220,52 @@ Test(load_chunk, pages_are_dropped_behind_when_asked)
     cr_expect_geq(os_fault.advised_size, models.file.size - 4096);
 }
 
-/* Whether a load opens files to be read past the page cache. */
-static bool goes_direct(const tare_model *model, uint32_t io, uint32_t flags, long memory_pages)
+/* How many files a load opens to be read past the page cache. */
+static size_t direct_count(const tare_model *model, uint32_t io, int uncached)
 {
     tare_load_options options = TARE_LOAD_OPTIONS_INIT;
     tare_block *block;
+    tare_error error = expect_poison();
     options.io = io;
-    options.flags = flags;
-    os_faults_reset();
-    os_fault.memory_pages = memory_pages;
-    cr_assert_eq(tare_load(model, NULL, 0, &options, &block, NULL), TARE_OK);
-    tare_block_close(block);
-    return os_fault.calls[OS_OPEN] != 0;
+    os_fault.uncached = uncached;
+    os_fault.calls[OS_OPEN] = os_fault.calls[OS_NOWAIT] = 0;
+    tare_status status = tare_load(model, NULL, 0, &options, &block, &error);
+    expect_loaded("direct", model, status, block, &error);
+    return os_fault.calls[OS_OPEN];
 }
 
-Test(load_chunk, the_page_cache_is_used_unless_its_pages_would_not_stay)
+Test(load_chunk, by_itself_reads_past_the_page_cache_what_is_not_in_it)
 {
     const tare_model *model = models.way[LOAD_SHARDS];
-    long pages = (long)(models.file.size / (size_t)sysconf(_SC_PAGESIZE));
-    cr_expect_not(goes_direct(model, TARE_IO_AUTO, 0, 0));
-    cr_expect_not(goes_direct(model, TARE_IO_AUTO, 0, -1), "not known");
-    cr_expect_not(goes_direct(model, TARE_IO_AUTO, 0, 2 * pages + 2));
-    cr_expect(goes_direct(model, TARE_IO_AUTO, 0, 2 * pages - 8));
-    cr_expect(goes_direct(model, TARE_IO_AUTO, TARE_LOAD_DROP_BEHIND, 0));
-    cr_expect_not(goes_direct(model, TARE_IO_BUFFERED, TARE_LOAD_DROP_BEHIND, 2));
-    cr_expect(goes_direct(model, TARE_IO_DIRECT, 0, 0));
-    cr_expect_not(goes_direct(models.way[LOAD_MEMORY], TARE_IO_DIRECT, 0, 0));
-    cr_expect_not(goes_direct(models.way[LOAD_READER], TARE_IO_DIRECT, 0, 0));
+    cr_expect_eq(direct_count(model, TARE_IO_AUTO, 0), 0);
+    cr_expect_gt(os_fault.calls[OS_NOWAIT], 0);
+    cr_expect_eq(direct_count(model, TARE_IO_AUTO, 1), 3, "each shard");
+    cr_expect_eq(direct_count(models.way[LOAD_MAPPED], TARE_IO_AUTO, 1), 1);
+    cr_expect_eq(direct_count(model, TARE_IO_BUFFERED, 1), 0);
+    cr_expect_eq(os_fault.calls[OS_NOWAIT], 0, "without a look");
+    cr_expect_eq(direct_count(model, TARE_IO_DIRECT, 0), 3);
+    cr_expect_eq(os_fault.calls[OS_NOWAIT], 0, "without a look");
+    cr_expect_eq(direct_count(models.way[LOAD_MEMORY], TARE_IO_DIRECT, 1), 0);
+    cr_expect_eq(direct_count(models.way[LOAD_READER], TARE_IO_DIRECT, 1), 0);
+}
+
+Test(load_chunk, what_cannot_be_told_is_taken_for_cached)
+{
+    static const int failures[] = {EOPNOTSUPP, ENOSYS, EINVAL, EIO};
+    for (size_t f = 0; f < 4; f++) {
+        os_faults_reset();
+        os_fault.fail_at[OS_NOWAIT] = 1;
+        os_fault.error = failures[f];
+        cr_expect_eq(direct_count(models.way[LOAD_SHARDS], TARE_IO_AUTO, 0), 0);
+    }
+}
+
+Test(load_chunk, some_files_may_be_cached_and_others_not)
+{
+    os_fault.fail_at[OS_NOWAIT] = 9; /* eight for the first file, then eight for the second */
+    os_fault.fail_count = 8;
+    os_fault.error = EAGAIN;
+    cr_expect_eq(direct_count(models.way[LOAD_SHARDS], TARE_IO_AUTO, 0), 1);
 }
 
 /* ------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ const char *os_call_name(enum os_call call)
         "opendir", "readdir", "getrandom", "madvise",        "posix_fadvise",
         "mlock",   "munlock", "preadv",    "pthread_create", "sched_getaffinity",
         "fstatat", "write",   "fsync",     "close",          "rename",
-        "link",    "unlink"};
+        "link",    "unlink",  "preadv2"};
     return names[call];
 }
 
@@ -78,8 +78,10 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *context);
 int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
-long __wrap_sysconf(int name);
-long __real_sysconf(int name);
+ssize_t __wrap_preadv64v2(int descriptor, const struct iovec *vectors, int count, off_t offset,
+                          int flags);
+ssize_t __real_preadv64v2(int descriptor, const struct iovec *vectors, int count, off_t offset,
+                          int flags);
 int __real_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
 
 int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags);
@@ -274,8 +276,13 @@ int __wrap_unlinkat(int folder, const char *path, int flags)
     return fails(OS_UNLINK) ? -1 : __real_unlinkat(folder, path, flags);
 }
 
-long __wrap_sysconf(int name)
+ssize_t __wrap_preadv64v2(int descriptor, const struct iovec *vectors, int count, off_t offset,
+                          int flags)
 {
-    if (name == _SC_PHYS_PAGES && os_fault.memory_pages != 0) return os_fault.memory_pages;
-    return __real_sysconf(name);
+    if (fails(OS_NOWAIT)) return -1;
+    if (os_fault.uncached) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return __real_preadv64v2(descriptor, vectors, count, offset, flags);
 }

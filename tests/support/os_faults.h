@@ -32,6 +32,7 @@ enum os_call {
     OS_RENAME, /* renameat and renameat2 */
     OS_LINK,
     OS_UNLINK,
+    OS_NOWAIT, /* preadv2 */
     OS_CALL_COUNT,
 };
 
@@ -45,7 +46,7 @@ typedef struct os_faults {
     uint64_t advised_size; /* bytes that madvise, posix_fadvise, mlock and munlock were given */
     int advice_refused;    /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
     int direct_refused; /* files read past the page cache: 1 cannot be opened, 2 cannot be read */
-    long memory_pages;  /* what sysconf says the machine has; 0: the truth */
+    int uncached;       /* the page cache has nothing: what must not wait for it fails */
     int pretend;        /* they claim all that they are asked for, and do nothing */
 } os_faults;
 
