@@ -99,16 +99,19 @@ class Bar:
         return [self.what, reached, wanted, "met" if self.met else "NOT MET"]
 
 
+WHY_LOOKUP = "adr/0002-index-layout.md"
+
+
 def lookup_bars(result):
     time = lambda pattern, engine, name: time_of(result, pattern, engine, name)
 
     def faster(text, pattern, rival, name, bar, base=BASE):
         value = divide(time(pattern, rival, name), time(pattern, base, name))
-        return Bar(f"{name} {text}", value, ">=", bar, "x")
+        return Bar(f"{name} {text}", value, ">=", bar, "x", WHY_LOOKUP)
 
     def no_slower(text, pattern, rival, name):
         value = divide(time(pattern, BASE, name), time(pattern, rival, name))
-        return Bar(f"{name} {text}", value, "<=", 1, "x")
+        return Bar(f"{name} {text}", value, "<=", 1, "x", WHY_LOOKUP)
 
     yield faster("hit: absl / tare", "find_hit", ABSL, "L", 3)
     yield faster("hit: Rust's HashMap / tare", "find_hit", "rust_hashmap", "L", 10)

@@ -37,7 +37,7 @@
 
 typedef struct tarei_part {
     uint32_t place;
-    uint32_t size; /* TAREI_PART_LONG is added beyond what index.c compares in its short path */
+    uint32_t size; /* TAREI_PART_LONG is added beyond what find.c compares in its short path */
 } tarei_part;
 
 #define TAREI_PART_LONG UINT32_C(0x80000000)
