@@ -73,7 +73,7 @@ static inline const tarei_record *find_small(const tarei_index *index, const cha
     if (places == 0 && !tarei_line_overflowed_small(line)) return NULL;
     if (places != 0) {
         uint32_t at = tarei_places_first(places), where = line->small.where[at];
-        /* 0 is no place of a usual name; of the last number the mark would have to go. */
+        /* Other names than usual ones have 0 there, which no size fits here. */
         if ((where & 63) == size - 1 && same_whole(name, size, index->text + (where >> 6)))
             return index->records + (line->small.numbers[at] & (TAREI_SMALL_MARK - 1u)) - 1;
     }

@@ -18,14 +18,10 @@ typedef struct hashing {
     size_t count;
     tare_load_options options;
     tare_digest *out;
-    tare_error *error;
-    uint64_t size;     /* bytes of all */
     uint64_t reported; /* of the first thread */
     atomic_size_t next;
     atomic_size_t finished;
-    atomic_ullong done;
-    atomic_bool stopped;
-    atomic_bool failed; /* whoever sets it writes the error */
+    tarei_load_course course;
 } hashing;
 
 static const tare_tensor *tensor_at(const hashing *h, size_t index)
@@ -33,31 +29,16 @@ static const tare_tensor *tensor_at(const hashing *h, size_t index)
     return h->tensors != NULL ? h->tensors[index] : tare_at(h->model, index);
 }
 
-/* The first failure is the one that counts. */
-static void stop(hashing *h, const tare_error *error)
-{
-    if (!atomic_exchange(&h->failed, true)) *h->error = *error;
-    atomic_store(&h->stopped, true);
-}
-
-static void report(hashing *h, uint64_t done)
-{
-    tare_error error;
-    h->reported = done;
-    if (h->options.progress == NULL ||
-        h->options.progress(h->options.progress_context, done, h->size) == 0)
-        return;
-    tarei_error_set(&error, TARE_E_CANCELLED, TARE_NO_SHARD, TARE_NO_OFFSET,
-                    "stopped by the progress function");
-    stop(h, &error);
-}
-
 /* After each piece: whether to go on. */
 static bool advance(hashing *h, uint32_t thread, uint64_t size)
 {
-    uint64_t done = atomic_fetch_add(&h->done, size) + size;
-    if (thread == 0 && done - h->reported >= REPORT_SIZE && done < h->size) report(h, done);
-    return !atomic_load(&h->stopped);
+    tarei_load_course *course = &h->course;
+    uint64_t done = atomic_fetch_add(&course->done, size) + size;
+    if (thread == 0 && done - h->reported >= REPORT_SIZE && done < course->size) {
+        h->reported = done;
+        tarei_load_report(course, done);
+    }
+    return !atomic_load(&course->stopped);
 }
 
 /*
@@ -109,21 +90,22 @@ tare_status tare_hash(const tare_model *model, const tare_tensor *tensor, tare_d
 static void work(void *context, uint32_t thread)
 {
     hashing *h = context;
+    tarei_load_course *course = &h->course;
     tare_error error;
-    while (!atomic_load(&h->stopped)) {
+    while (!atomic_load(&course->stopped)) {
         size_t index = atomic_fetch_add(&h->next, 1);
         if (index >= h->count) break;
         const tare_tensor *tensor = tensor_at(h, index);
         if (hash_tensor(h->model, tensor, h, thread, &h->out[index], &error) != TARE_OK)
-            stop(h, &error);
+            tarei_load_stop(course, &error);
         atomic_fetch_add(&h->finished, 1);
     }
     /* The last tensors may take others long; the caller wants to hear of it, and may stop it. */
     if (thread != 0 || h->options.progress == NULL) return;
-    while (!atomic_load(&h->stopped) && atomic_load(&h->finished) < h->count) {
+    while (!atomic_load(&course->stopped) && atomic_load(&h->finished) < h->count) {
         tarei_os_nap();
-        uint64_t done = atomic_load(&h->done);
-        if (done < h->size) report(h, done);
+        uint64_t done = atomic_load(&course->done);
+        if (done < course->size) tarei_load_report(course, done);
     }
 }
 
@@ -133,7 +115,7 @@ static uint32_t thread_count(const hashing *h)
     if (threads == 0) {
         threads = tarei_os_processor_count();
         if (threads > THREADS_DEFAULT) threads = THREADS_DEFAULT;
-        if (threads > h->size / STEP_SIZE + 1) threads = h->size / STEP_SIZE + 1;
+        if (threads > h->course.size / STEP_SIZE + 1) threads = h->course.size / STEP_SIZE + 1;
         if (tarei_load_has_reader(h->model)) threads = 1;
     }
     return (uint32_t)(threads < h->count ? threads : h->count);
@@ -141,16 +123,17 @@ static uint32_t thread_count(const hashing *h)
 
 static tare_status hashing_begin(hashing *h, const tare_load_options *options)
 {
-    tare_status status = tarei_lookup_list(h->model, h->tensors, &h->count, h->error);
-    if (status == TARE_OK) status = tarei_load_options(&h->options, options, h->error);
+    tare_status status = tarei_lookup_list(h->model, h->tensors, &h->count, h->course.error);
+    if (status == TARE_OK) status = tarei_load_options(&h->options, options, h->course.error);
     if (status != TARE_OK) return status;
     if (h->out == NULL && h->count != 0)
-        return tarei_error_set(h->error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
+        return tarei_error_set(h->course.error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
                                "out is NULL");
     for (size_t i = 0; i < h->count; i++) {
         const tare_tensor *tensor = tensor_at(h, i);
         uint64_t size = tarei_model_layout(h->model, tensor)->size;
-        if (tarei_check_add(h->size, size, &h->size)) h->size = UINT64_MAX; /* of a progress bar */
+        if (tarei_check_add(h->course.size, size, &h->course.size))
+            h->course.size = UINT64_MAX; /* of a progress bar */
     }
     return TARE_OK;
 }
@@ -160,14 +143,16 @@ tare_status tare_hash_many(const tare_model *model, const tare_tensor *const *te
 {
     tare_error unused;
     hashing h = {.model = model, .tensors = tensors, .count = count, .out = out};
-    h.error = error != NULL ? error : &unused;
+    tarei_load_course *course = &h.course;
+    course->options = &h.options;
+    course->error = error != NULL ? error : &unused;
     tare_status status = hashing_begin(&h, options);
     if (status == TARE_OK) {
-        report(&h, 0);
+        tarei_load_report(course, 0);
         tarei_pool_run(thread_count(&h), work, &h);
-        if (!atomic_load(&h.stopped)) report(&h, h.size);
-        if (!atomic_load(&h.stopped)) tarei_error_clear(h.error);
-        status = h.error->status;
+        if (!atomic_load(&course->stopped)) tarei_load_report(course, course->size);
+        if (!atomic_load(&course->stopped)) tarei_error_clear(course->error);
+        status = course->error->status;
     }
     if (status != TARE_OK && out != NULL) memset(out, 0, h.count * sizeof *out);
     return status;

@@ -8,7 +8,7 @@
  *   large | key 0 | key 1 ...                | pair 0 ...   |
  *
  * A number is that of the record + 1; 0 is a free place. `where` is the place of the name in the
- * text and its size, if that is usual (name_hash.h). A key is a tag in its high bits, then a mark, then
+ * text and its size, if that is usual (index.h). A key is a tag in its high bits, then a mark, then
  * a number, which takes as many bits as the count needs; a pair is that of the name (names.h).
  *
  * A line that was full when a further name came, which then went to the line behind, is marked:

@@ -170,6 +170,20 @@ void tarei_load_verify_free(tarei_load_verify *verify);
 tare_status tarei_load_options(tare_load_options *options, const tare_load_options *from,
                                tare_error *error);
 
+/* What the threads of one call share: how far they are, whether they go on, and why not. */
+typedef struct tarei_load_course {
+    const tare_load_options *options; /* whose progress is told */
+    tare_error *error;                /* written by whoever stops first, read when all have ended */
+    uint64_t size;                    /* bytes of all */
+    atomic_ullong done;
+    atomic_bool stopped;
+} tarei_load_course;
+
+void tarei_load_stop(tarei_load_course *course, const tare_error *error);
+
+/* Tells the caller, on his own thread; false, and all stop, when he wants no more. */
+bool tarei_load_report(tarei_load_course *course, uint64_t done);
+
 /* A reader runs on the thread that called unless the caller asks for more. */
 bool tarei_load_has_reader(const tare_model *model);
 

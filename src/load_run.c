@@ -40,9 +40,7 @@ typedef struct loading {
     uint64_t bounce_size; /* for each thread: the largest chunk that goes through it */
     tare_error *error;
     atomic_uint next; /* batch to load */
-    atomic_ullong done;
-    atomic_bool stopped;
-    atomic_bool failed; /* whoever sets it writes the error */
+    tarei_load_course course;
 } loading;
 
 static tare_status fail_argument(tare_error *error, const char *what)
@@ -236,24 +234,21 @@ static void loading_end(loading *load)
  * The work of one thread
  */
 
-/* The first failure is the one that counts. */
-static void stop(loading *load, const tare_error *error)
+void tarei_load_stop(tarei_load_course *course, const tare_error *error)
 {
-    if (!atomic_exchange(&load->failed, true)) *load->error = *error;
-    atomic_store(&load->stopped, true);
+    if (!atomic_exchange(&course->stopped, true)) *course->error = *error;
 }
 
-/* False when the caller wants no more. */
-static bool report(loading *load, uint64_t done)
+bool tarei_load_report(tarei_load_course *course, uint64_t done)
 {
-    const tare_load_options *options = &load->options;
+    const tare_load_options *options = course->options;
     if (options->progress == NULL ||
-        options->progress(options->progress_context, done, load->plan.size) == 0)
+        options->progress(options->progress_context, done, course->size) == 0)
         return true;
     tare_error error;
     tarei_error_set(&error, TARE_E_CANCELLED, TARE_NO_SHARD, TARE_NO_OFFSET,
                     "stopped by the progress function");
-    stop(load, &error);
+    tarei_load_stop(course, &error);
     return false;
 }
 
@@ -290,11 +285,11 @@ static bool load_chunk(loading *load, uint32_t number, uint32_t thread)
     else
         status = tarei_load_verify_chunk(&load->verify, number, &error);
     if (status != TARE_OK) {
-        stop(load, &error);
+        tarei_load_stop(&load->course, &error);
         return false;
     }
-    uint64_t done = atomic_fetch_add(&load->done, chunk->size) + chunk->size;
-    return thread != 0 || done == load->plan.size || report(load, done);
+    uint64_t done = atomic_fetch_add(&load->course.done, chunk->size) + chunk->size;
+    return thread != 0 || done == load->plan.size || tarei_load_report(&load->course, done);
 }
 
 static void work(void *context, uint32_t thread)
@@ -305,15 +300,20 @@ static void work(void *context, uint32_t thread)
         uint32_t batch = atomic_fetch_add(&load->next, 1);
         if (batch >= plan->batch_count) return;
         for (uint32_t i = plan->batches[batch]; i < plan->batches[batch + 1]; i++)
-            if (atomic_load(&load->stopped) || !load_chunk(load, i, thread)) return;
+            if (atomic_load(&load->course.stopped) || !load_chunk(load, i, thread)) return;
     }
 }
 
 static tare_status loading_run(loading *load)
 {
-    if (load->plan.size == 0 || report(load, 0)) tarei_pool_run(load->options.threads, work, load);
-    if (!atomic_load(&load->stopped)) report(load, load->plan.size);
-    if (atomic_load(&load->stopped)) return load->error->status;
+    tarei_load_course *course = &load->course;
+    course->options = &load->options;
+    course->error = load->error;
+    course->size = load->plan.size;
+    if (course->size == 0 || tarei_load_report(course, 0))
+        tarei_pool_run(load->options.threads, work, load);
+    if (!atomic_load(&course->stopped)) tarei_load_report(course, course->size);
+    if (atomic_load(&course->stopped)) return load->error->status;
     tarei_error_clear(load->error);
     return TARE_OK;
 }
