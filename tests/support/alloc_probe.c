@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* AddressSanitizer ends the program over larger ones instead of returning NULL. */
-#define ALLOC_SIZE_MAX ((size_t)1 << 36)
+static const uint64_t size_max = UINT64_C(1) << 36;
 
 static void *probe_allocate(void *context, size_t size, size_t alignment)
 {
@@ -17,7 +17,7 @@ static void *probe_allocate(void *context, size_t size, size_t alignment)
     }
     int fails =
         probe->fail_onwards ? probe->calls >= probe->fail_at : probe->calls == probe->fail_at;
-    if ((probe->fail_at != 0 && fails) || size > ALLOC_SIZE_MAX) {
+    if ((probe->fail_at != 0 && fails) || size > size_max) {
         probe->refused++;
         return NULL;
     }

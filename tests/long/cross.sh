@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# The plain programs, the corpus and the saved inputs of the fuzzers on other processors: 32-bit x86,
+# 64-bit ARM and big-endian s390x, built with Debian's cross compilers and run by qemu's user mode.
+#
+#     tests/long/cross.sh [i686|aarch64|s390x]...     without arguments all of them
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+declare -A emulator=([i686]="" [aarch64]=qemu-aarch64-static [s390x]=qemu-s390x-static)
+sources=(src/*.c)
+support=(tests/support/{alloc_probe,builder,corpus_list,load_models,name_sets,process_probe}.c
+    tests/support/{reader_probe,set_models,temp_files}.c tests/fuzz/fuzz_model.c)
+
+# build ARCH OUTPUT SOURCES...
+build() {
+    local compiler=$1-linux-gnu-gcc output=$2
+    shift 2
+    "$compiler" -std=c11 -O2 -g -Wall -Wextra -Werror -Wno-psabi -static "-DTARE_TEST_DATA=\"$PWD/tests/data\"" \
+        -Iinclude -Isrc -Itests -isystem "$folder/include" "$@" -lpthread -o "$output"
+}
+
+run() {
+    printf '%-8s %s\n' "$arch" "$(basename "$1") ${*:2}"
+    # shellcheck disable=SC2086 # no emulator is no word
+    ${emulator[$arch]} "$@" >"$folder/log" 2>&1 || {
+        cat "$folder/log"
+        printf 'failed on %s: %s\n' "$arch" "$*"
+        return 1
+    }
+}
+
+run_arch() {
+    arch=$1 folder=build/cross/$1
+    rm -rf "$folder"
+    mkdir -p "$folder/include"
+    cp "${TARE_XXHASH_INCLUDE_DIR:-/usr/include}/xxhash.h" "$folder/include/"
+    local objects=() name source
+    for source in "${sources[@]}" "${support[@]}"; do
+        name=$folder/$(basename "$source" .c).o
+        [[ $source != src/os_wasm.c ]] || continue
+        objects+=("$name")
+        build "$arch" "$name" -c "$source"
+    done
+    for name in plain_smoke plain_gguf plain_corpus plain_threads plain_load; do
+        build "$arch" "$folder/$name" "tests/plain/$name.c" "${objects[@]}"
+        run "$folder/$name"
+    done
+    for name in safetensors gguf json shards index save; do
+        build "$arch" "$folder/fuzz_$name" "tests/fuzz/fuzz_$name.c" tests/fuzz/fuzz_replay.c \
+            "${objects[@]}"
+        run "$folder/fuzz_$name" "tests/fuzz/corpus/$name" tests/data/corpus
+    done
+}
+
+[[ $# -gt 0 ]] || set -- i686 aarch64 s390x
+for arch in "$@"; do run_arch "$arch"; done
