@@ -25,9 +25,10 @@ typedef struct parser {
     tarei_cursor *cursor;
     tarei_parsed *parsed;
     tarei_gguf *facts;
-    uint64_t alignment;
+    uint64_t alignment; /* 0 until the file states one */
     uint64_t tensor_count, entry_count;
-    uint64_t end; /* of the tensors before, padded, in the data section */
+    uint64_t end;        /* of the tensors before, padded, in the data section */
+    uint64_t beyond_end; /* where the first tensor ends that no file of this size can hold */
 } parser;
 
 /* ggml type -> dtype; 0 for those that were removed. */
@@ -239,7 +240,9 @@ static tare_status parse_entry(parser *p)
     tare_status status = tarei_cursor_string(p->cursor, &key); /* 4 */
     if (status != TARE_OK) return status;
     if (key.size == 0) return fail(p, TARE_E_METADATA, at, "a key of metadata is empty"); /* 5 */
-    status = parse_value(p, &value, &span);
+    if (p->alignment != 0 && key_is(p, key, "general.alignment")) /* before it moves tensors */
+        status = fail(p, TARE_E_DUPLICATE, at, "is there twice");
+    if (status == TARE_OK) status = parse_value(p, &value, &span);
     if (status == TARE_OK) status = note_entry(p, key, value, span);
     if (status == TARE_OK) return add_entry(p, key, value, span);
     return name_failure(p, "metadata", key);
@@ -335,23 +338,14 @@ static tare_status parse_offset(parser *p, const tensor_facts *facts, uint64_t *
     return TARE_OK;
 }
 
-/* 18 */
-static tare_status fail_cover(const parser *p, uint64_t end, const char *most, uint64_t data_size,
-                              tarei_span name)
-{
-    return tarei_error_set(p->cursor->error, TARE_E_COVER, p->cursor->shard, name.at - 8,
-                           "it ends at %" PRIu64 ", the data section has %s%" PRIu64
-                           " bytes (cut short?)",
-                           end, most, data_size);
-}
-
 static tare_status add_tensor(parser *p, const tensor_facts *facts, uint64_t offset)
 {
     tarei_parsed *parsed = p->parsed;
-    /* 18, as far as it can be told before the header ends: so that offsets fit a record. */
-    uint64_t data_size_most = p->cursor->file_size - p->cursor->at;
-    if (offset + facts->size > data_size_most)
-        return fail_cover(p, offset + facts->size, "at most ", data_size_most, facts->name);
+    /* 18 fails here, but what comes before it may still fail: see check_data. An offset that is
+     * within the file fits a record, and none is looked at behind this one. */
+    if (p->beyond_end == 0 && offset + facts->size >= p->cursor->file_size)
+        p->beyond_end = offset + facts->size;
+    if (p->beyond_end != 0) offset = p->cursor->file_size;
     bool fine = tarei_parsed_layout_begin(parsed);
     for (uint32_t i = facts->rank; i > 0 && fine; i--)
         fine = tarei_parsed_layout_push(parsed, facts->shape[i - 1]);
@@ -402,6 +396,26 @@ static bool reserve_records(const parser *p)
  * 15 and 18: the data section. 17 is about memory that only the reference takes.
  */
 
+/* 18. Tensors end one behind the other, so that the first that ends beyond the file is found before
+ * one whose offset is not the file's own. */
+static tare_status check_cover(const parser *p, uint64_t first, uint64_t data_size)
+{
+    const tarei_record *records = tarei_parsed_records(p->parsed) + first;
+    const uint32_t *name_sizes = (const uint32_t *)p->parsed->sizes.data + first;
+    for (uint64_t i = 0; i < p->tensor_count; i++) {
+        uint64_t begin = tarei_record_offset(&records[i]);
+        uint64_t end = begin + tarei_parsed_layout(p->parsed, &records[i])->size;
+        if (end <= data_size) continue;
+        if (begin == p->cursor->file_size) end = p->beyond_end;
+        tarei_error_set(p->cursor->error, TARE_E_COVER, p->cursor->shard, records[i].name - 8,
+                        "it ends at %" PRIu64 ", the data section has %" PRIu64
+                        " bytes (cut short?)",
+                        end, data_size);
+        return name_failure(p, "tensor", (tarei_span){records[i].name, name_sizes[i]});
+    }
+    return TARE_OK;
+}
+
 static tare_status check_data(parser *p, uint64_t first)
 {
     tarei_cursor *cursor = p->cursor;
@@ -414,27 +428,21 @@ static tare_status check_data(parser *p, uint64_t first)
                                " bytes (cut short?)",
                                data_offset, cursor->file_size);
     p->facts->data_offset = data_offset;
-    for (uint64_t i = 0; i < p->tensor_count; i++) {
-        uint64_t end = tarei_record_offset(&records[i]);
-        end += tarei_parsed_layout(p->parsed, &records[i])->size;
-        if (end > cursor->file_size - data_offset) {
-            const uint32_t *sizes = (const uint32_t *)p->parsed->sizes.data + first;
-            tarei_span name = {records[i].name, sizes[i]};
-            fail_cover(p, end, "", cursor->file_size - data_offset, name);
-            return name_failure(p, "tensor", name);
-        }
+    tare_status status = check_cover(p, first, cursor->file_size - data_offset);
+    if (status != TARE_OK) return status;
+    for (uint64_t i = 0; i < p->tensor_count; i++)
         records[i].where += data_offset; /* within the file */
-    }
     return TARE_OK;
 }
 
 tare_status tarei_parse_gguf(tarei_parsed *parsed, tarei_cursor *cursor, tarei_gguf *facts)
 {
-    parser p = {.cursor = cursor, .parsed = parsed, .facts = facts, .alignment = ALIGNMENT_DEFAULT};
+    parser p = {.cursor = cursor, .parsed = parsed, .facts = facts};
     uint64_t first = tarei_parsed_count(parsed);
     *facts = (tarei_gguf){0, false, UINT64_MAX, UINT64_MAX, UINT64_MAX};
     tare_status status = parse_start(&p);
     for (uint64_t i = 0; i < p.entry_count && status == TARE_OK; i++) status = parse_entry(&p);
+    if (p.alignment == 0) p.alignment = ALIGNMENT_DEFAULT;
     if (status == TARE_OK && !reserve_records(&p)) status = tarei_error_memory(cursor->error);
     for (uint64_t i = 0; i < p.tensor_count && status == TARE_OK; i++) status = parse_tensor(&p);
     if (status != TARE_OK) return status;

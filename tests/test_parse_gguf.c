@@ -196,6 +196,19 @@ Test(parse_gguf, g_8_the_alignment_is_a_power_of_two_in_a_u32)
          GGUF_HEAD("0", "2")
              GGUF_U32("general.alignment", "32") "^" GGUF_U32("general.alignment", "64"),
          TARE_E_DUPLICATE},
+        {"twice, the second none",
+         GGUF_HEAD("0", "2")
+             GGUF_U32("general.alignment", "32") "^" GGUF_U32("general.alignment", "3"),
+         TARE_E_DUPLICATE},
+        {"twice, the second of another kind",
+         GGUF_HEAD("0", "2")
+             GGUF_U32("general.alignment", "32") "^" GGUF_TEXT("general.alignment", "32"),
+         TARE_E_DUPLICATE},
+        {"twice, tensors by the first",
+         GGUF_HEAD("2", "2")
+             GGUF_U32("general.alignment", "8") "^" GGUF_U32("general.alignment", "32")
+                 GGUF_TENSOR("a", "1", "24", "0") GGUF_TENSOR("b", "1", "24", "8") "p8 d9",
+         TARE_E_DUPLICATE},
         {"1", ALIGNED("4", "4:1"), TARE_OK},
         {"2^31, where there is nothing to align", ALIGNED("4", "4:2147483648"), TARE_OK},
         {"a key that is longer", GGUF_HEAD("0", "1") GGUF_U32("general.alignments", "3"), TARE_OK},
@@ -367,6 +380,26 @@ Test(parse_gguf, g_18_every_tensor_is_inside_the_file)
          TARE_E_COVER},
         {"beyond 64 TiB", A_TENSOR "^" GGUF_TENSOR("a", "1125899906842624", "24", "0") "p32 d3",
          TARE_E_COVER},
+        {"the first of two",
+         TWO_TENSORS "^" GGUF_TENSOR("a", "32", "24", "0")
+             GGUF_TENSOR("b", "4", "24", "32") "p32 d31",
+         TARE_E_COVER},
+        {"the first of two, of which the second alone is longer than the file",
+         TWO_TENSORS "^" GGUF_TENSOR("a", "40", "24", "0")
+             GGUF_TENSOR("b", "1000000", "24", "64") "p32 d39",
+         TARE_E_COVER},
+        {"an empty one at the end of the file, behind one that is too long",
+         TWO_TENSORS "^" GGUF_TENSOR("a", "160", "24", "0")
+             GGUF_TENSOR("b", "0", "24", "160") "p32 d64",
+         TARE_E_COVER},
+        {"after 13: the type of a later one",
+         TWO_TENSORS GGUF_TENSOR("a", "4096", "24", "0") "\"b\" 4:1 8:1 ^4:99 8:4096 p32 d1",
+         TARE_E_DTYPE},
+        {"after 16: the offset of a later one",
+         TWO_TENSORS GGUF_TENSOR("a", "4096", "24", "0") "\"b\" 4:1 8:1 4:24 ^8:32 p32 d64",
+         TARE_E_LAYOUT},
+        {"after 15: where data begins", A_TENSOR GGUF_TENSOR("a", "4096", "24", "0") "^",
+         TARE_E_TRUNCATED},
         {"without the last padding", A_TENSOR GGUF_TENSOR("a", "4", "24", "0") "p32 d4", TARE_OK},
         {"bytes behind", A_TENSOR GGUF_TENSOR("a", "4", "24", "0") "p32 d400", TARE_OK},
     };
