@@ -88,6 +88,45 @@ static tare_status check_part(tarei_opening *opening, const tarei_split *split, 
                      *tensor_count);
 }
 
+static bool starts_with(tare_string text, const char *start, size_t size)
+{
+    return text.size >= size && memcmp(text.data, start, size) == 0;
+}
+
+/* Whether a key says something about the whole model. Alignments are each part's own. */
+static bool is_shared(tare_string key, tare_string architecture)
+{
+    static const char general[] = "general.", own[] = "general.alignment";
+    if (starts_with(key, general, sizeof general - 1))
+        return key.size != sizeof own - 1 || memcmp(key.data, own, key.size) != 0;
+    return architecture.size != 0 && starts_with(key, architecture.data, architecture.size) &&
+           key.size > architecture.size && key.data[architecture.size] == '.';
+}
+
+/* Writers put what is said about the model into the first part. A part that repeats it is of the
+ * same model only if it says the same. */
+static tare_status check_shared(tarei_opening *opening)
+{
+    static const char key_of_architecture[] = "general.architecture";
+    const tare_model *model = opening->model;
+    tare_string key, architecture = tare_metadata_find(model, key_of_architecture,
+                                                       sizeof key_of_architecture - 1);
+    uint32_t number;
+    for (size_t i = 0; tare_metadata_at(model, i, &key, NULL, &number); i++) {
+        if (number == 0 || !is_shared(key, architecture)) continue;
+        tare_value value = tare_metadata_value_at(model, i);
+        tare_value first = tare_metadata_value(model, key.data, key.size);
+        if (value.kind == first.kind && value.item_kind == first.item_kind &&
+            value.size == first.size && memcmp(value.data, first.data, value.size) == 0)
+            continue;
+        tarei_error_set(opening->error, TARE_E_SPLIT, number, TARE_NO_OFFSET,
+                        "part %" PRIu32 " of a split file has another %s than a part before it",
+                        number + 1, tarei_quote(key.data, key.size).text);
+        return tarei_error_prefix(opening->error, model->shards[number].name);
+    }
+    return TARE_OK;
+}
+
 tare_status tarei_split_open(tarei_opening *opening, int folder, const char *name)
 {
     tarei_split split;
@@ -107,5 +146,6 @@ tare_status tarei_split_open(tarei_opening *opening, int folder, const char *nam
     uint64_t count = tarei_parsed_count(&opening->model->parsed);
     if (wanted != UINT64_MAX && wanted != count)
         return fail_part(opening, 0, "split.tensors.count", wanted, count);
-    return tarei_open_finish(opening);
+    status = tarei_open_finish(opening);
+    return status == TARE_OK ? check_shared(opening) : status;
 }

@@ -27,10 +27,11 @@ static temp_path write_words(const char *name, const char *words)
     return temp_write_built(&folder, name, gguf_text(words, NULL));
 }
 
-#define SPLIT(tensors, number, count, total) \
-    GGUF_HEAD(tensors, "3")                  \
-    GGUF_U16("split.no", number)             \
+#define SPLIT_AND(entries, tensors, number, count, total) \
+    GGUF_HEAD(tensors, entries)                           \
+    GGUF_U16("split.no", number)                          \
     GGUF_U16("split.count", count) "\"split.tensors.count\" 4:5 4:" total " "
+#define SPLIT(tensors, number, count, total) SPLIT_AND("3", tensors, number, count, total)
 
 #define PART_1                \
     SPLIT("2", "0", "3", "4") \
@@ -191,6 +192,69 @@ Test(split, parts_together_have_the_tensors_that_they_tell)
     tare_close(model);
     write_parts(two[1]);
     check_refused(first.text, TARE_E_SPLIT, 0, "split.tensors.count 4, not 3");
+}
+
+/* Where the second part repeats what the first one says of the model. */
+Test(split, parts_agree_about_what_several_say_of_the_model)
+{
+#define SECOND(entry) \
+    SPLIT_AND("4", "1", "1", "2", "2") entry GGUF_TENSOR("b", "3", "24", "0") "p32 d3"
+    static const struct {
+        const char *words, *says; /* NULL: fine */
+    } rows[] = {
+        {SECOND(GGUF_TEXT("general.name", "m")), NULL},
+        {SECOND(GGUF_TEXT("general.name", "n")),
+         "part 2 of a split file has another 'general.name'"},
+        {SECOND(GGUF_TEXT("general.name", "mm")), "'general.name'"},
+        {SECOND(GGUF_U32("general.name", "1")), "'general.name'"},
+        {SECOND(GGUF_TEXT("general.architecture", "llama")), NULL},
+        {SECOND(GGUF_TEXT("general.architecture", "lama")), "'general.architecture'"},
+        {SECOND(GGUF_U32("llama.block_count", "2")), NULL},
+        {SECOND(GGUF_U32("llama.block_count", "3")), "'llama.block_count'"},
+        {SECOND(GGUF_U16("llama.block_count", "2")), "'llama.block_count'"},
+        {SECOND("\"general.tags\" 4:9 4:8 8:2 \"a\" \"bc\" "), NULL},
+        {SECOND("\"general.tags\" 4:9 4:8 8:2 \"ab\" \"c\" "), "'general.tags'"},
+        {SECOND("\"general.tags\" 4:9 4:8 8:1 \"a\" "), "'general.tags'"},
+        {SECOND(GGUF_TEXT("general.only.here", "x")), NULL},
+        {SPLIT_AND("4", "1", "1", "2", "2") GGUF_U32("general.alignment", "64")
+             GGUF_TENSOR("b", "3", "24", "0") "p64 d3",
+         NULL},
+        {SECOND(GGUF_U32("llama3.x", "2")), NULL},
+        {SECOND(GGUF_U32("llama", "2")), NULL},
+    };
+    temp_path first = write_words(
+        "m-00001-of-00002.gguf",
+        SPLIT_AND("10", "1", "0", "2", "2") GGUF_TEXT("general.architecture", "llama")
+            GGUF_TEXT("general.name", "m") GGUF_U32("general.alignment", "32")
+                GGUF_U32("llama.block_count", "2") GGUF_U32("llama3.x", "1")
+                    GGUF_U32("llama", "1") "\"general.tags\" 4:9 4:8 8:2 \"a\" \"bc\" " GGUF_TENSOR(
+                        "a", "8", "24", "0") "p32 d32");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        write_words("m-00002-of-00002.gguf", rows[i].words);
+        if (rows[i].says != NULL) {
+            check_refused(first.text, TARE_E_SPLIT, 1, "m-00002-of-00002.gguf");
+            check_refused(first.text, TARE_E_SPLIT, 1, rows[i].says);
+            continue;
+        }
+        tare_model *model = expect_no_model();
+        tare_error error = expect_poison();
+        tare_status status = tare_open(first.text, NULL, &model, &error);
+        expect_opened(rows[i].words, status, model, &error);
+        tare_close(model);
+    }
+}
+
+Test(split, a_first_part_that_says_nothing_of_the_model_contradicts_none)
+{
+    write_words("m-00001-of-00002.gguf",
+                SPLIT("1", "0", "2", "2") GGUF_TENSOR("a", "8", "24", "0") "p32 d32");
+    temp_path second =
+        write_words("m-00002-of-00002.gguf", SECOND(GGUF_TEXT("general.architecture", "llama")));
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    tare_status status = tare_open(second.text, NULL, &model, &error);
+    expect_opened("a first part without metadata", status, model, &error);
+    tare_close(model);
 }
 
 Test(split, a_name_in_two_parts_is_refused)
