@@ -187,7 +187,9 @@ bool text_unescape(tare_string text, char *target, size_t *target_size);
 
 size_t text_u64(uint64_t value, char target[TEXT_U64_SIZE]);    /* decimal; returns its size */
 size_t text_human(uint64_t size, char target[TEXT_HUMAN_SIZE]); /* "1.5 KiB"; returns its size */
-int text_compare_natural(tare_string a, tare_string b);         /* "layers.9" before "layers.10" */
+bool text_starts_with(tare_string text, const char *start);
+int text_compare(tare_string a, tare_string b);         /* byte by byte */
+int text_compare_natural(tare_string a, tare_string b); /* "layers.9" before "layers.10" */
 
 /* output.c: stdout */
 

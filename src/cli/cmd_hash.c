@@ -1,18 +1,11 @@
 #include "cli.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-static int compare_names(tare_string a, tare_string b)
-{
-    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
 
 static int compare_lines(const void *first, const void *second)
 {
-    return compare_names(((const manifest_line *)first)->name,
-                         ((const manifest_line *)second)->name);
+    return text_compare(((const manifest_line *)first)->name,
+                        ((const manifest_line *)second)->name);
 }
 
 static void print_lines(const manifest_line *lines, size_t count)

@@ -1,7 +1,6 @@
 #include "cli.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Entries that shards repeat are printed once, with the number of shards that have them. */
 typedef struct entry {
@@ -11,18 +10,11 @@ typedef struct entry {
     size_t shards; /* 0 for a repetition */
 } entry;
 
-static int compare_strings(tare_string a, tare_string b)
-{
-    size_t common = a.size < b.size ? a.size : b.size;
-    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
-    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
-
 static int compare_content(const void *first, const void *second)
 {
     const entry *a = first;
     const entry *b = second;
-    int order = compare_strings(a->key, b->key);
+    int order = text_compare(a->key, b->key);
     if (order == 0) order = values_compare(a->value, b->value);
     return order != 0 ? order : (a->index > b->index) - (a->index < b->index);
 }
@@ -40,7 +32,7 @@ static void merge_repetitions(entry *entries, size_t count)
     qsort(entries, count, sizeof *entries, compare_content);
     size_t first = 0;
     for (size_t i = 0; i < count; i++) {
-        if (compare_strings(entries[i].key, entries[first].key) != 0 ||
+        if (text_compare(entries[i].key, entries[first].key) != 0 ||
             values_compare(entries[i].value, entries[first].value) != 0) {
             first = i;
         }

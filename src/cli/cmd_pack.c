@@ -32,7 +32,7 @@ static bool write_file(const cli_options *options, pack_list *list, size_t index
     save.flags = target->force ? TARE_SAVE_REPLACE : 0;
     save.alignment = options->load.alignment;
     save.metadata = list->metadata;
-    save.metadata_count = pack_list_metadata(list, index);
+    save.metadata_count = pack_metadata_count(list, index);
     save.progress = show_advance;
     save.progress_context = all;
     tare_status status = TARE_E_MEMORY;

@@ -15,7 +15,7 @@ typedef struct pack_list {
     size_t file_count;
     tare_save_metadata *metadata; /* with room for that of tensors behind it */
     size_t metadata_count;
-    tare_save_metadata *raw; /* of each tensor that is stored raw; else all zero */
+    tare_save_metadata *raw; /* of each tensor that is stored raw, or was; else all zero */
 } pack_list;
 
 /* Collects tensors, metadata and files; says why not and returns false. Free it in any case. */
@@ -26,8 +26,17 @@ void pack_list_free(pack_list *list);
 size_t pack_list_begin(const pack_list *list, size_t file);
 uint64_t pack_list_size(const pack_list *list, size_t file);
 
-/* Puts behind the metadata of the model that of the file's tensors; the count of both. */
-size_t pack_list_metadata(pack_list *list, size_t file);
+/* pack_metadata.c: what is written beside tensors */
+
+/* The entry that tells of a tensor that is stored raw. False without memory; else free its key. */
+bool pack_metadata_describe(const tare_info *info, tare_save_metadata *raw);
+
+/* Takes what can be kept of the model's metadata, all tensors being in the list, and says what
+ * cannot. */
+void pack_metadata_collect(const tare_model *model, pack_list *list);
+
+/* Puts behind the metadata of the model that of a file's tensors; the count of both. */
+size_t pack_metadata_count(pack_list *list, size_t file);
 
 /* pack_target.c: where it is written */
 

@@ -10,29 +10,6 @@ static bool no_memory(void)
     return false;
 }
 
-/* {"dtype":"Q4_K","shape":[32,256]}, as a string of its own behind the key. */
-static bool describe_raw(const tare_info *info, tare_save_metadata *raw)
-{
-    static const char prefix[] = "tare.raw.";
-    const char *dtype = tare_dtype_name(info->dtype);
-    size_t key_size = sizeof prefix - 1 + info->name_size;
-    size_t room = key_size + strlen(dtype) + 32 + (size_t)info->rank * TEXT_U64_SIZE;
-    char *text = malloc(room);
-    if (text == NULL) return no_memory();
-    memcpy(text, prefix, sizeof prefix - 1);
-    memcpy(text + sizeof prefix - 1, info->name, info->name_size);
-    char *at = text + key_size;
-    at += sprintf(at, "{\"dtype\":\"%s\",\"shape\":[", dtype);
-    for (uint32_t i = 0; i < info->rank; i++) {
-        if (i > 0) *at++ = ',';
-        at += text_u64(info->shape[i], at);
-    }
-    at += sprintf(at, "]}");
-    *raw =
-        (tare_save_metadata){{text, key_size}, {text + key_size, (size_t)(at - text) - key_size}};
-    return true;
-}
-
 static void refuse_dtype(const cli_options *options, const tare_info *info)
 {
     char path[512];
@@ -61,46 +38,8 @@ static bool add_tensor(const cli_options *options, const tare_model *model, cons
     tensor->dtype = TARE_DTYPE_U8;
     tensor->rank = 1;
     tensor->shape = &list->sizes[at];
-    return describe_raw(&info, &list->raw[at]);
-}
-
-/* Whether it can be a string of safetensors: values of GGUF may be no string, or not UTF-8. */
-static bool is_text(tare_string text)
-{
-    bool good = text.data != NULL;
-    while (text.size > 0 && good) {
-        uint32_t code;
-        size_t size = text_decode(text, &code);
-        good = code != UINT32_MAX;
-        text.data += size;
-        text.size -= size;
-    }
-    return good;
-}
-
-/* What shards repeat is written once. Where they differ the first one counts, as it does for who
- * looks a key up. */
-static void add_metadata(const tare_model *model, pack_list *list)
-{
-    tare_string key;
-    tare_string value;
-    size_t left_out = 0;
-    for (size_t i = 0; tare_metadata_at(model, i, &key, &value, NULL); i++) {
-        tare_string first = tare_metadata_find(model, key.data, key.size);
-        if (!is_text(key) || !is_text(value) || !is_text(first)) {
-            left_out++;
-        } else if (first.data == value.data) {
-            list->metadata[list->metadata_count++] = (tare_save_metadata){key, value};
-        } else if (first.size != value.size || memcmp(first.data, value.data, value.size) != 0) {
-            char shown[256];
-            cli_message("metadata '%s' differs between shards; the first is kept",
-                        text_escape(key, shown, sizeof shown));
-        }
-    }
-    if (left_out > 0) {
-        cli_message("metadata: left out %zu value%s that %s no UTF-8 string", left_out,
-                    left_out == 1 ? "" : "s", left_out == 1 ? "is" : "are");
-    }
+    if (pack_metadata_describe(&info, &list->raw[at])) return true;
+    return no_memory();
 }
 
 /* Cuts the list where a file would become larger than it may; a tensor that is larger by itself
@@ -133,10 +72,10 @@ static bool fill(const cli_options *options, const tare_model *model, const sele
     if (!list->tensors || !list->sizes || !list->ends || !list->raw || !list->metadata) {
         return no_memory();
     }
-    add_metadata(model, list);
     for (size_t i = 0; i < wanted->count; i++) {
         if (!add_tensor(options, model, wanted->tensors[i], list)) return false;
     }
+    pack_metadata_collect(model, list);
     cut(options->shard_size, list);
     return true;
 }
@@ -154,7 +93,10 @@ bool pack_list_make(const cli_options *options, const tare_model *model, pack_li
 
 void pack_list_free(pack_list *list)
 {
-    for (size_t i = 0; i < list->count; i++) free((char *)(uintptr_t)list->raw[i].key.data);
+    for (size_t i = 0; i < list->count; i++) {
+        bool own = list->tensors[i].dtype != 0;
+        if (own) free((char *)(uintptr_t)list->raw[i].key.data);
+    }
     free(list->tensors);
     free(list->sizes);
     free(list->ends);
@@ -172,13 +114,4 @@ uint64_t pack_list_size(const pack_list *list, size_t file)
     uint64_t size = 0;
     for (size_t i = pack_list_begin(list, file); i < list->ends[file]; i++) size += list->sizes[i];
     return size;
-}
-
-size_t pack_list_metadata(pack_list *list, size_t file)
-{
-    size_t count = list->metadata_count;
-    for (size_t i = pack_list_begin(list, file); i < list->ends[file]; i++) {
-        if (list->raw[i].key.data != NULL) list->metadata[count++] = list->raw[i];
-    }
-    return count;
 }

@@ -3,16 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool starts_with(tare_string name, const char *prefix)
-{
-    size_t size = strlen(prefix);
-    return size <= name.size && memcmp(name.data, prefix, size) == 0;
-}
-
 bool selection_matches(tare_string name, char **prefixes, int prefix_count)
 {
     for (int i = 0; i < prefix_count; i++) {
-        if (starts_with(name, prefixes[i])) return true;
+        if (text_starts_with(name, prefixes[i])) return true;
     }
     return prefix_count == 0;
 }

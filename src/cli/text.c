@@ -294,6 +294,19 @@ static int compare_numbers(tare_string a, size_t *at_a, tare_string b, size_t *a
     return is_digit(b, *at_b) ? -1 : first;
 }
 
+bool text_starts_with(tare_string text, const char *start)
+{
+    size_t size = strlen(start);
+    return size <= text.size && memcmp(text.data, start, size) == 0;
+}
+
+int text_compare(tare_string a, tare_string b)
+{
+    size_t common = a.size < b.size ? a.size : b.size;
+    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
+    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
 int text_compare_natural(tare_string a, tare_string b)
 {
     size_t at_a = 0;
@@ -309,7 +322,5 @@ int text_compare_natural(tare_string a, tare_string b)
     }
     if (at_a < a.size || at_b < b.size) return at_a < a.size ? 1 : -1;
     /* Equal but for leading zeros: any fixed order will do. */
-    size_t common = a.size < b.size ? a.size : b.size;
-    int order = memcmp(a.data, b.data, common);
-    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+    return text_compare(a, b);
 }

@@ -219,7 +219,7 @@ class Load(Gguf):
                          r"\Atare: .*: 'blk\.2\.1': other bytes")
 
 
-LEFT_OUT = "tare: metadata: left out {} that {} no UTF-8 string\n"
+LEFT_OUT = "tare: metadata: left out {} that {} no UTF-8 string: {}\n"
 
 
 class Pack(Gguf):
@@ -269,27 +269,72 @@ class Pack(Gguf):
             "tare.raw.q": {"dtype": "Q4_K", "shape": [2, 512]},
             "tare.raw.x": {"dtype": "MXFP4", "shape": [4, 2, 32]},
             "tare.raw.none": {"dtype": "Q4_0", "shape": [0, 32]}})
-        # Once more, nothing of it is lost.
-        self.good("pack", "m.safetensors", "-o", "n.safetensors")
-        self.assertEqual(self.packed("n.safetensors"), self.packed("m.safetensors"))
+        # Once more, nothing of it is lost, and nothing is added.
+        whole = (self.folder / "m.safetensors").read_bytes()
+        for more in ([], ["--raw-quantized"]):
+            self.good("pack", "m.safetensors", "-o", "n.safetensors", "--force", *more)
+            self.assertEqual((self.folder / "n.safetensors").read_bytes(), whole)
+
+    def test_descriptions_of_raw_blocks_go_where_their_tensors_go(self):
+        names = ["q", "q.b", "a", "f", "\"é\\"]
+        path = self.write_gguf("m.gguf", [
+            (name, "F32" if name == "f" else "Q8_0", [1 if name == "f" else 32], None)
+            for name in names], metadata=[("general.name", "string", "m"),
+                                          ("tare.raw.gone", "string", "old"),
+                                          ("tare.raw.q", "string", "old")])
+        self.good("pack", path, "-o", "m.safetensors", "--raw-quantized")
+        metadata, tensors = self.packed("m.safetensors")
+        self.assertEqual(list(metadata), ["general.name", *sorted(
+            f"tare.raw.{name}" for name in names if name != "f")])
+        self.assertEqual(json.loads(metadata["tare.raw.q"]), {"dtype": "Q8_0", "shape": [32]})
+        for only, left in (([], names), (["q"], ["q", "q.b"]), (["q.b", "f"], ["q.b", "f"]),
+                           (["f"], ["f"])):
+            options = [f"--only={name}" for name in only]
+            self.good("pack", "m.safetensors", "-o", "n.safetensors", "--force", *options)
+            some, packed = self.packed("n.safetensors")
+            self.assertEqual(packed, {name: tensors[name] for name in left})
+            self.assertEqual(some, {"general.name": "m", **{
+                f"tare.raw.{name}": metadata[f"tare.raw.{name}"] for name in left if name != "f"}})
+        # From file to shards and back: each shard describes its own alone.
+        self.good("pack", "m.safetensors", "-o", "out", "--shard-size=34")
+        for shard in (self.folder / "out").glob("*.safetensors"):
+            some, packed = self.packed(shard)
+            self.assertEqual(set(some) - {"general.name"},
+                             {f"tare.raw.{name}" for name in packed if name != "f"})
+        self.good("pack", "out", "-o", "back.safetensors")
+        self.assertEqual((self.folder / "back.safetensors").read_bytes(),
+                         (self.folder / "m.safetensors").read_bytes())
 
     def test_metadata_that_is_no_string_is_left_out_and_said(self):
         path = self.write_gguf("m.gguf", [("t", "I8", [1], b"x")], metadata=[
             ("a", "string", "text"), ("n", "u32", 7), ("e", "string", ""),
             ("l", "string[]", ["x"]), ("b", "string", b"\xff"), (b"\xfe", "string", "x")])
         result = self.tare("pack", path, "-o", "m.safetensors")
-        self.assertEqual((result.status, result.err), (0, LEFT_OUT.format("4 values", "are")))
+        self.assertEqual((result.status, result.err), (0, LEFT_OUT.format(
+            "4 values", "are", "'n', 'l', 'b', '\\xfe'")))
         self.assertEqual(self.packed("m.safetensors")[0], {"a": "text", "e": ""})
         path = self.write_gguf("n.gguf", [("t", "I8", [1], b"x")], metadata=[("n", "u32", 7)])
         result = self.tare("pack", path, "-o", "n.safetensors")
-        self.assertEqual((result.status, result.err), (0, LEFT_OUT.format("1 value", "is")))
+        self.assertEqual((result.status, result.err), (0, LEFT_OUT.format("1 value", "is", "'n'")))
+
+    def test_metadata_that_is_left_out_is_named_a_few_and_once(self):
+        numbers = [(f"key.{i}\x1b" + "x" * 200 * (i == 1), "u32", i) for i in range(7)]
+        for part in range(2):
+            self.write_gguf(f"m-{part + 1:05}-of-00002.gguf", [(f"t{part}", "I8", [1], b"x")],
+                            alignment=64, metadata=[("split.no", "u16", part),
+                                                    ("split.count", "u16", 2), *numbers])
+        result = self.tare("pack", "m-00001-of-00002.gguf", "-o", "m.safetensors")
+        self.assertEqual((result.status, result.err), (0, LEFT_OUT.format(
+            "7 values", "are", "'key.0\\x1b', 'key.1\\x1b" + "x" * 51 + "...', 'key.2\\x1b', "
+            "'key.3\\x1b' and 3 more")))
+        self.assertEqual(self.packed("m.safetensors")[0], {})
 
     def test_split_files_become_one_or_shards(self):
         self.write_parts(3)
         wanted = {f"blk.{part}.{i}": ("I8", [2], bytes([part, i]))
                   for part in range(3) for i in range(2)}
         result = self.tare("pack", "m-00002-of-00003.gguf", "-o", "one.safetensors")
-        self.assertEqual((result.status, result.err), (0, LEFT_OUT.format("9 values", "are")))
+        self.assertEqual((result.status, result.err), (0, ""), "what tells of the split is no loss")
         self.assertEqual(self.packed("one.safetensors"), ({"common": "x"}, wanted))
         report = self.tare("pack", "m-00001-of-00003.gguf", "-o", "out", "--shard-size=4",
                            "--json").json
