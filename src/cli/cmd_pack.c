@@ -161,15 +161,16 @@ static bool write_all(const cli_options *options, pack_list *list, pack_target *
         good = write_file(options, list, i, target, &all);
     }
     if (good && list->file_count > 1) good = write_index(list, target);
-    return good && stop_signal() == 0 && pack_target_commit(target);
+    return good && stop_signal() == 0 && pack_commit(target);
 }
 
 /* Prints what was written. */
-static bool pack(const cli_options *options, pack_list *list)
+static bool pack(const cli_options *options, const tare_model *model, pack_list *list)
 {
     pack_target target;
     transfer_start();
-    bool good = pack_target_begin(options, list->file_count, &target);
+    bool good = pack_target_begin(options, list->file_count, &target) &&
+                pack_guard(options, model, list, &target) && pack_target_make_stage(&target);
     if (good) good = write_all(options, list, &target);
     transfer_end();
     if (good && options_json(options))
@@ -204,7 +205,7 @@ int cmd_pack(const cli_options *options)
     tare_model *model = cli_open(options, options->operands[0], NULL);
     if (model == NULL) return CLI_FAILED;
     pack_list list;
-    bool good = pack_list_make(options, model, &list) && pack(options, &list);
+    bool good = pack_list_make(options, model, &list) && pack(options, model, &list);
     pack_list_free(&list);
     tare_close(model);
     if (good) return CLI_OK;

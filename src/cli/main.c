@@ -86,7 +86,7 @@ static const cli_command commands[] = {
      "is not there. The same model gives the same files. What is there already is left as it is,\n"
      "unless --force is given, and also if anything fails. --force removes the index and all "
      "shards\n"
-     "of that name too (NAME-*-of-*), also those of MODEL if OUT is where it is.\n",
+     "of that name too (NAME-*-of-*), but nothing of MODEL that is not packed.\n",
      "tare pack model/ -o merged.safetensors", 1, 1,
      FOR_ALL | OPTION_FORCE | OPTION_OUTPUT | OPTION_ONLY | OPTION_SHARD_SIZE | OPTION_ALIGN |
          OPTION_RAW,

@@ -47,21 +47,45 @@ typedef struct pack_target {
     bool made_folder;
     bool force;
     char *stage; /* a folder in `folder`, for several files until they are complete */
+    char *aside; /* a folder in `stage`, for what has the names of new files; NULL unless needed */
 } pack_target;
 
 /* Finds out what OUT means; makes its folder; refuses what is there already unless forced. Says why
  * not and returns false. End it in any case. */
 bool pack_target_begin(const cli_options *options, size_t file_count, pack_target *target);
 
-/* The path of file `index` when all is done, and where it is to be written; of the index over all
- * files where `index` is their count. Free it; NULL without memory. */
-char *pack_target_path(const pack_target *target, size_t index);
-char *pack_target_stage_path(const pack_target *target, size_t index);
+/* Makes the stage, where there are several files. */
+bool pack_target_make_stage(pack_target *target);
 
-/* Moves all files from the stage to where they belong, the index last. */
-bool pack_target_commit(pack_target *target);
+/* The name of file `index` in a folder; of the index over all files where `index` is their count.
+ * Free it; NULL without memory. */
+char *pack_target_name(const pack_target *target, const char *folder, size_t index);
+char *pack_target_path(const pack_target *target, size_t index);       /* when all is done */
+char *pack_target_stage_path(const pack_target *target, size_t index); /* where to write it */
+
+/* Calls `visit` for each file that a complete new model makes superfluous: the model of that name
+ * in another number of files, what is opened first before the rest; shards only if forced. False
+ * once that returns false or if it cannot be told. */
+bool pack_target_each_old(const pack_target *target,
+                          bool (*visit)(void *context, const pack_target *target, const char *path),
+                          void *context);
 
 /* Removes the stage and, if nothing came of it, a folder that was made. */
 void pack_target_end(pack_target *target, bool done);
+
+bool pack_fail(const char *path, const char *what); /* says it and returns false */
+bool pack_fail_system(const char *path);            /* the same for errno */
+
+/* pack_guard.c */
+
+/* False, and says so, where --force would remove tensors of the model that are not packed. */
+bool pack_guard(const cli_options *options, const tare_model *model, const pack_list *list,
+                const pack_target *target);
+
+/* pack_commit.c */
+
+/* Moves all files from the stage to where they belong, the index last, then removes what is old. On
+ * failure all is as it was. */
+bool pack_commit(pack_target *target);
 
 #endif

@@ -13,16 +13,16 @@
 static const char extension[] = ".safetensors";
 enum { EXTENSION_SIZE = sizeof extension - 1, FILE_COUNT_MAX = 99999 };
 
-static bool fail(const char *path, const char *what)
+bool pack_fail(const char *path, const char *what)
 {
     char shown[1024];
     cli_message("%s: %s", text_escape(text_of(path), shown, sizeof shown), what);
     return false;
 }
 
-static bool fail_system(const char *path)
+bool pack_fail_system(const char *path)
 {
-    return fail(path, strerror(errno));
+    return pack_fail(path, strerror(errno));
 }
 
 static char *join(const char *a, const char *b, const char *c, const char *d)
@@ -33,8 +33,7 @@ static char *join(const char *a, const char *b, const char *c, const char *d)
     return path;
 }
 
-/* folder + name of file `index`, or of the index over all files. */
-static char *path_in(const pack_target *target, const char *folder, size_t index)
+char *pack_target_name(const pack_target *target, const char *folder, size_t index)
 {
     char number[64] = "";
     if (index == target->file_count) return join(folder, target->stem, extension, ".index.json");
@@ -46,12 +45,32 @@ static char *path_in(const pack_target *target, const char *folder, size_t index
 
 char *pack_target_path(const pack_target *target, size_t index)
 {
-    return path_in(target, target->folder, index);
+    return pack_target_name(target, target->folder, index);
 }
 
 char *pack_target_stage_path(const pack_target *target, size_t index)
 {
-    return path_in(target, target->stage != NULL ? target->stage : target->folder, index);
+    return pack_target_name(target, target->stage != NULL ? target->stage : target->folder, index);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text);
+    size_t end_size = strlen(end);
+    return size >= end_size && strcmp(text + size - end_size, end) == 0;
+}
+
+/* What nobody means as the name of a folder; a slash behind it says that it is one. */
+static bool may_be_folder(const char *out)
+{
+    if (out[0] == '\0') return pack_fail("''", "is no file and no folder");
+    if (strcmp(out, "-") == 0)
+        return pack_fail(out, "a model is not written to standard output, but to a file or folder");
+    if (ends_with(out, ".gguf"))
+        return pack_fail(out, "GGUF is not written; name a .safetensors file or a folder");
+    if (ends_with(out, ".json"))
+        return pack_fail(out, "name the model, as in NAME.safetensors; its index comes beside it");
+    return true;
 }
 
 /* Splits OUT into a folder and a name, and makes the folder if OUT is one. */
@@ -60,22 +79,22 @@ static bool understand(const char *out, pack_target *target)
     struct stat facts;
     size_t size = strlen(out);
     bool is_folder = stat(out, &facts) == 0 && S_ISDIR(facts.st_mode);
-    bool is_file =
-        !is_folder && size >= EXTENSION_SIZE && strcmp(out + size - EXTENSION_SIZE, extension) == 0;
+    bool is_file = !is_folder && ends_with(out, extension);
     const char *slash = strrchr(out, '/');
     size_t folder_size = is_file ? (slash != NULL ? (size_t)(slash - out) + 1 : 0) : size;
     bool ends = folder_size == 0 || out[folder_size - 1] == '/';
     target->folder = join("", out, ends ? "" : "/", "");
     target->stem = is_file ? join("", out + folder_size, "", "") : join("model", "", "", "");
-    if (target->folder == NULL || target->stem == NULL) return fail(out, "out of memory");
+    if (target->folder == NULL || target->stem == NULL) return pack_fail(out, "out of memory");
     if (is_file) {
         target->folder[folder_size] = '\0';
         target->stem[size - folder_size - EXTENSION_SIZE] = '\0';
         return true;
     }
-    if (size == 0) return fail("''", "is no file and no folder");
-    target->made_folder = !is_folder && mkdir(out, 0777) == 0;
-    return is_folder || target->made_folder || fail_system(out);
+    if (is_folder) return true;
+    if (!may_be_folder(out)) return false;
+    target->made_folder = mkdir(out, 0777) == 0;
+    return target->made_folder || pack_fail_system(out);
 }
 
 /* An index is read by the rules for names of shards: docs/format_safetensors.md, X-PATH. */
@@ -86,7 +105,7 @@ static bool may_be_listed(const pack_target *target)
         uint32_t code;
         size_t taken = text_decode(left, &code);
         if (code == UINT32_MAX || code < 0x20 || code == 0x7F || code == '\\' || code == ':') {
-            return fail(target->stem, "no shard can have that name");
+            return pack_fail(target->stem, "no shard can have that name");
         }
         left.data += taken;
         left.size -= taken;
@@ -94,38 +113,39 @@ static bool may_be_listed(const pack_target *target)
     return true;
 }
 
-static bool is_there(const char *path)
+/* Only files and links can be written over; nothing is, unless forced. */
+static bool check_place(void *context, const pack_target *target, const char *path)
 {
     struct stat facts;
-    return lstat(path, &facts) == 0;
+    (void)context;
+    if (lstat(path, &facts) != 0) return true;
+    if (S_ISDIR(facts.st_mode)) return pack_fail(path, "is a folder");
+    if (!S_ISREG(facts.st_mode) && !S_ISLNK(facts.st_mode))
+        return pack_fail(path, "is not a regular file");
+    return target->force || pack_fail(path, "is there already; --force writes over it");
 }
 
-/* A model of that name in whichever form: as one file, as an index, or as one of our files. */
-static bool check_free(const pack_target *target)
+static bool check_places(const pack_target *target)
 {
-    const pack_target single = {.folder = target->folder, .stem = target->stem, .file_count = 1};
-    for (size_t i = 0; i < target->file_count + 2; i++) {
-        char *path = i < target->file_count ? pack_target_path(target, i)
-                                            : pack_target_path(&single, i - target->file_count);
-        bool taken = path == NULL || is_there(path);
-        if (path == NULL)
-            fail(target->stem, "out of memory");
-        else if (taken)
-            fail(path, "is there already; --force writes over it");
+    bool good = true;
+    for (size_t i = 0; i < target->file_count + (target->file_count > 1) && good; i++) {
+        char *path = pack_target_path(target, i);
+        good = path != NULL ? check_place(NULL, target, path)
+                            : pack_fail(target->stem, "out of memory");
         free(path);
-        if (taken) return false;
     }
-    return true;
+    return good && pack_target_each_old(target, check_place, NULL);
 }
 
-static bool make_stage(pack_target *target)
+bool pack_target_make_stage(pack_target *target)
 {
+    if (target->file_count == 1) return true;
     char *stage = join(target->folder, ".tare-XXXXXX", "/", "");
-    if (stage == NULL) return fail(target->folder, "out of memory");
+    if (stage == NULL) return pack_fail(target->folder, "out of memory");
     size_t size = strlen(stage);
     stage[size - 1] = '\0';
     if (mkdtemp(stage) == NULL) {
-        fail_system(target->folder[0] != '\0' ? target->folder : ".");
+        pack_fail_system(target->folder[0] != '\0' ? target->folder : ".");
         free(stage);
         return false;
     }
@@ -145,58 +165,7 @@ bool pack_target_begin(const cli_options *options, size_t file_count, pack_targe
         return false;
     }
     if (!understand(options->output, target)) return false;
-    if (!target->force && !check_free(target)) return false;
-    return file_count == 1 || (may_be_listed(target) && make_stage(target));
-}
-
-static bool sync_folder(const pack_target *target)
-{
-    const char *folder = target->folder[0] != '\0' ? target->folder : ".";
-    int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool good = descriptor >= 0 && (fsync(descriptor) == 0 || errno == EINVAL);
-    if (!good) fail_system(folder);
-    if (descriptor >= 0) close(descriptor);
-    return good;
-}
-
-/* Never over what is there, unless forced. */
-static bool move(const pack_target *target, const char *from, const char *to)
-{
-    if (!target->force) {
-        if (link(from, to) == 0) return unlink(from) == 0 || fail_system(from);
-        if (errno == EEXIST) return fail_system(to);
-    }
-    return rename(from, to) == 0 || fail_system(to);
-}
-
-static bool move_file(const pack_target *target, size_t index)
-{
-    char *from = pack_target_stage_path(target, index);
-    char *to = pack_target_path(target, index);
-    bool good =
-        from != NULL && to != NULL ? move(target, from, to) : fail(target->stem, "out of memory");
-    free(from);
-    free(to);
-    return good;
-}
-
-/* Removes what would be taken for the model in place of the new one. */
-static bool remove_other(const pack_target *target, const char *tail)
-{
-    char *path = join(target->folder, target->stem, extension, tail);
-    bool good = path != NULL && (unlink(path) == 0 || errno == ENOENT);
-    if (!good) fail_system(path != NULL ? path : target->stem);
-    free(path);
-    return good;
-}
-
-static void remove_files(const pack_target *target, size_t count, bool staged)
-{
-    for (size_t i = 0; i < count; i++) {
-        char *path = staged ? pack_target_stage_path(target, i) : pack_target_path(target, i);
-        if (path != NULL) unlink(path);
-        free(path);
-    }
+    return (file_count == 1 || may_be_listed(target)) && check_places(target);
 }
 
 /* STEM-00001-of-00005.safetensors */
@@ -222,49 +191,57 @@ static bool is_new(const pack_target *target, const char *name)
     return target->file_count > 1 && strcmp(name + strlen(name) - (size_t)size, end) == 0;
 }
 
-/* Removes files of a model that was split otherwise: nothing lists them any more, and a folder of
- * several models does not open. */
-static bool remove_old_shards(const pack_target *target)
+static bool each_old_shard(const pack_target *target,
+                           bool (*visit)(void *context, const pack_target *target,
+                                         const char *path),
+                           void *context)
 {
     DIR *folder = opendir(target->folder[0] != '\0' ? target->folder : ".");
-    if (folder == NULL) return fail_system(target->folder);
+    if (folder == NULL) return errno == ENOENT || pack_fail_system(target->folder);
     bool good = true;
     for (const struct dirent *entry; (entry = readdir(folder)) != NULL && good;) {
         if (!is_shard(target, entry->d_name) || is_new(target, entry->d_name)) continue;
-        good = unlinkat(dirfd(folder), entry->d_name, 0) == 0 || fail_system(entry->d_name);
+        char *path = join(target->folder, entry->d_name, "", "");
+        good =
+            path != NULL ? visit(context, target, path) : pack_fail(target->stem, "out of memory");
+        free(path);
     }
     closedir(folder);
     return good;
 }
 
-/* At no time is there an index that lists a file which is not there, or not the one it means. */
-bool pack_target_commit(pack_target *target)
+/* An index, or a whole model in place of one, is opened before shards that nothing lists. Those are
+ * in nobody's way unless they are to be removed. */
+bool pack_target_each_old(const pack_target *target,
+                          bool (*visit)(void *context, const pack_target *target, const char *path),
+                          void *context)
 {
-    if (target->stage == NULL) {
-        return !target->force || (remove_other(target, ".index.json") &&
-                                  remove_old_shards(target) && sync_folder(target));
+    char *path =
+        join(target->folder, target->stem, extension, target->file_count > 1 ? "" : ".index.json");
+    bool good =
+        path != NULL ? visit(context, target, path) : pack_fail(target->stem, "out of memory");
+    free(path);
+    return good && (!target->force || each_old_shard(target, visit, context));
+}
+
+/* With all that is in it, and the slash behind its name. */
+static void remove_stage(const pack_target *target, char *folder)
+{
+    if (folder == NULL) return;
+    for (size_t i = 0; i <= target->file_count; i++) {
+        char *path = pack_target_name(target, folder, i);
+        if (path != NULL) unlink(path);
+        free(path);
     }
-    bool good = !target->force || (remove_other(target, ".index.json") &&
-                                   remove_other(target, "") && sync_folder(target));
-    size_t moved = 0;
-    while (good && moved < target->file_count) {
-        good = move_file(target, moved);
-        moved += good;
-    }
-    if (good && target->force) good = remove_old_shards(target);
-    good = good && sync_folder(target) && move_file(target, target->file_count);
-    if (!good && !target->force) remove_files(target, moved, false);
-    return good && sync_folder(target);
+    rmdir(folder);
+    free(folder);
 }
 
 void pack_target_end(pack_target *target, bool done)
 {
-    if (target->stage != NULL) {
-        remove_files(target, target->file_count + 1, true);
-        rmdir(target->stage);
-    }
+    remove_stage(target, target->aside);
+    remove_stage(target, target->stage);
     if (target->made_folder && !done) rmdir(target->folder);
     free(target->folder);
     free(target->stem);
-    free(target->stage);
 }

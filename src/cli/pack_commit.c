@@ -1,0 +1,162 @@
+#define _XOPEN_SOURCE 700
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pack.h"
+
+/*
+ * At no time is there an index that lists a file which is not there, or not the one it means:
+ *
+ *   where no name of a new file is taken    files in, index in (over the old one), old files out
+ *   where some are                          old index aside, files over the old ones, index in
+ *
+ * A step that fails is followed by the way back, which needs no space. A program that is killed on
+ * the way leaves, in the first case, the old or the new model; in the second perhaps none, but the
+ * files of the old one, under their names, in the folder aside. Every name is in use all the while,
+ * so that no shard is left alone, to be taken for the whole model.
+ */
+
+static bool sync_folder(const pack_target *target)
+{
+    const char *folder = target->folder[0] != '\0' ? target->folder : ".";
+    int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool good = descriptor >= 0 && (fsync(descriptor) == 0 || errno == EINVAL);
+    if (!good) pack_fail_system(folder);
+    if (descriptor >= 0) close(descriptor);
+    return good;
+}
+
+static bool is_there(const char *path)
+{
+    struct stat facts;
+    return lstat(path, &facts) == 0;
+}
+
+typedef enum way {
+    NEW,
+    OVER,
+    KEEP
+} way; /* where there is nothing; or was; or from where it stays */
+
+static bool move(const char *from, const char *to, way how)
+{
+    if (how != OVER) {
+        if (link(from, to) == 0) return how == KEEP || unlink(from) == 0 || pack_fail_system(from);
+        if (errno == EEXIST) return pack_fail_system(to);
+    }
+    return rename(from, to) == 0 || pack_fail_system(how == KEEP ? from : to);
+}
+
+/* Moves file `index`, or the index over all, between two folders, if it is there. */
+static bool move_between(const pack_target *target, const char *from, const char *to, size_t index,
+                         way how)
+{
+    char *old = pack_target_name(target, from, index);
+    char *new = pack_target_name(target, to, index);
+    bool good = old != NULL && new != NULL ? !is_there(old) || move(old, new, how)
+                                           : pack_fail(target->stem, "out of memory");
+    free(old);
+    free(new);
+    return good;
+}
+
+/* Whether a file that is not the index has the name of a new one; or memory ran out, which comes
+ * to light. */
+static bool is_taken(const pack_target *target)
+{
+    bool taken = false;
+    for (size_t i = 0; i < target->file_count && !taken; i++) {
+        char *path = pack_target_path(target, i);
+        taken = path == NULL || is_there(path);
+        free(path);
+    }
+    return taken;
+}
+
+static bool make_aside(pack_target *target)
+{
+    size_t size = strlen(target->stage);
+    char *aside = malloc(size + sizeof "old/");
+    if (aside == NULL) return pack_fail(target->stem, "out of memory");
+    snprintf(aside, size + sizeof "old/", "%sold/", target->stage);
+    if (mkdir(aside, 0777) != 0) {
+        free(aside);
+        return pack_fail_system(target->stage);
+    }
+    target->aside = aside;
+    return true;
+}
+
+/* The index first. */
+static bool put_aside(pack_target *target)
+{
+    if (!target->force || !is_taken(target)) return true;
+    bool good = make_aside(target) &&
+                move_between(target, target->folder, target->aside, target->file_count, OVER) &&
+                sync_folder(target);
+    for (size_t i = 0; i < target->file_count && good; i++)
+        good = move_between(target, target->folder, target->aside, i, KEEP);
+    return good;
+}
+
+static bool bring_back(const pack_target *target, size_t index, bool moved)
+{
+    char *aside = target->aside != NULL ? pack_target_name(target, target->aside, index) : NULL;
+    char *path = pack_target_path(target, index);
+    bool good = true;
+    if (aside != NULL && is_there(aside))
+        good = path != NULL && move(aside, path, OVER);
+    else if (moved && path != NULL)
+        unlink(path);
+    free(aside);
+    free(path);
+    return good;
+}
+
+/* The way back for `count` files that are in their places, and all that is aside; the index last. */
+static void undo(pack_target *target, size_t count)
+{
+    bool good = true;
+    for (size_t i = 0; i <= target->file_count; i++) good &= bring_back(target, i, i < count);
+    if (good) return;
+    pack_fail(target->aside, "has files of the old model that could not be moved back");
+    free(target->aside); /* which keeps it and the stage */
+    target->aside = NULL;
+}
+
+static bool move_in(pack_target *target)
+{
+    way how = target->force ? OVER : NEW;
+    bool good = put_aside(target);
+    size_t moved = 0;
+    for (; moved < target->file_count && good; moved += good)
+        good = move_between(target, target->stage, target->folder, moved, how);
+    good = good && sync_folder(target) &&
+           move_between(target, target->stage, target->folder, moved, how);
+    if (!good) undo(target, moved);
+    return good && sync_folder(target);
+}
+
+/* After the first, which is opened before the others, the disk must not have them without it. */
+static bool remove_old(void *context, const pack_target *target, const char *path)
+{
+    bool *removed = context;
+    bool was_there = is_there(path);
+    if (was_there && unlink(path) != 0) return pack_fail_system(path);
+    bool first = was_there && !*removed;
+    *removed |= was_there;
+    return !first || sync_folder(target);
+}
+
+bool pack_commit(pack_target *target)
+{
+    bool removed = false;
+    if (target->stage != NULL && !move_in(target)) return false;
+    if (!target->force) return true;
+    return pack_target_each_old(target, remove_old, &removed) && (!removed || sync_folder(target));
+}

@@ -1,0 +1,152 @@
+#define _XOPEN_SOURCE 700
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "pack.h"
+
+/*
+ * --force writes over a model of the same name, and removes what is left of it. Where the model that
+ * is read is part of that, nothing may go but what is packed: a file of it of which a tensor is left
+ * out must stay, and so must a file that only has its name from the same model. Files are told by
+ * what they are, whatever the path that leads to them.
+ */
+
+typedef struct source_file {
+    dev_t device;
+    ino_t number;
+    size_t left_out; /* tensors */
+} source_file;
+
+typedef struct guard {
+    const char *model; /* its path */
+    source_file *files;
+    size_t count;
+    bool overlaps;
+    char *stranger; /* the first file that is none of the model */
+} guard;
+
+static void add_file(guard *g, const char *path, size_t left_out)
+{
+    struct stat facts;
+    if (path == NULL || stat(path, &facts) != 0) return;
+    g->files[g->count++] = (source_file){facts.st_dev, facts.st_ino, left_out};
+}
+
+/* A shard's name is the path itself, or leads on from the folder of what was opened. */
+static char *shard_path(const char *model, bool is_folder, const char *name)
+{
+    const char *slash = strrchr(model, '/');
+    size_t size = slash != NULL ? (size_t)(slash - model) + 1 : 0;
+    if (is_folder) size = strlen(model);
+    if (strcmp(name, model) == 0) size = 0;
+    size_t room = size + strlen(name) + 2;
+    char *path = malloc(room);
+    if (path != NULL)
+        snprintf(path, room, "%.*s%s%s", (int)size, model, is_folder ? "/" : "", name);
+    return path;
+}
+
+/* Of each shard, how many tensors are left out. NULL without memory. */
+static size_t *count_left_out(const tare_model *model, const pack_list *list)
+{
+    size_t *counts = calloc(tare_shard_count(model) + 1, sizeof *counts);
+    if (counts == NULL) return NULL;
+    for (size_t i = 0; i < tare_count(model); i++)
+        counts[tare_describe(model, tare_at(model, i)).shard]++;
+    for (size_t i = 0; i < list->count; i++)
+        counts[tare_describe(model, list->tensors[i].tensor).shard]--;
+    return counts;
+}
+
+static bool is_same_folder(const struct stat *facts, const pack_target *target)
+{
+    struct stat place;
+    return stat(target->folder[0] != '\0' ? target->folder : ".", &place) == 0 &&
+           place.st_dev == facts->st_dev && place.st_ino == facts->st_ino;
+}
+
+/* Its shards, and the index that they were found by: what was opened, or, where that was the folder
+ * of the target, the index there. False without memory. */
+static bool list_files(guard *g, const tare_model *model, const pack_list *list,
+                       const pack_target *target)
+{
+    struct stat facts;
+    size_t shards = tare_shard_count(model);
+    bool is_folder = stat(g->model, &facts) == 0 && S_ISDIR(facts.st_mode);
+    size_t *counts = count_left_out(model, list);
+    g->files = malloc((shards + 1) * sizeof *g->files);
+    bool good = counts != NULL && g->files != NULL;
+    for (size_t i = 0; i < shards && good; i++) {
+        char *path = shard_path(g->model, is_folder, tare_shard_at(model, i).name.data);
+        good = path != NULL;
+        add_file(g, path, counts[i]);
+        free(path);
+    }
+    free(counts);
+    if (!good) return false;
+    size_t left_out = tare_count(model) - list->count;
+    if (!is_folder) {
+        add_file(g, g->model, left_out);
+    } else if (is_same_folder(&facts, target)) {
+        char *index = pack_target_name(target, target->folder, target->file_count);
+        good = index != NULL;
+        add_file(g, index, left_out);
+        free(index);
+    }
+    return good;
+}
+
+static bool refuse(const guard *g, const char *path, size_t left_out)
+{
+    char model[512];
+    char what[768];
+    text_escape(text_of(g->model), model, sizeof model);
+    if (left_out > 0)
+        snprintf(what, sizeof what,
+                 "is of %s, which is read, and %zu of its tensors would be lost; write to another "
+                 "place",
+                 model, left_out);
+    else
+        snprintf(what, sizeof what,
+                 "would be replaced with %s, which is read, but is not of it; move it, or write to "
+                 "another place",
+                 model);
+    return pack_fail(path, what);
+}
+
+/* A file that would be replaced or removed, or is not there. */
+static bool meet(void *context, const pack_target *target, const char *path)
+{
+    guard *g = context;
+    struct stat facts;
+    (void)target;
+    if (stat(path, &facts) != 0) return true;
+    for (size_t i = 0; i < g->count; i++) {
+        const source_file *file = &g->files[i];
+        if (file->device != facts.st_dev || file->number != facts.st_ino) continue;
+        g->overlaps = true;
+        return file->left_out == 0 || refuse(g, path, file->left_out);
+    }
+    if (g->stranger == NULL) g->stranger = strdup(path);
+    return g->stranger != NULL || pack_fail(path, "out of memory");
+}
+
+bool pack_guard(const cli_options *options, const tare_model *model, const pack_list *list,
+                const pack_target *target)
+{
+    guard g = {.model = options->operands[0]};
+    if (!target->force) return true;
+    bool good = list_files(&g, model, list, target) || pack_fail(g.model, "out of memory");
+    for (size_t i = 0; i < target->file_count + (target->file_count > 1) && good; i++) {
+        char *path = pack_target_path(target, i);
+        good = path != NULL ? meet(&g, target, path) : pack_fail(g.model, "out of memory");
+        free(path);
+    }
+    good = good && pack_target_each_old(target, meet, &g);
+    if (good && g.overlaps && g.stranger != NULL) good = refuse(&g, g.stranger, 0);
+    free(g.files);
+    free(g.stranger);
+    return good;
+}
