@@ -17,16 +17,33 @@ static const tarei_record *find_sorted(const tarei_index *index, const char *nam
 {
     const tarei_names *names = index->names;
     uint32_t low = 0, high = names->count;
+    bool same = false;
     while (low < high) { /* the first that is not less, so that of equal names the first is found */
         uint32_t middle = low + (high - low) / 2;
-        if (tarei_names_compare(names, index->sorted[middle], name, size) < 0)
+        TAREI_COUNT_COMPARISON();
+        int order = tarei_names_compare(names, index->sorted[middle], name, size);
+        if (order < 0)
             low = middle + 1;
         else
-            high = middle;
+            high = middle, same = order == 0;
     }
-    if (low == names->count) return NULL;
-    uint32_t number = index->sorted[low];
-    return tarei_names_compare(names, number, name, size) == 0 ? &names->records[number] : NULL;
+    return same ? &names->records[index->sorted[high]] : NULL;
+}
+
+/* Whether that is the name of the record at that place of a line. Parts are hot; the record and the
+ * full name of a large table are looked at only where there is no pair. */
+static bool has_name(const tarei_index *index, const tarei_line *line, uint32_t at, uint32_t number,
+                     const char *name, size_t size)
+{
+    tarei_pair pair = index->is_small ? TAREI_PAIR_NONE : line->large.pairs[at];
+    TAREI_COUNT_COMPARISON();
+    if (pair == TAREI_PAIR_NONE)
+        return tarei_line_has_name(index, index->records + number - 1, name, size);
+    tarei_part prefix = index->prefixes[pair & 0xFFFF], suffix = index->suffixes[pair >> 16];
+    prefix.size &= ~TAREI_PART_LONG, suffix.size &= ~TAREI_PART_LONG;
+    return (uint64_t)prefix.size + suffix.size == size &&
+           tarei_names_same(name, index->text + prefix.place, prefix.size) &&
+           tarei_names_same(name + prefix.size, index->text + suffix.place, suffix.size);
 }
 
 /* Everything that the short paths leave out. */
@@ -37,14 +54,14 @@ __attribute__((noinline)) static const tarei_record *find_anywhere(const tarei_i
     if (index->sorted != NULL) return find_sorted(index, name, size);
     const tarei_line *line = tarei_line_home(index, hash);
     for (uint32_t reach = 0; reach < index->reach; reach++, line++) {
+        TAREI_COUNT_LINE(line);
         tarei_places places = tarei_line_match(index, line, hash);
         for (; places != 0; places &= places - 1) {
-            uint32_t number = tarei_line_number(index, line, tarei_places_first(places));
+            uint32_t at = tarei_places_first(places), number = tarei_line_number(index, line, at);
             if (number == 0) continue; /* a free place looks like a tag of zeros */
-            const tarei_record *record = &index->records[number - 1];
-            if (tarei_line_has_name(index, record, name, size)) return record;
+            if (has_name(index, line, at, number, name, size)) return index->records + number - 1;
         }
-        if (!tarei_line_overflowed(index, line)) break;
+        if (!tarei_line_overflowed(index, line, hash)) break;
     }
     return NULL;
 }
@@ -56,6 +73,7 @@ __attribute__((noinline)) static const tarei_record *find_anywhere(const tarei_i
 /* Whether `name`, of 17 to 64 bytes, is the text at `stored`. The branch goes as in its hash. */
 static inline bool same_whole(const char *name, size_t size, const char *stored)
 {
+    TAREI_COUNT_COMPARISON();
     size_t last = size - 16;
     tarei_window differ = (tarei_window_at(name) ^ tarei_window_at(stored)) |
                           (tarei_window_at(name + last) ^ tarei_window_at(stored + last));
@@ -69,8 +87,9 @@ static inline const tarei_record *find_small(const tarei_index *index, const cha
                                              size_t size, uint64_t hash)
 {
     const tarei_line *line = tarei_line_home_small(index, hash);
+    TAREI_COUNT_LINE(line);
     tarei_places places = tarei_line_match_small(line->small.tags, (uint16_t)(hash >> 48));
-    if (places == 0 && !tarei_line_overflowed_small(line)) return NULL;
+    if (places == 0 && !tarei_line_overflowed_small(line, hash)) return NULL;
     if (places != 0) {
         uint32_t at = tarei_places_first(places), where = line->small.where[at];
         /* Other names than usual ones have 0 there, which no size fits here. */
@@ -109,6 +128,7 @@ static inline tarei_window keep_last(size_t kept)
 static inline bool same_pair(const char *name, size_t size, const char *prefix, size_t prefix_size,
                              const char *suffix, size_t suffix_size)
 {
+    TAREI_COUNT_COMPARISON();
     tarei_window head = tarei_window_at(name) ^ tarei_window_at(prefix);
     if (prefix_size <= 16) {
         head &= keep_first(prefix_size);
@@ -130,8 +150,9 @@ static inline const tarei_record *find_large(const tarei_index *index, const cha
                                              size_t size, uint64_t hash)
 {
     const tarei_line *line = tarei_line_home_large(index, hash);
+    TAREI_COUNT_LINE(line);
     tarei_places places = tarei_line_match_large(line, (uint32_t)(hash >> 32), index->tag_mask);
-    if (places == 0 && !tarei_line_overflowed_large(index, line)) return NULL;
+    if (places == 0 && !tarei_line_overflowed_large(index, line, hash)) return NULL;
     if (places != 0) {
         uint32_t at = tarei_places_first(places);
         tarei_pair pair = line->large.pairs[at];

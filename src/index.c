@@ -52,44 +52,47 @@ tare_status tarei_index_begin(tarei_index_builder *builder, tarei_index *index,
 }
 
 /* Fills a free place. */
-static void put(const tarei_index *index, tarei_line *line, uint32_t at, uint32_t number,
-                tarei_pair pair, uint64_t hash)
+static inline void put(const tarei_index *index, tarei_line *line, bool is_small, uint32_t at,
+                       uint32_t number, tarei_pair pair, uint64_t hash)
 {
-    if (!index->is_small) {
+    if (!is_small) {
         line->large.keys[at] = ((uint32_t)(hash >> 32) & index->tag_mask) | (number + 1);
         line->large.pairs[at] = pair;
         return;
     }
     tare_string name = tarei_names_at(index->names, index->records + number);
-    uint32_t place = index->records[number].name;
-    bool fits = tarei_name_is_usual(name.size) && place < UINT32_MAX >> 6;
     line->small.tags[at] = (uint16_t)(hash >> 48);
     line->small.numbers[at] = (uint16_t)(number + 1);
+    uint32_t place = index->records[number].name;
+    bool fits = tarei_name_is_usual(name.size) && place < UINT32_MAX >> 6;
     line->small.where[at] = fits ? place << 6 | (uint32_t)(name.size - 1) : 0;
 }
 
-/* The number of a record in that line with that name, + 1, or 0. */
-static uint32_t find_same(const tarei_index *index, const tarei_line *line, tare_string name,
-                          uint64_t hash)
+/* The number of a record in that line with the name of record `number`, + 1, or 0. */
+static uint32_t find_same(const tarei_index *index, const tarei_line *line, uint32_t number,
+                          tarei_places places)
 {
-    tarei_places places = tarei_line_match(index, line, hash);
+    tare_string name = tarei_names_at(index->names, index->records + number);
     for (; places != 0; places &= places - 1) {
-        uint32_t number = tarei_line_number(index, line, tarei_places_first(places));
-        if (number != 0 &&
-            tarei_line_has_name(index, index->records + number - 1, name.data, name.size))
-            return number;
+        uint32_t other = tarei_line_number(index, line, tarei_places_first(places));
+        if (other != 0 &&
+            tarei_line_has_name(index, index->records + other - 1, name.data, name.size))
+            return other;
     }
     return 0;
 }
 
 /* Puts a name into the first line with a free place, unless it is there already. */
-static tare_status place(tarei_index_builder *builder, uint32_t number, uint64_t hash)
+static inline tare_status place_in(tarei_index_builder *builder, bool is_small, uint32_t number,
+                                   uint64_t hash)
 {
     tarei_index *index = builder->index;
-    tarei_line *line = builder->lines + (tarei_line_home(index, hash) - index->lines);
-    tare_string name = tarei_names_at(index->names, index->records + number);
+    const tarei_line *home =
+        is_small ? tarei_line_home_small(index, hash) : tarei_line_home_large(index, hash);
+    tarei_line *line = builder->lines + (home - index->lines);
     for (uint32_t reach = 1; reach <= TAREI_REACH_MAX; reach++, line++) {
-        uint32_t same = find_same(index, line, name, hash);
+        tarei_places places = tarei_line_match(index, line, hash);
+        uint32_t same = places != 0 ? find_same(index, line, number, places) : 0;
         if (same != 0) {
             if (builder->duplicates == TAREI_DUPLICATES_KEEP_FIRST) return TARE_OK;
             builder->same[0] = same - 1, builder->same[1] = number;
@@ -97,17 +100,24 @@ static tare_status place(tarei_index_builder *builder, uint32_t number, uint64_t
         }
         tarei_places empty = tarei_line_free(index, line);
         if (empty != 0) {
-            put(index, line, tarei_places_first(empty), number, builder->pairs[number], hash);
+            put(index, line, is_small, tarei_places_first(empty), number, builder->pairs[number],
+                hash);
             if (reach > index->reach) index->reach = reach;
             return TARE_OK;
         }
-        if (index->is_small)
-            line->small.numbers[TAREI_LINE_COUNT - 1] |= TAREI_SMALL_MARK;
+        if (is_small)
+            line->small.numbers[hash % TAREI_LINE_COUNT] |= TAREI_SMALL_MARK;
         else
-            line->large.keys[TAREI_LINE_COUNT - 1] |= index->number_mask + 1;
+            line->large.keys[hash % TAREI_LINE_COUNT] |= index->number_mask + 1;
     }
     builder->full = true;
     return TARE_OK;
+}
+
+static tare_status place(tarei_index_builder *builder, uint32_t number, uint64_t hash)
+{
+    if (builder->index->is_small) return place_in(builder, true, number, hash);
+    return place_in(builder, false, number, hash);
 }
 
 tare_status tarei_index_add(tarei_index_builder *builder, uint32_t number, const char *name,
@@ -181,7 +191,7 @@ static int compare_names(const void *context, uint32_t a, uint32_t b)
 }
 
 /* The table of a sorted index: any hash leads to this line, which leads to all names. */
-static const tarei_line everything_elsewhere = {.large.keys = {[TAREI_LINE_COUNT - 1] = 2}};
+static const tarei_line everything_elsewhere = {.large.keys = {2, 2, 2, 2, 2, 2, 2, 2}};
 
 static tare_status find_duplicate(const tarei_index *index, tarei_duplicates duplicates,
                                   uint32_t same[2])

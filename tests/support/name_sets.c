@@ -185,6 +185,37 @@ static name_set name_set_64(void)
     return set;
 }
 
+static name_set name_set_4000(void)
+{
+    name_set set = {0};
+    char name[4000];
+    uint64_t state = 4000;
+    memset(name, 'n', sizeof name);
+    for (unsigned i = 0; i < 300; i++) { /* alike but for their number, wherever it stands */
+        size_t at = (size_t)(name_random(&state) % 3995);
+        snprintf(name + at, 5, ".%03u", i);
+        name[at + 4] = 'n';
+        set_add(&set, name, 4000, 0);
+        memset(name + at, 'n', 4);
+    }
+    set_sort(&set);
+    return set;
+}
+
+/* Nothing to cut names at. */
+static name_set name_set_words(void)
+{
+    static const char *const words[] = {"attn", "mlp",  "norm", "proj", "gate", "up",
+                                        "down", "bias", "head", "key",  "query"};
+    enum { COUNT = sizeof words / sizeof words[0] };
+    name_set set = {0};
+    for (unsigned i = 0; i < COUNT * COUNT * COUNT; i++)
+        set_addf(&set, "%s_%s.%s.weight", words[i % COUNT], words[i / COUNT % COUNT],
+                 words[i / COUNT / COUNT]);
+    set_sort(&set);
+    return set;
+}
+
 static name_set name_set_none(void)
 {
     name_set set = {0};
@@ -384,6 +415,8 @@ const name_set_kind name_set_kinds[] = {
     {"random text", name_set_text, 1},
     {"random bytes", name_set_binary, 0},
     {"64 random bytes", name_set_64, 0},
+    {"4,000 bytes each", name_set_4000, 1},
+    {"no numbers", name_set_words, 1},
     {"one XXH64 value", name_set_collisions, 1},
     {"Mixtral 8x22B", name_set_mixtral, 1},
     {"Qwen3.5 25B MoE", name_set_qwen, 1},
