@@ -175,18 +175,35 @@ static tarei_pair split(tarei_names_builder *builder, uint32_t place, uint32_t s
     return number << 16 | builder->prefix;
 }
 
-/* Narrows what the group has in common by the name just stored in `record`. */
-static void narrow_group(tarei_names_builder *builder, uint32_t number, uint32_t size)
+/* Narrows what the group has in common by the name just stored; mostly it has all of it. */
+static void narrow_group(tarei_names_builder *builder, uint32_t number, const char *stored,
+                         uint32_t size)
 {
-    const tarei_record *records = builder->names->records, *record = records + number;
     uint32_t *common = &builder->names->commons[number / TAREI_GROUP_COUNT];
     if (number % TAREI_GROUP_COUNT == 0) {
         *common = size;
+        builder->group = stored;
+    } else if (size < *common || !tarei_names_same(builder->group, stored, *common)) {
+        *common = common_size(builder->group, stored, *common < size ? *common : size);
+    }
+}
+
+/* memcpy, which takes longer to find out that it is short. */
+static inline void copy_name(char *to, const char *from, uint32_t size)
+{
+    if (size - 16 > 64 - 16) {
+        if (size != 0) memcpy(to, from, size);
         return;
     }
-    const tarei_record *first = records + number / TAREI_GROUP_COUNT * TAREI_GROUP_COUNT;
-    uint32_t most = *common < size ? *common : size;
-    *common = common_size(builder->text + first->name, builder->text + record->name, most);
+    uint32_t last = size - 16;
+    tarei_window head = tarei_window_at(from), tail = tarei_window_at(from + last);
+    memcpy(to, &head, sizeof head);
+    if (size > 32) {
+        tarei_window second = tarei_window_at(from + 16), third = tarei_window_at(from + last - 16);
+        memcpy(to + 16, &second, sizeof second);
+        memcpy(to + last - 16, &third, sizeof third);
+    }
+    memcpy(to + last, &tail, sizeof tail);
 }
 
 tarei_pair tarei_names_add(tarei_names_builder *builder, uint32_t number, const void *name,
@@ -196,12 +213,12 @@ tarei_pair tarei_names_add(tarei_names_builder *builder, uint32_t number, const 
     char *stored = builder->text + place;
     if (escaped)
         tarei_json_unescape(name, size, stored);
-    else if (size != 0)
-        memcpy(stored, name, size);
+    else
+        copy_name(stored, name, size);
     memset(stored + size, 0, 8); /* the terminator, and what common_size may read behind it */
     builder->names->records[number].name = place;
     builder->at += size + 1;
-    narrow_group(builder, number, size);
+    narrow_group(builder, number, stored, size);
     return split(builder, place, size);
 }
 

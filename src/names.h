@@ -73,6 +73,7 @@ typedef struct tarei_names_builder {
     tarei_names *names;
     tarei_memory *memory;
     char *text;
+    const char *group; /* the first name of the group */
     uint16_t *follows; /* for each suffix, the suffix that last came behind it */
     tarei_side prefixes, suffixes;
     uint32_t prefix, suffix; /* of the name before */

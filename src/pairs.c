@@ -37,19 +37,20 @@ tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, siz
     if (status != TARE_OK) return status;
     unsigned char *block = tarei_arena_take(&model->arena, block_size, (size_t)alignment);
     uint64_t records_size = count * sizeof(tarei_record);
+    uint32_t layout = 0;
     if (block == NULL || !tarei_buffer_reserve(&parsed->records, &model->memory,
                                                records_size + sizeof(tarei_record)))
         return tarei_error_memory(opening->error);
     for (size_t i = 0; i < count; i++) {
         uint64_t size = pairs[i].size;
-        if (!tarei_parsed_layout_begin(parsed) || !tarei_parsed_layout_push(parsed, size))
-            return tarei_error_memory(opening->error);
+        if (i == 0 || size != pairs[i - 1].size) {
+            if (!tarei_parsed_layout_begin(parsed) || !tarei_parsed_layout_push(parsed, size))
+                return tarei_error_memory(opening->error);
+            layout = tarei_parsed_layout_intern(parsed, TARE_DTYPE_U8, size);
+        }
         at = (at + alignment - 1) & ~(alignment - 1);
         if (size != 0) memcpy(block + at, pairs[i].data, (size_t)size);
-        tarei_parsed_records(parsed)[i] = (tarei_record){
-            .where = at,
-            .layout = tarei_parsed_layout_intern(parsed, TARE_DTYPE_U8, size),
-        };
+        tarei_parsed_records(parsed)[i] = (tarei_record){.where = at, .layout = layout};
         at += size;
     }
     parsed->records.size = records_size;
