@@ -35,7 +35,7 @@ static const tarei_record *find_sorted(const tarei_index *index, const char *nam
 static bool has_name(const tarei_index *index, const tarei_line *line, uint32_t at, uint32_t number,
                      const char *name, size_t size)
 {
-    tarei_pair pair = index->is_small ? TAREI_PAIR_NONE : line->large.pairs[at];
+    tarei_pair pair = tarei_index_is_small(index) ? TAREI_PAIR_NONE : line->large.pairs[at];
     TAREI_COUNT_COMPARISON();
     if (pair == TAREI_PAIR_NONE)
         return tarei_line_has_name(index, index->records + number - 1, name, size);
@@ -75,12 +75,12 @@ static inline bool same_whole(const char *name, size_t size, const char *stored)
 {
     TAREI_COUNT_COMPARISON();
     size_t last = size - 16;
-    tarei_window differ = (tarei_window_at(name) ^ tarei_window_at(stored)) |
-                          (tarei_window_at(name + last) ^ tarei_window_at(stored + last));
+    tarei_window equal =
+        tarei_window_equal(name, stored) & tarei_window_equal(name + last, stored + last);
     if (size > 32)
-        differ |= (tarei_window_at(name + 16) ^ tarei_window_at(stored + 16)) |
-                  (tarei_window_at(name + last - 16) ^ tarei_window_at(stored + last - 16));
-    return tarei_window_zero(differ);
+        equal &= tarei_window_equal(name + 16, stored + 16) &
+                 tarei_window_equal(name + last - 16, stored + last - 16);
+    return tarei_window_full(equal);
 }
 
 static inline const tarei_record *find_small(const tarei_index *index, const char *name,
@@ -91,9 +91,10 @@ static inline const tarei_record *find_small(const tarei_index *index, const cha
     tarei_places places = tarei_line_match_small(line->small.tags, (uint16_t)(hash >> 48));
     if (places == 0 && !tarei_line_overflowed_small(line, hash)) return NULL;
     if (places != 0) {
-        uint32_t at = tarei_places_first(places), where = line->small.where[at];
+        uint32_t at = tarei_places_first(places);
+        uint32_t where = line->small.where[at] - (uint32_t)(size - 1);
         /* Other names than usual ones have 0 there, which no size fits here. */
-        if ((where & 63) == size - 1 && same_whole(name, size, index->text + (where >> 6)))
+        if (where % 64 == 0 && same_whole(name, size, index->text + where / 64))
             return index->records + (line->small.numbers[at] & (TAREI_SMALL_MARK - 1u)) - 1;
     }
     return find_anywhere(index, name, size, hash);
@@ -103,19 +104,20 @@ static inline const tarei_record *find_small(const tarei_index *index, const cha
  * Large tables: names of 16 bytes or more, with parts of usual size, decided likewise
  */
 
-/* 16 bytes of which the first, or last, `kept` are ones: windows into ones between zeros. */
-static const unsigned char ones[48] __attribute__((aligned(16))) = {
-    [16] = 255, [17] = 255, [18] = 255, [19] = 255, [20] = 255, [21] = 255, [22] = 255, [23] = 255,
-    [24] = 255, [25] = 255, [26] = 255, [27] = 255, [28] = 255, [29] = 255, [30] = 255, [31] = 255};
+/* 16 bytes of which all but the first, or last, `kept` are ones: windows into zeros between ones. */
+static const unsigned char beyond[48] __attribute__((aligned(16))) = {
+    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+    0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,
+    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
 
-static inline tarei_window keep_first(size_t kept)
+static inline tarei_window beyond_first(size_t kept)
 {
-    return tarei_window_at((const char *)ones + 32 - kept);
+    return tarei_window_at((const char *)beyond + 32 - kept);
 }
 
-static inline tarei_window keep_last(size_t kept)
+static inline tarei_window beyond_last(size_t kept)
 {
-    return tarei_window_at((const char *)ones + kept);
+    return tarei_window_at((const char *)beyond + kept);
 }
 
 /*
@@ -129,21 +131,18 @@ static inline bool same_pair(const char *name, size_t size, const char *prefix, 
                              const char *suffix, size_t suffix_size)
 {
     TAREI_COUNT_COMPARISON();
-    tarei_window head = tarei_window_at(name) ^ tarei_window_at(prefix);
-    if (prefix_size <= 16) {
-        head &= keep_first(prefix_size);
-    } else {
-        size_t last = prefix_size - 16;
-        head |= tarei_window_at(name + last) ^ tarei_window_at(prefix + last);
-    }
-    const char *end = name + size - 16, *suffix_end = suffix + suffix_size - 16;
-    tarei_window tail = tarei_window_at(end) ^ tarei_window_at(suffix_end);
-    if (suffix_size < 16) return tarei_window_zero(head | (tail & keep_last(suffix_size)));
+    tarei_window head = tarei_window_equal(name, prefix);
+    if (prefix_size <= 16)
+        head |= beyond_first(prefix_size);
+    else
+        head &= tarei_window_equal(name + prefix_size - 16, prefix + prefix_size - 16);
+    const char *end = name + size - 16;
+    tarei_window tail = tarei_window_equal(end, suffix + suffix_size - 16);
+    if (suffix_size < 16) return tarei_window_full(head & (tail | beyond_last(suffix_size)));
     size_t last = suffix_size - 16, middle = last < 16 ? last : 16;
     const char *start = end - last;
-    tail |= (tarei_window_at(start) ^ tarei_window_at(suffix)) |
-            (tarei_window_at(start + middle) ^ tarei_window_at(suffix + middle));
-    return tarei_window_zero(head | tail);
+    tail &= tarei_window_equal(start, suffix) & tarei_window_equal(start + middle, suffix + middle);
+    return tarei_window_full(head & tail);
 }
 
 static inline const tarei_record *find_large(const tarei_index *index, const char *name,
@@ -177,7 +176,7 @@ static inline const tarei_record *find_large(const tarei_index *index, const cha
 APART const tarei_record *tarei_find_hashed(const tarei_index *index, const char *name, size_t size,
                                             uint64_t hash)
 {
-    if (!index->is_small) return find_large(index, name, size, hash);
+    if (!tarei_index_is_small(index)) return find_large(index, name, size, hash);
     if (tarei_name_is_usual(size)) return find_small(index, name, size, hash);
     return find_anywhere(index, name, size, hash);
 }
@@ -222,7 +221,7 @@ static size_t find_many_small(const tarei_index *index, const tare_string *wante
 size_t tarei_find_many(const tarei_index *index, const tare_string *wanted, size_t count,
                        const tarei_record **out)
 {
-    if (index->is_small) return find_many_small(index, wanted, count, out);
+    if (tarei_index_is_small(index)) return find_many_small(index, wanted, count, out);
     size_t found = 0;
     uint64_t hashes[BATCH];
     for (size_t at = 0; at < count; at += BATCH) {

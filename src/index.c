@@ -8,8 +8,8 @@
  * line matter more. */
 static uint32_t measure(tarei_index *index, uint32_t count)
 {
-    index->is_small = count <= TAREI_SMALL_COUNT;
-    if (index->is_small) {
+    if (count <= TAREI_SMALL_COUNT) {
+        index->small_sizes = TAREI_NAME_USUAL_COUNT;
         uint32_t lines = 1;
         while (lines * 5 < count) lines *= 2;
         index->range = (lines - 1) * (uint32_t)sizeof(tarei_line);
@@ -116,7 +116,7 @@ static inline tare_status place_in(tarei_index_builder *builder, bool is_small, 
 
 static tare_status place(tarei_index_builder *builder, uint32_t number, uint64_t hash)
 {
-    if (builder->index->is_small) return place_in(builder, true, number, hash);
+    if (tarei_index_is_small(builder->index)) return place_in(builder, true, number, hash);
     return place_in(builder, false, number, hash);
 }
 

@@ -41,16 +41,19 @@ typedef struct tarei_name_seed {
 
 /* Sizes of names that have a short path. Source: XXH3 takes them by one formula, and any larger
  * name by others. */
+#define TAREI_NAME_USUAL_MIN 17u
+#define TAREI_NAME_USUAL_COUNT (64u - 16u)
+
 static inline bool tarei_name_is_usual(size_t size)
 {
-    return size - 17 <= 64 - 17;
+    return size - TAREI_NAME_USUAL_MIN < TAREI_NAME_USUAL_COUNT;
 }
 
 typedef struct tarei_index {
     const tarei_line *lines;
     const char *text;
     const tarei_record *records;
-    uint32_t is_small; /* which layout lines have */
+    size_t small_sizes; /* TAREI_NAME_USUAL_COUNT where lines are small ones, else 0 */
     /* Lines that a hash can name, and those behind that they run over into; of small tables that
      * number is a power of two, and this is what it leaves of a place in bytes. */
     uint32_t range;
@@ -63,6 +66,11 @@ typedef struct tarei_index {
     const tarei_names *names;
     uint64_t size; /* bytes */
 } tarei_index;
+
+static inline bool tarei_index_is_small(const tarei_index *index)
+{
+    return index->small_sizes != 0;
+}
 
 /* Two records with one name. */
 typedef enum tarei_duplicates {
@@ -119,9 +127,10 @@ const tarei_record *tarei_find_large(const tarei_index *index, const char *name,
 static inline const tarei_record *tarei_find_name(const tarei_index *index, const char *name,
                                                   size_t size)
 {
-    if (!tarei_name_is_usual(size)) return tarei_find_unusual(index, name, size);
-    return index->is_small ? tarei_find_small(index, name, size)
-                           : tarei_find_large(index, name, size);
+    if (__builtin_expect(size - TAREI_NAME_USUAL_MIN < index->small_sizes, 1))
+        return tarei_find_small(index, name, size);
+    if (tarei_name_is_usual(size)) return tarei_find_large(index, name, size);
+    return tarei_find_unusual(index, name, size);
 }
 
 const tarei_record *tarei_find_hashed(const tarei_index *index, const char *name, size_t size,

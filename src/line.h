@@ -25,11 +25,6 @@
 #include "index.h"
 #include "name_hash.h"
 
-#if defined(__SSE2__) && !defined(TAREI_NO_SIMD)
-#include <emmintrin.h>
-#define TAREI_LINE_SSE2 1
-#endif
-
 #define TAREI_LINE_COUNT 8u
 #ifndef TAREI_SMALL_COUNT /* tests want large lines for few names too */
 #define TAREI_SMALL_COUNT 16384u
@@ -68,7 +63,7 @@ static inline uint32_t tarei_places_first(tarei_places places)
 /* Places of a small line where that stands in its tags, or numbers. */
 static inline tarei_places tarei_line_match_small(const uint16_t *fields, uint16_t wanted)
 {
-#ifdef TAREI_LINE_SSE2
+#ifdef TAREI_SSE2
     __m128i all = _mm_load_si128((const void *)fields);
     return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(all, _mm_set1_epi16((short)wanted)));
 #else
@@ -83,7 +78,7 @@ static inline tarei_places tarei_line_match_small(const uint16_t *fields, uint16
 static inline tarei_places tarei_line_match_large(const tarei_line *line, uint32_t tag,
                                                   uint32_t mask)
 {
-#ifdef TAREI_LINE_SSE2
+#ifdef TAREI_SSE2
     const __m128i masks = _mm_set1_epi32((int)mask), tags = _mm_set1_epi32((int)(tag & mask));
     __m128i low = _mm_load_si128((const void *)line->large.keys);
     __m128i high = _mm_load_si128((const void *)(line->large.keys + 4));
@@ -124,8 +119,8 @@ static inline const tarei_line *tarei_line_home_large(const tarei_index *index, 
 
 static inline const tarei_line *tarei_line_home(const tarei_index *index, uint64_t hash)
 {
-    return index->is_small ? tarei_line_home_small(index, hash)
-                           : tarei_line_home_large(index, hash);
+    return tarei_index_is_small(index) ? tarei_line_home_small(index, hash)
+                                       : tarei_line_home_large(index, hash);
 }
 
 /* Whether a name with that hash may be in the lines behind. */
@@ -143,8 +138,8 @@ static inline bool tarei_line_overflowed_large(const tarei_index *index, const t
 static inline bool tarei_line_overflowed(const tarei_index *index, const tarei_line *line,
                                          uint64_t hash)
 {
-    return index->is_small ? tarei_line_overflowed_small(line, hash)
-                           : tarei_line_overflowed_large(index, line, hash);
+    return tarei_index_is_small(index) ? tarei_line_overflowed_small(line, hash)
+                                       : tarei_line_overflowed_large(index, line, hash);
 }
 
 /* Places of the line whose tags fit; free ones may be among them. Step with places &= places - 1.
@@ -152,7 +147,7 @@ static inline bool tarei_line_overflowed(const tarei_index *index, const tarei_l
 static inline tarei_places tarei_line_match(const tarei_index *index, const tarei_line *line,
                                             uint64_t hash)
 {
-    return (index->is_small
+    return (tarei_index_is_small(index)
                 ? tarei_line_match_small(line->small.tags, (uint16_t)(hash >> 48))
                 : tarei_line_match_large(line, (uint32_t)(hash >> 32), index->tag_mask)) &
            TAREI_PLACES_EACH;
@@ -162,14 +157,14 @@ static inline tarei_places tarei_line_match(const tarei_index *index, const tare
 static inline uint32_t tarei_line_number(const tarei_index *index, const tarei_line *line,
                                          uint32_t at)
 {
-    return index->is_small ? line->small.numbers[at] & (TAREI_SMALL_MARK - 1u)
-                           : line->large.keys[at] & index->number_mask;
+    return tarei_index_is_small(index) ? line->small.numbers[at] & (TAREI_SMALL_MARK - 1u)
+                                       : line->large.keys[at] & index->number_mask;
 }
 
 static inline tarei_places tarei_line_free(const tarei_index *index, const tarei_line *line)
 {
-    return index->is_small ? tarei_line_match_small(line->small.numbers, 0)
-                           : tarei_line_match_large(line, 0, UINT32_MAX);
+    return tarei_index_is_small(index) ? tarei_line_match_small(line->small.numbers, 0)
+                                       : tarei_line_match_large(line, 0, UINT32_MAX);
 }
 
 /* Whether that is the full name of a record, whatever its pair. */

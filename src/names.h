@@ -21,6 +21,11 @@
 #include <stdbool.h>
 #include <string.h>
 
+#if defined(__SSE2__) && !defined(TAREI_NO_SIMD)
+#include <emmintrin.h>
+#define TAREI_SSE2 1
+#endif
+
 #include "arena.h"
 #include "check.h"
 #include "record.h"
@@ -109,7 +114,7 @@ int tarei_names_compare(const tarei_names *names, uint32_t number, const char *n
 #pragma GCC diagnostic ignored "-Wpsabi"
 #endif
 
-typedef uint64_t tarei_window __attribute__((vector_size(16)));
+typedef int8_t tarei_window __attribute__((vector_size(16)));
 
 static inline tarei_window tarei_window_at(const char *text)
 {
@@ -118,9 +123,22 @@ static inline tarei_window tarei_window_at(const char *text)
     return window;
 }
 
-static inline bool tarei_window_zero(tarei_window window)
+/* Bytes that are equal as ones, others as zeros. */
+static inline tarei_window tarei_window_equal(const char *a, const char *b)
 {
-    return (window[0] | window[1]) == 0;
+    return tarei_window_at(a) == tarei_window_at(b);
+}
+
+/* Whether all bytes are ones. */
+static inline bool tarei_window_full(tarei_window window)
+{
+#ifdef TAREI_SSE2
+    return _mm_movemask_epi8((__m128i)window) == 0xFFFF;
+#else
+    uint64_t halves[2];
+    memcpy(halves, &window, sizeof halves);
+    return (halves[0] & halves[1]) == UINT64_MAX;
+#endif
 }
 
 /* Reads nothing outside the `size` bytes of either; any pointer will do at size 0. */
@@ -128,10 +146,9 @@ static inline bool tarei_names_same(const char *a, const char *b, size_t size)
 {
     if (size >= 16) {
         size_t last = size - 16;
-        tarei_window differ = tarei_window_at(a + last) ^ tarei_window_at(b + last);
-        for (size_t i = 0; i < last; i += 16)
-            differ |= tarei_window_at(a + i) ^ tarei_window_at(b + i);
-        return tarei_window_zero(differ);
+        tarei_window equal = tarei_window_equal(a + last, b + last);
+        for (size_t i = 0; i < last; i += 16) equal &= tarei_window_equal(a + i, b + i);
+        return tarei_window_full(equal);
     }
     if (size >= 8) {
         size_t last = size - 8;

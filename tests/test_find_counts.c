@@ -92,7 +92,8 @@ static void expect_usual(const char *what, const name_table *table, const tally 
                          const tally *misses)
 {
     unsigned tag_bits = 16;
-    if (!table->index.is_small) tag_bits = (unsigned)__builtin_popcount(table->index.tag_mask);
+    if (!tarei_index_is_small(&table->index))
+        tag_bits = (unsigned)__builtin_popcount(table->index.tag_mask);
     cr_expect_geq(hits->comparisons, hits->finds, "%s", what);
     expect_few_others(what, hits, hits->comparisons - hits->finds, tag_bits);
     expect_few_others(what, misses, misses->comparisons, tag_bits);

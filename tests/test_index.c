@@ -47,7 +47,7 @@ Test(index, is_small_and_bounded_with_every_seed)
             cr_expect_eq(table.index.reseeds, 0, "%s", name_set_kinds[k].what);
             cr_expect_leq(table.index.reach, TAREI_REACH_MAX / 2, "%s: %u lines",
                           name_set_kinds[k].what, table.index.reach);
-            size_t each = table.index.is_small ? 26 : 12;
+            size_t each = tarei_index_is_small(&table.index) ? 26 : 12;
             cr_expect_leq(table.index.size, each * set.count + 66 * sizeof(tarei_line), "%s",
                           name_set_kinds[k].what);
             name_table_free(&table);
