@@ -1,5 +1,7 @@
-"""Counts the instructions of a fixed workload under callgrind, where there is valgrind."""
+"""Counts what does not drift with the machine: the instructions of a fixed workload under callgrind,
+where there is valgrind, and what finds look at."""
 
+import json
 import pathlib
 import re
 import shutil
@@ -60,3 +62,13 @@ def count(build, sets):
                 sys.exit(f"{done.stderr}report.py: count_lookups failed on set {name}")
             counted[name] = parse(out.read_text(), int(done.stdout))
     return counted
+
+
+def count_lines(build, sets):
+    """{'S': {'probe_max': ..., 'hit': {'away': share, 'lines': a find, 'comparisons': a find},
+    'miss': ...}}: sets are {name: label or file}."""
+    done = subprocess.run([str(build / "count_lines"), *map(str, sets.values())],
+                          capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{done.stderr}report.py: count_lines failed")
+    return dict(zip(sets, map(json.loads, done.stdout.splitlines())))

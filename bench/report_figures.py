@@ -80,6 +80,21 @@ def divide(a, b):
     return a / b if a is not None and b else None
 
 
+def line_rows(result):
+    """A table of what finds look at, or None where the run does not tell."""
+    counted = result.get("lines")
+    if not counted:
+        return None
+    rows = [["set", "hits away", "misses away", "lines a hit", "lines a miss", "names a hit",
+             "names a miss", "lines at most"]]
+    for name, figures in counted.items():
+        hit, miss = figures["hit"], figures["miss"]
+        rows.append([name, f"{100 * hit['away']:.2f}%", f"{100 * miss['away']:.2f}%",
+                     f"{hit['lines']:.3f}", f"{miss['lines']:.3f}", f"{hit['comparisons']:.4f}",
+                     f"{miss['comparisons']:.4f}", str(figures["probe_max"])])
+    return rows
+
+
 class Bar:
     """Something that must be reached: `value` is None where the run cannot tell. `why` is the page
     in docs/ that tells why it is not met, if there is one."""

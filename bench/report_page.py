@@ -4,7 +4,7 @@ import report_charts
 import report_load_page
 from report_figures import (
     ABSL, BASE, GGUF, PAIRS, PATTERNS, SWEEP, bars_of, compared, counter, divide, engines_of, is_rival,
-    least_of, number, own_time, sets_of, size_of, time_of,
+    least_of, line_rows, number, own_time, sets_of, size_of, time_of,
 )
 from report_print import by_hit
 from report_tables import table
@@ -178,6 +178,16 @@ def instructions_section(result):
             f"indexing.\n\n{table(rows)}")
 
 
+def lines_section(result):
+    rows = line_rows(result)
+    if not rows:
+        return ""
+    return ("## What finds look at\n\nCounted by `bench/count_lines.c` over all names of a set and as "
+            "many look-alikes, with a fixed seed. `away`: finds that had to read lines of the table "
+            "behind the one that the hash names. `names`: stored names that the name was compared "
+            f"with. `lines at most`: what a find can need, by the builder's count.\n\n{table(rows)}")
+
+
 def open_section(result):
     text = ("## Opening\n\nFrom a path to a model that can be asked, files in the page cache, ms. "
             "`read_and_scan_quotes` reads the header into fresh memory and goes from quote to "
@@ -284,7 +294,7 @@ def markdown(result, opening, loading, others, drawn):
         + memory_line(result),
     ]
     parts += [lookup_table(result, name) for name in sets_of(result)]
-    parts += [sweep_section(result), instructions_section(result)]
+    parts += [sweep_section(result), instructions_section(result), lines_section(result)]
     if opening is not None:
         parts.append(open_section(opening))
         if opening["commit"] != result["commit"]:

@@ -1,8 +1,8 @@
 """Prints results as tables for the terminal."""
 
 from report_figures import (
-    BASE, PATTERNS, bars_of, counter, divide, engines_of, number, own_time, sets_of, size_of,
-    time_of,
+    BASE, PATTERNS, bars_of, counter, divide, engines_of, line_rows, number, own_time, sets_of,
+    size_of, time_of,
 )
 from report_load import print_bars as print_load_bars, print_load
 from report_tables import print_table
@@ -54,6 +54,7 @@ def print_lookup(result):
     print("\n  many: 256 and 16 names a call; what has no such call goes by its loop")
     print_sweep(result)
     print_instructions(result)
+    print_lines(result)
 
 
 def print_sweep(result):
@@ -80,6 +81,13 @@ def print_instructions(result):
     for pattern in counted[sets[0]]:
         rows.append([pattern] + [number(counted[name].get(pattern)) for name in sets])
     print_table(rows)
+
+
+def print_lines(result):
+    rows = line_rows(result)
+    if rows:
+        print("\nwhat finds look at; away: in lines behind the one that the hash names")
+        print_table(rows)
 
 
 def print_open(result):

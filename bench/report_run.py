@@ -42,8 +42,19 @@ def expand(sets, options):
         else:
             expanded.append(name)
     for path in options.names:
-        expanded.append(re.sub(r"(\.index\.json|\.tsv|\.txt).*", "", os.path.basename(path)))
+        expanded.append(name_of_file(path))
     return expanded, [f"--names_file={path}" for path in files]
+
+
+def sources_of(sets, options):
+    """{name: what count_lines makes it of}: sets that are no part of the sweep."""
+    files = {label: NAMES / f"{label}.tsv" for label in LISTS}
+    files.update((name_of_file(path), path) for path in options.names)
+    return {name: files.get(name, name) for name in sets if not name.isdigit()}
+
+
+def name_of_file(path):
+    return re.sub(r"(\.index\.json|\.tsv|\.txt).*", "", os.path.basename(path))
 
 
 def python_peer():
@@ -172,6 +183,7 @@ def run(what, options):
     result = {**facts, "runs": runs}
     if what == "lookup":
         result["instructions"] = report_count.count(options.build, ["S", "L"])
+        result["lines"] = report_count.count_lines(options.build, sources_of(sets, options))
     return result
 
 
