@@ -1,7 +1,7 @@
 /*
  * What finds look at: lines of the table and stored names, counted over all names of a set and over
- * as many look-alikes. src/find.c is compiled into this program again, with counters. A line of JSON
- * for each set, which is named as names_make and names_read have it; the seed is fixed.
+ * as many look-alikes. The library's find.c is compiled into this program again, with counters. A
+ * line of JSON for each set, named as names_make and names_read have it; the seed is fixed.
  */
 #include "model_names.h"
 #include "support/find_counts.h"

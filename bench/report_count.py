@@ -1,4 +1,4 @@
-"""Counts what does not drift with the machine: the instructions of a fixed workload under callgrind,
+"""Counts what does not drift with the machine: instructions of a fixed workload under callgrind,
 where there is valgrind, and what finds look at."""
 
 import json

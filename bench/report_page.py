@@ -182,10 +182,11 @@ def lines_section(result):
     rows = line_rows(result)
     if not rows:
         return ""
-    return ("## What finds look at\n\nCounted by `bench/count_lines.c` over all names of a set and as "
-            "many look-alikes, with a fixed seed. `away`: finds that had to read lines of the table "
-            "behind the one that the hash names. `names`: stored names that the name was compared "
-            f"with. `lines at most`: what a find can need, by the builder's count.\n\n{table(rows)}")
+    return ("## What finds look at\n\nCounted by `bench/count_lines.c` over all names of a set and "
+            "as many look-alikes, with a fixed seed. `away`: finds that had to read lines of the "
+            "table behind the one that the hash names. `names`: stored names that the name was "
+            "compared with. `lines at most`: what a find can need, by the builder's count.\n\n"
+            + table(rows))
 
 
 def open_section(result):

@@ -104,7 +104,7 @@ static inline const tarei_record *find_small(const tarei_index *index, const cha
  * Large tables: names of 16 bytes or more, with parts of usual size, decided likewise
  */
 
-/* 16 bytes of which all but the first, or last, `kept` are ones: windows into zeros between ones. */
+/* 16 bytes of which all but the first, or last, `kept` are ones: windows into zeros among ones. */
 static const unsigned char beyond[48] __attribute__((aligned(16))) = {
     255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
     0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,

@@ -35,9 +35,9 @@ static const tarei_record *find(const name_table *table, const char *name, size_
 }
 
 /*
- * By each of the three calls: the record expected, and no more looked at than the bound. A table
- * compares the names of at most `reach` lines, and once more the one that the short path compares; a
- * sorted list compares at most log2(count) + 1 names.
+ * By each of the three calls: the record expected, and no more looked at than the bound. In a table
+ * the name is compared with those of at most `reach` lines, and with the one that the short path
+ * compares once more; in a sorted list with at most log2(count) + 1 names.
  */
 static void count_find(const name_table *table, const char *name, size_t size,
                        const tarei_record *expected, tally *all)
@@ -77,8 +77,8 @@ static void count_set(const name_table *table, const name_set *set, tally *hits,
     }
 }
 
-/* Comparisons with another name than the one that is found: as many as tags that are equal by chance
- * lead to, of which a line holds eight, and twice that is allowed. */
+/* Comparisons with another name than the one that is found: as many as tags lead to that are equal
+ * by chance, of which a line holds eight, and twice that is allowed. */
 static void expect_few_others(const char *what, const tally *all, size_t others, unsigned tag_bits)
 {
     size_t most = 2 * (TAREI_LINE_COUNT * all->lines >> tag_bits) + 3;
