@@ -71,6 +71,13 @@ tare_status tarei_parse_head(const uint8_t *head, uint64_t file_size, uint64_t s
  * One tensor: {"dtype": ..., "shape": [...], "data_offsets": [begin, end]}
  */
 
+/* A dtype as a header spells it, with its closing quote, where that is no more than 8 bytes. */
+typedef struct seen_dtype {
+    uint64_t text, mask;
+    uint32_t size; /* without the quote */
+    tare_dtype dtype;
+} seen_dtype;
+
 typedef struct parser {
     tarei_json json;
     tarei_parsed *parsed;
@@ -78,6 +85,7 @@ typedef struct parser {
     uint64_t data_size;
     uint64_t end; /* of the tensor before, in the data section */
     bool in_order;
+    seen_dtype seen[2]; /* the last two: weights and their scales take turns */
 } parser;
 
 typedef struct tensor_facts {
@@ -237,6 +245,26 @@ static tare_status add_tensor(parser *p, const tensor_facts *facts)
     return tarei_error_memory(p->json.error);
 }
 
+/* The dtype whose name stands there, with 16 bytes or more to read, and its size; 0 if unknown. */
+static tare_dtype usual_dtype(parser *p, const uint8_t *text, size_t *size)
+{
+    uint64_t word = tarei_load_le64(text);
+    for (int i = 0; i < 2; i++) {
+        const seen_dtype *seen = &p->seen[i];
+        *size = seen->size;
+        if (((word ^ seen->text) & seen->mask) == 0 && seen->dtype != 0) return seen->dtype;
+    }
+    *size = 2;
+    while (*size < 12 && text[*size] != '"') ++*size;
+    tare_dtype dtype = find_dtype((const char *)text, *size);
+    if (dtype != 0 && *size < 8) {
+        uint64_t mask = UINT64_MAX >> (56 - 8 * *size);
+        p->seen[1] = p->seen[0];
+        p->seen[0] = (seen_dtype){word & mask, mask, (uint32_t)*size, dtype};
+    }
+    return dtype;
+}
+
 /*
  * The form in which nearly all writers put a tensor, without space and in this order. Gives up,
  * with nothing consumed and nothing decided, at the first byte that is otherwise.
@@ -247,9 +275,8 @@ static bool parse_usual(parser *p, tensor_facts *facts)
     const uint8_t *start = json->at;
     const uint8_t *dtype = start + 10;
     if (json->end - start < 64 || memcmp(start, "{\"dtype\":\"", 10) != 0) return false;
-    size_t dtype_size = 2;
-    while (dtype_size < 12 && dtype[dtype_size] != '"') dtype_size++;
-    facts->dtype = find_dtype((const char *)dtype, dtype_size);
+    size_t dtype_size;
+    facts->dtype = usual_dtype(p, dtype, &dtype_size);
     json->at = dtype + dtype_size;
     facts->elements = 1;
     bool fine = facts->dtype != 0 && tarei_json_literal(json, "\",\"shape\":[", 11);

@@ -189,6 +189,45 @@ Test(parse_safetensors, s_dtype_is_one_of_22_strings)
     DAMAGE_CHECK(rows);
 }
 
+Test(parse_safetensors, s_dtype_is_not_taken_for_one_seen_before)
+{
+#define BEHIND(first, text) \
+    "{'a':" INFO(first, "[1]", "[0,1]") ",'b':" INFO(text, "[1]", "[1,2]") ",'c':" U8("[2,3]") "}"
+    static const damage rows[] = {
+        {"U88", BEHIND("'U8'", "^'U88'"), 3, TARE_E_DTYPE},
+        {"U", BEHIND("'U8'", "^'U'"), 3, TARE_E_DTYPE},
+        {"U8 and a space", BEHIND("'U8'", "^'U8 '"), 3, TARE_E_DTYPE},
+        {"F8_E4M", BEHIND("'F8_E4M3'", "^'F8_E4M'"), 3, TARE_E_DTYPE},
+        {"F8_E4M3FN", BEHIND("'F8_E4M3'", "^'F8_E4M3FN'"), 3, TARE_E_DTYPE},
+        {"F8_E4M3FNUZ", BEHIND("'F8_E4M3'", "'F8_E4M3FNUZ'"), 3, TARE_OK},
+        {"F8_E4M3", BEHIND("'F8_E4M3FNUZ'", "'F8_E4M3'"), 3, TARE_OK},
+        {"I8", BEHIND("'U8'", "'I8'"), 3, TARE_OK},
+    };
+    DAMAGE_CHECK(rows);
+    for (tare_dtype first = TARE_DTYPE_BOOL; first <= TARE_DTYPE_U64; first++)
+        for (tare_dtype second = TARE_DTYPE_BOOL; second <= TARE_DTYPE_U64; second++) {
+            static const char *const names[] = {"a", "b", "c", "d", "e"};
+            tare_dtype dtypes[] = {first, second, TARE_DTYPE_U8, second, first};
+            build_tensor tensors[5] = {{0}};
+            for (size_t i = 0; i < 5; i++) /* eight elements are as many bytes as one has bits */
+                tensors[i] = (build_tensor){.name = names[i],
+                                            .dtype = tare_dtype_name(dtypes[i]),
+                                            .shape = "[8]",
+                                            .size = tare_dtype_bits(dtypes[i])};
+            build_text file = build_file(tensors, 5, NULL);
+            tare_model *model;
+            tare_error error;
+            tare_status status = damage_open(&file, &model, &error);
+            expect_opened(tensors[1].dtype, status, model, &error);
+            for (size_t i = 0; i < 5; i++)
+                cr_expect_eq(tare_describe(model, tare_at(model, i)).dtype, dtypes[i],
+                             "%s at %zu of %s and %s", tensors[i].dtype, i, tensors[0].dtype,
+                             tensors[1].dtype);
+            tare_close(model);
+            build_free(&file);
+        }
+}
+
 Test(parse_safetensors, s_int_shapes_are_arrays_of_integers_below_2_to_the_64)
 {
 #define SHAPE(text) "{'a':" INFO("'U8'", text, "[0,1]") "}"
