@@ -518,8 +518,10 @@ typedef struct tare_digest {
     uint64_t high;
 } tare_digest;
 
-/* Which way bytes of files take. AUTO decides for each file: through the page cache if most of what
- * is wanted seems to be there, or where that cannot be told (network file systems), else past it. */
+/* Which way bytes of files take. AUTO is through the page cache, so that whoever loads the same file
+ * next, or at the same time, finds them there. It is past it for a file of which most that is wanted
+ * seems not to be there and would not stay: with DROP_BEHIND, or when the tensors of this load are
+ * more than half of the machine's memory. */
 #define TARE_IO_AUTO 0u
 #define TARE_IO_BUFFERED 1u /* through the page cache */
 #define TARE_IO_DIRECT 2u   /* past it; through it where the file system refuses */
@@ -538,12 +540,14 @@ typedef struct tare_load_options {
     uint32_t flags;     /* TARE_LOAD_* */
     size_t alignment;   /* tare_load, of each tensor: power of two up to 2 MiB, 0 is 64 */
     /* At most, the caller's included, up to 1024. 0: one for each processor, at most 16; 16 where
-     * files are read past the page cache; 1 for a reader. */
+     * files are read past the page cache; more where many small reads wait for a disk, up to 64; 1
+     * for a reader. */
     uint32_t threads;
     uint32_t reserved;
     uint64_t chunk_size; /* bytes of one read at most, 4 KiB to 1 GiB; 0: up to 4 MiB */
-    /* Bytes of all reads at one time, from 4 KiB on; 0: threads times chunk_size. No more is taken
-     * from the allocator beside the block, but for some 150 bytes a tensor (800 with a digest). */
+    /* Bytes of all reads at one time, from 4 KiB on; 0: threads times chunk_size, and at most 64 MiB
+     * if both are 0. No more is taken from the allocator beside the block, but for some 150 bytes a
+     * tensor (800 with a digest). What the system reads ahead into the page cache does not count. */
     uint64_t flight_size_max;
     /* Called on the thread that called the library, so never twice at once: first with `done` 0,
      * then as chunks are complete, at last with `done` equal to `total`. Both count bytes of

@@ -8,6 +8,7 @@
  *   targets       wherever each part goes
  *
  *   load_plan.c     parts and chunks; sees records, no bytes
+ *   load_way.c      through the page cache or past it, in how many threads
  *   load_chunk.c    one chunk: from where its bytes are to where its parts go
  *   load_verify.c   digests, while the bytes are in the cache
  *   load_run.c      the public calls: options, memory, threads, progress
@@ -120,7 +121,7 @@ typedef struct tarei_load_input {
     bool drop;  /* pages that were read */
 } tarei_load_input;
 
-/* Most bytes between two parts that are read along: where a call costs little, and where much. */
+/* Most bytes between two parts that are read along: of files, and where a call costs much. */
 #define TAREI_LOAD_GAP_NEAR 4096u
 #define TAREI_LOAD_GAP_FAR 32768u
 
@@ -133,6 +134,33 @@ typedef struct tarei_load_input {
 tare_status tarei_load_chunk_run(const tarei_load_input *input, const tarei_load_plan *plan,
                                  const tarei_load_chunk *chunk, uint8_t *bounce, uint64_t *at,
                                  int *system_error);
+
+/* Has the system read the bytes of a chunk into the page cache; does not wait. */
+void tarei_load_chunk_announce(const tare_model *model, const tarei_load_chunk *chunk);
+
+/* ------------------------------------------------------------------------------------------------
+ * load_way.c
+ */
+
+/* How the bytes of one shard come. */
+typedef struct tarei_load_way {
+    int direct;  /* the file opened once more, to be read past the page cache; or -1 */
+    bool absent; /* they come through the page cache, which has little of them */
+} tarei_load_way;
+
+typedef struct tarei_load_ways {
+    const tarei_load_plan *plan;
+    tarei_load_way *shards; /* NULL where the model is not made of files */
+    uint32_t direct_count;
+    uint32_t absent_count;
+} tarei_load_ways;
+
+/* Decides for each shard that is read. False: no memory. Close them whatever comes of it. */
+bool tarei_load_ways_open(tarei_load_ways *ways, const tare_load_options *options);
+void tarei_load_ways_close(tarei_load_ways *ways);
+
+/* Threads and the size of a chunk, where the caller leaves them open or bounds their product. */
+void tarei_load_ways_choose(const tarei_load_ways *ways, tare_load_options *options);
 
 /* ------------------------------------------------------------------------------------------------
  * load_verify.c

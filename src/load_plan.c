@@ -3,10 +3,11 @@
 
 #include "load.h"
 #include "os.h"
-#include "sort.h"
 
 /* From this size on a part may lie where direct reads want it: at most 4 KiB lost on 1 MiB. */
 #define CONGRUENT_SIZE_MIN (UINT64_C(1) << 20)
+
+#define DIGIT_BITS 11 /* of a sort: two passes for 4 million tensors */
 
 static tare_status fail_limit(tare_error *error)
 {
@@ -14,12 +15,35 @@ static tare_status fail_limit(tare_error *error)
                            "2^30 tensors or more, or more bytes than this host can address");
 }
 
-/* By place, and as they were listed where that is the same. Records stand in the order of their
- * places (tare_at), so that there is no need to look at them. */
-static int compare_entries(const void *context, uint32_t a, uint32_t b)
+static uint32_t digit_of(const tarei_load_plan *plan, uint32_t entry, unsigned shift)
 {
-    const tare_tensor *const *tensors = context;
-    return (tensors[a] > tensors[b]) - (tensors[a] < tensors[b]);
+    return (uint32_t)(tare_index_of(plan->model, plan->tensors[entry]) >> shift) &
+           ((1u << DIGIT_BITS) - 1);
+}
+
+/*
+ * Numbers of the list by the places of their tensors, and as they were listed where that is the same.
+ * Records stand in the order of their places (tare_at), so that their indexes are all that a radix
+ * sort looks at. `room` is for twice as many numbers; returns the half of it that has them.
+ */
+static const uint32_t *sort_entries(const tarei_load_plan *plan, uint32_t *room)
+{
+    uint32_t count = plan->entry_count, *from = room, *to = room + count;
+    for (uint32_t i = 0; i < count; i++) from[i] = i;
+    for (unsigned shift = 0; plan->model->tensors.count >> shift != 0; shift += DIGIT_BITS) {
+        uint32_t places[1u << DIGIT_BITS] = {0}, at = 0;
+        for (uint32_t i = 0; i < count; i++) places[digit_of(plan, i, shift)]++;
+        for (uint32_t d = 0; d < 1u << DIGIT_BITS; d++) {
+            uint32_t here = places[d];
+            places[d] = at;
+            at += here;
+        }
+        for (uint32_t i = 0; i < count; i++) to[places[digit_of(plan, from[i], shift)]++] = from[i];
+        uint32_t *sorted = to;
+        to = from;
+        from = sorted;
+    }
+    return from;
 }
 
 /* `order` NULL is that of the list. */
@@ -55,13 +79,11 @@ tare_status tarei_load_plan_begin(tarei_load_plan *plan, tarei_memory *memory,
         tarei_memory_take(memory, count * (uint64_t)sizeof *plan->parts, _Alignof(tarei_load_part));
     if (plan->parts == NULL) return tarei_error_memory(error);
     if (tensors == NULL) return make_parts(plan, NULL, error);
-    uint64_t order_size = 2 * sizeof(uint32_t) * (uint64_t)count;
-    uint32_t *order = tarei_memory_take(memory, order_size, _Alignof(uint32_t));
-    if (order == NULL) return tarei_error_memory(error);
-    for (uint32_t i = 0; i < count; i++) order[i] = i;
-    tarei_sort(order, order + count, (uint32_t)count, compare_entries, tensors);
-    status = make_parts(plan, order, error);
-    tarei_memory_give(memory, order, order_size, _Alignof(uint32_t));
+    uint64_t room_size = 2 * sizeof(uint32_t) * (uint64_t)count;
+    uint32_t *room = tarei_memory_take(memory, room_size, _Alignof(uint32_t));
+    if (room == NULL) return tarei_error_memory(error);
+    status = make_parts(plan, sort_entries(plan, room), error);
+    tarei_memory_give(memory, room, room_size, _Alignof(uint32_t));
     return status;
 }
 

@@ -11,10 +11,6 @@
 
 #define CHUNK_SIZE_MIN TAREI_OS_DIRECT_UNIT
 #define CHUNK_SIZE_MAX (UINT64_C(1) << 30)
-#define CHUNK_SIZE_DEFAULT (UINT64_C(4) << 20)
-#define CHUNK_SIZE_SMALL (UINT64_C(256) << 10) /* what a default is cut down to for few bytes */
-#define PROBES 8u           /* of a file, to tell whether it is in the page cache */
-#define THREADS_DEFAULT 16u /* so many reach what memory gives, and keep a disk busy */
 
 struct tare_block {
     tarei_memory memory;
@@ -34,9 +30,8 @@ typedef struct loading {
     tarei_memory memory;
     tarei_load_plan plan;
     tarei_load_verify verify;
-    uint32_t direct_count; /* files opened past the page cache */
-    int *direct;     /* by shard: the file opened past the page cache, or -1; NULL if none is */
-    uint8_t *bounce; /* of all threads, or NULL */
+    tarei_load_ways ways;
+    uint8_t *bounce;      /* of all threads, or NULL */
     uint64_t bounce_size; /* for each thread: the largest chunk that goes through it */
     tare_error *error;
     atomic_uint next; /* batch to load */
@@ -67,43 +62,10 @@ tare_status tarei_load_options(tare_load_options *options, const tare_load_optio
     return status == TARE_OK ? tarei_open_check_hooks(options->allocator, error) : status;
 }
 
-static uint64_t chunk_size_down(uint64_t size)
-{
-    size &= ~(uint64_t)(CHUNK_SIZE_MIN - 1);
-    return size > CHUNK_SIZE_MIN ? size : CHUNK_SIZE_MIN;
-}
-
 bool tarei_load_has_reader(const tare_model *model)
 {
     const tarei_source *source = &model->shards[0].source;
     return model->shard_count != 0 && source->descriptor < 0 && source->bytes == NULL;
-}
-
-/* Threads and the size of a chunk, where the caller leaves them open or bounds their product. */
-static void options_choose(loading *load)
-{
-    tare_load_options *options = &load->options;
-    uint64_t size = load->plan.size, flight = options->flight_size_max;
-    uint32_t threads = options->threads;
-    if (threads == 0) {
-        threads = load->direct_count != 0 ? THREADS_DEFAULT : tarei_os_processor_count();
-        if (threads > THREADS_DEFAULT) threads = THREADS_DEFAULT;
-        if (threads > size / CHUNK_SIZE_SMALL + 1)
-            threads = (uint32_t)(size / CHUNK_SIZE_SMALL + 1);
-        if (tarei_load_has_reader(load->model)) threads = 1;
-    }
-    uint64_t chunk = options->chunk_size;
-    if (chunk == 0) {
-        chunk = size / threads / 4; /* so that threads end at about the same time */
-        if (flight != 0 && chunk > flight / threads) chunk = flight / threads;
-        if (chunk > CHUNK_SIZE_DEFAULT) chunk = CHUNK_SIZE_DEFAULT;
-        if (chunk < CHUNK_SIZE_SMALL) chunk = CHUNK_SIZE_SMALL;
-    }
-    if (flight != 0 && chunk > flight) chunk = flight;
-    chunk = chunk_size_down(chunk);
-    if (flight != 0 && threads > flight / chunk) threads = (uint32_t)(flight / chunk);
-    options->chunk_size = chunk;
-    options->threads = threads;
 }
 
 static tare_status loading_begin(loading *load, const tare_model *model,
@@ -116,54 +78,11 @@ static tare_status loading_begin(loading *load, const tare_model *model,
     tarei_memory_init(&load->memory, NULL);
     load->plan.memory = &load->memory;
     load->verify.plan = &load->plan;
+    load->ways.plan = &load->plan;
     tare_status status = tarei_load_options(&load->options, options, error);
     if (status != TARE_OK) return status;
     tarei_memory_init(&load->memory, load->options.allocator);
     return tarei_load_plan_begin(&load->plan, &load->memory, model, tensors, count, error);
-}
-
-/* By a few bytes of parts begin to end, which are of one shard. Where they are is left to chance,
- * since looking may make their pages come in, and the next load would find just those. */
-static bool is_cached(int descriptor, const tarei_load_part *begin, const tarei_load_part *end)
-{
-    uint64_t seed = tarei_os_random(), count = (uint64_t)(end - begin);
-    unsigned there = 0;
-    for (uint64_t i = 0; i < PROBES; i++) {
-        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        const tarei_load_part *part = &begin[(i * count + (seed >> 32) % count) / PROBES];
-        uint64_t offset = part->where & TAREI_OFFSET_MAX;
-        there += tarei_os_is_cached(descriptor, offset + (seed >> 8) % part->size);
-    }
-    return there > PROBES / 2;
-}
-
-/* Opens the files once more that are to be read past the page cache: all of them, or those that are
- * not there. One that cannot be opened so is read through it. */
-static bool open_direct(loading *load)
-{
-    const tarei_load_plan *plan = &load->plan;
-    const tarei_shard *shards = load->model->shards;
-    uint32_t shard_count = load->model->shard_count;
-    if (load->options.io == TARE_IO_BUFFERED || plan->part_count == 0 ||
-        shards[0].source.descriptor < 0)
-        return true;
-    uint64_t size = shard_count * (uint64_t)sizeof *load->direct;
-    load->direct = tarei_memory_take(&load->memory, size, _Alignof(int));
-    if (load->direct == NULL) return false;
-    for (uint32_t i = 0; i < shard_count; i++) load->direct[i] = -1;
-    const tarei_load_part *end = plan->parts + plan->part_count;
-    for (const tarei_load_part *part = plan->parts, *next; part < end; part = next) {
-        uint32_t shard = (uint32_t)(part->where >> TAREI_OFFSET_BITS);
-        for (next = part + 1; next < end && next->where >> TAREI_OFFSET_BITS == shard; next++)
-            continue;
-        int descriptor = shards[shard].source.descriptor;
-        if (load->options.io == TARE_IO_AUTO && is_cached(descriptor, part, next)) continue;
-        if (tarei_os_open_direct(descriptor, &load->direct[shard]) == 0)
-            load->direct_count++;
-        else
-            load->direct[shard] = -1;
-    }
-    return true;
 }
 
 /* What is read directly comes in whole pages; a reader is asked for several parts at once. */
@@ -186,10 +105,10 @@ static bool take_bounce(loading *load, bool reader)
 /* Everything that is needed but the targets; the threads then take no memory. */
 static tare_status loading_prepare(loading *load)
 {
-    if (!open_direct(load)) return tarei_error_memory(load->error);
-    options_choose(load);
-    bool direct = load->direct_count != 0, reader = tarei_load_has_reader(load->model);
-    uint64_t gap_size = direct || reader ? TAREI_LOAD_GAP_FAR : TAREI_LOAD_GAP_NEAR;
+    if (!tarei_load_ways_open(&load->ways, &load->options)) return tarei_error_memory(load->error);
+    tarei_load_ways_choose(&load->ways, &load->options);
+    bool direct = load->ways.direct_count != 0, reader = tarei_load_has_reader(load->model);
+    uint64_t gap_size = reader ? TAREI_LOAD_GAP_FAR : TAREI_LOAD_GAP_NEAR;
     tare_status status =
         tarei_load_plan_cut(&load->plan, load->options.chunk_size, gap_size, load->error);
     if (status != TARE_OK) return status;
@@ -220,12 +139,7 @@ static void loading_end(loading *load)
     if (file && (load->options.flags & TARE_LOAD_DROP_BEHIND) != 0) drop_rest(load);
     tarei_memory_give(&load->memory, load->bounce, load->options.threads * load->bounce_size,
                       TAREI_OS_DIRECT_UNIT);
-    if (load->direct != NULL) {
-        for (uint32_t i = 0; i < load->model->shard_count; i++)
-            if (load->direct[i] >= 0) tarei_os_close(load->direct[i]);
-        tarei_memory_give(&load->memory, load->direct,
-                          load->model->shard_count * (uint64_t)sizeof *load->direct, _Alignof(int));
-    }
+    tarei_load_ways_close(&load->ways);
     tarei_load_verify_free(&load->verify);
     tarei_load_plan_free(&load->plan);
 }
@@ -271,7 +185,7 @@ static bool load_chunk(loading *load, uint32_t number, uint32_t thread)
     const tarei_load_chunk *chunk = &load->plan.chunks[number];
     const tarei_load_input input = {
         .source = &load->model->shards[chunk->shard].source,
-        .direct = load->direct != NULL ? load->direct[chunk->shard] : -1,
+        .direct = load->ways.shards != NULL ? load->ways.shards[chunk->shard].direct : -1,
         .drop = (load->options.flags & TARE_LOAD_DROP_BEHIND) != 0,
     };
     uint8_t *bounce = load->bounce != NULL ? load->bounce + thread * load->bounce_size : NULL;
@@ -292,6 +206,19 @@ static bool load_chunk(loading *load, uint32_t number, uint32_t thread)
     return thread != 0 || done == load->plan.size || tarei_load_report(&load->course, done);
 }
 
+/* Of several small chunks the disk should know at once. A single one is as large as can be, and the
+ * system reads ahead by itself where such follow each other. */
+static void announce(const loading *load, uint64_t batch)
+{
+    const tarei_load_plan *plan = &load->plan;
+    if (load->ways.absent_count == 0 || batch >= plan->batch_count) return;
+    uint32_t first = plan->batches[batch], end = plan->batches[batch + 1];
+    for (uint32_t i = first; i < end && end - first > 1; i++)
+        if (load->ways.shards[plan->chunks[i].shard].absent)
+            tarei_load_chunk_announce(load->model, &plan->chunks[i]);
+}
+
+/* While a batch is copied the disk reads what comes after those of the other threads. */
 static void work(void *context, uint32_t thread)
 {
     loading *load = context;
@@ -299,6 +226,8 @@ static void work(void *context, uint32_t thread)
     for (;;) {
         uint32_t batch = atomic_fetch_add(&load->next, 1);
         if (batch >= plan->batch_count) return;
+        if (batch < load->options.threads) announce(load, batch);
+        announce(load, (uint64_t)batch + load->options.threads);
         for (uint32_t i = plan->batches[batch]; i < plan->batches[batch + 1]; i++)
             if (atomic_load(&load->course.stopped) || !load_chunk(load, i, thread)) return;
     }

@@ -86,6 +86,9 @@ int tarei_os_open_direct(int descriptor, int *direct);
  * be told it is said to be there. May make the page come in. */
 bool tarei_os_is_cached(int descriptor, uint64_t offset);
 
+/* Bytes of memory that this machine has. */
+uint64_t tarei_os_memory_size(void);
+
 /* A private read-only mapping of the first `size` bytes, size > 0. */
 int tarei_os_map(int descriptor, size_t size, const void **mapping);
 void tarei_os_unmap(const void *mapping, size_t size);

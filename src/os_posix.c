@@ -295,6 +295,12 @@ size_t tarei_os_page_size(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+uint64_t tarei_os_memory_size(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    return pages > 0 ? (uint64_t)pages * tarei_os_page_size() : UINT64_MAX;
+}
+
 /* The system's calls take pointers that could be written through; these advices write nothing. */
 static int advise(const void *memory, size_t size, int advice)
 {

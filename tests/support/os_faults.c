@@ -84,6 +84,8 @@ ssize_t __real_preadv64v2(int descriptor, const struct iovec *vectors, int count
                           int flags);
 int __real_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
 
+long __wrap_sysconf(int name);
+long __real_sysconf(int name);
 int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags);
 int __real_fstatat64(int folder, const char *path, struct stat *facts, int flags);
 ssize_t __wrap_write(int descriptor, const void *bytes, size_t size);
@@ -227,6 +229,13 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set)
 {
     return fails(OS_AFFINITY) ? -1 : __real_sched_getaffinity(process, size, set);
+}
+
+long __wrap_sysconf(int name)
+{
+    if (name == _SC_PHYS_PAGES && os_fault.memory_size != 0)
+        return (long)(os_fault.memory_size / (uint64_t)__real_sysconf(_SC_PAGESIZE));
+    return __real_sysconf(name);
 }
 
 int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags)

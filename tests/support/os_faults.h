@@ -45,9 +45,10 @@ typedef struct os_faults {
     size_t asked_max;              /* most bytes that one of them was asked for */
     uint64_t advised_size; /* bytes that madvise, posix_fadvise, mlock and munlock were given */
     int advice_refused;    /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
-    int direct_refused; /* files read past the page cache: 1 cannot be opened, 2 cannot be read */
-    int uncached;       /* the page cache has nothing: what must not wait for it fails */
-    int pretend;        /* they claim all that they are asked for, and do nothing */
+    int direct_refused;   /* files read past the page cache: 1 cannot be opened, 2 cannot be read */
+    int uncached;         /* the page cache has nothing: what must not wait for it fails */
+    uint64_t memory_size; /* what the machine has; 0 is the truth */
+    int pretend;          /* they claim all that they are asked for, and do nothing */
 } os_faults;
 
 extern os_faults os_fault;
