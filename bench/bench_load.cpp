@@ -10,8 +10,8 @@
  * memory back is not timed. The counter open_s is that part of the time which passed before the
  * engine knew where its tensors are; what an engine is given ready is not timed at all. Before each
  * iteration it is made sure, with mincore, that the page cache has all of the file or nothing, and so
- * much memory is taken and given back: a host that took it away must give it again, for which engines
- * are not to blame. The first time that an engine loads something its bytes are compared with the
+ * much memory (when cold, for the page cache too) is taken and given back: a host that took it away
+ * must give it again, for which engines are not to blame. The first time that an engine loads something its bytes are compared with the
  * file's, and its need of memory is measured in a run of its own. The allocator keeps nothing back
  * between iterations: every load gets memory that the kernel has to make anew.
  */
@@ -54,12 +54,11 @@ std::vector<unsigned> thread_counts()
     unsigned all = 1;
     if (sched_getaffinity(0, sizeof own, &own) == 0) all = unsigned(CPU_COUNT(&own));
     std::set<unsigned> counts = {1, 2, all};
-    if (all >= 8) counts.insert(4);
     return {counts.begin(), counts.end()};
 }
 
 /* Once for every engine and job: are its bytes right, and what memory does it need? */
-void examine(benchmark::State &state, const EngineRow &engine, const Job &job,
+void examine(benchmark::State &state, const EngineRow &engine, const Job &job, bool measured,
              std::unique_ptr<Loaded> &loaded)
 {
     static std::set<std::pair<const EngineRow *, const Job *>> examined;
@@ -68,7 +67,7 @@ void examine(benchmark::State &state, const EngineRow &engine, const Job &job,
     use.peak_beyond = loaded->peak_elsewhere();
     if (engine.checked && checksum_of(job, *loaded) != job.checksum)
         fail("loads other bytes than the file's", engine.name);
-    if (!engine.measured) return;
+    if (!measured) return;
     if (use.peak_beyond < 0) {
         loaded.reset();
         use = measure_memory(engine, job);
@@ -85,34 +84,37 @@ void prepare(const Job &job, bool cold)
 {
     if (cold && make_cold(job.path) != 0) fail("its pages stay in the page cache", job.path);
     if (!cold && !make_warm(job.path)) fail("its pages do not stay in the page cache", job.path);
-    take_and_give_back(job.size + job.size / 8);
+    take_and_give_back(job.size + job.size / 8 + (cold ? job.file_size : 0));
 }
 
-void run(benchmark::State &state, const EngineRow &engine, const Job &job, bool cold)
+void run(benchmark::State &state, const EngineRow &engine, const Job &job, unsigned in)
 {
     for (auto _ : state) {
-        prepare(job, cold);
+        prepare(job, (in & (COLD | COLD_SUBSET)) != 0);
         Timing timing;
         std::unique_ptr<Loaded> loaded = engine.run(job, timing);
         state.SetIterationTime(timing.open + timing.load);
         state.counters["open_s"] = timing.open;
-        examine(state, engine, job, loaded);
+        examine(state, engine, job, (engine.measured & in) != 0, loaded);
     }
     state.SetBytesProcessed(int64_t(state.iterations()) * int64_t(job.size));
     state.counters["bytes"] = double(job.size);
     state.counters["tensors"] = double(job.tensors.size());
 }
 
-void register_row(const EngineRow &engine, const Model &model, bool cold)
+void register_row(const EngineRow &engine, const Model &model, bool can_be_cold)
 {
-    for (const Job *job : {&model.whole, &model.some}) {
-        if (!job->whole && !engine.subsets) continue;
-        if (job->whole && engine.name == "python_some") continue;
-        std::string name = std::string(cold ? "cold" : "warm") + (job->whole ? "/" : "_subset/") +
-                           engine.name + "/" + job->set;
+    static const std::pair<unsigned, const char *> states[] = {{WARM, "warm/"},
+                                                               {WARM_SUBSET, "warm_subset/"},
+                                                               {COLD, "cold/"},
+                                                               {COLD_SUBSET, "cold_subset/"}};
+    for (const auto &[in, text] : states) {
+        if ((engine.states & in) == 0) continue;
+        if ((in & (COLD | COLD_SUBSET)) != 0 && !can_be_cold) continue;
+        const Job &job = (in & WHOLE) != 0 ? model.whole : model.some;
         benchmark::RegisterBenchmark(
-            name.c_str(),
-            [&engine, job, cold](benchmark::State &state) { run(state, engine, *job, cold); })
+            (text + engine.name + "/" + job.set).c_str(),
+            [&engine, &job, in = in](benchmark::State &state) { run(state, engine, job, in); })
             ->UseManualTime()
             ->Iterations(1)
             ->Unit(benchmark::kMillisecond);
@@ -135,10 +137,7 @@ void register_set(const Settings &settings, size_t set, std::deque<EngineRow> &e
          {tare_engines(threads, direct), peer_engines(settings.python, model.whole.file_size, text),
           floor_engines(threads, direct)})
         for (EngineRow &row : rows) engines.push_back(std::move(row));
-    for (const EngineRow &engine : engines) {
-        if ((engine.states & WARM) != 0) register_row(engine, model, false);
-        if ((engine.states & COLD) != 0 && cold) register_row(engine, model, true);
-    }
+    for (const EngineRow &engine : engines) register_row(engine, model, cold);
     std::string counts;
     for (unsigned count : threads) counts += (counts.empty() ? "" : ", ") + std::to_string(count);
     benchmark::AddCustomContext("threads", counts);

@@ -216,29 +216,42 @@ std::vector<EngineRow> floor_engines(const std::vector<unsigned> &threads, bool 
 {
     std::vector<EngineRow> rows;
     for (unsigned t : threads) {
+        bool most = t == threads.back(); /* only then in more states than one */
         rows.push_back(
-            {variant("floor_memcpy", t), WARM, false, false, false,
+            {variant("floor_memcpy", t), WARM, 0, false,
              [=](const Job &job, Timing &timing) { return copy_memory(job, timing, t); }});
         rows.push_back(
-            {variant("floor_read_reused", t), WARM | COLD, true, true, false,
+            {variant("floor_read_reused", t), most ? ALL : WARM, 0, true,
              [=](const Job &job, Timing &timing) { return read_reused(job, timing, t); }});
         for (bool huge : {false, true}) {
             const char *pages = huge ? "huge" : "4k";
+            unsigned subset = most ? WARM_SUBSET : 0, cold = most && huge ? COLD | COLD_SUBSET : 0;
             rows.push_back(
-                {variant("floor_read_fresh", t, pages), WARM | COLD, true, true, true,
+                {variant("floor_read_fresh", t, pages), WARM | subset | cold, 0, true,
                  [=](const Job &job, Timing &timing) { return read_fresh(job, timing, t, huge); }});
             rows.push_back(
-                {variant("floor_copy_fresh", t, pages), WARM, true, true, true,
+                {variant("floor_copy_fresh", t, pages), WARM | subset, 0, true,
                  [=](const Job &job, Timing &timing) { return copy_fresh(job, timing, t, huge); }});
         }
     }
-    if (direct)
-        for (unsigned depth : {1u, 2u, 4u, 8u, 16u})
-            for (bool fresh : {false, true})
-                rows.push_back({variant(fresh ? "floor_direct_fresh" : "floor_direct", depth), COLD,
-                                true, true, false, [=](const Job &job, Timing &timing) {
+    if (!direct) return rows;
+    static const struct {
+        unsigned depth, reused, fresh; /* states in which it reads into which memory */
+    } reads[] = {{1, COLD, 0},
+                 {2, COLD, 0},
+                 {4, COLD, COLD},
+                 {8, COLD, 0},
+                 {16, COLD | COLD_SUBSET, COLD | COLD_SUBSET},
+                 {64, COLD_SUBSET, COLD_SUBSET}};
+    for (const auto &row : reads)
+        for (bool fresh : {false, true}) {
+            unsigned depth = row.depth, states = fresh ? row.fresh : row.reused;
+            if (states != 0)
+                rows.push_back({variant(fresh ? "floor_direct_fresh" : "floor_direct", depth),
+                                states, 0, true, [=](const Job &job, Timing &timing) {
                                     return read_directly(job, timing, depth, fresh);
                                 }});
+        }
     return rows;
 }
 

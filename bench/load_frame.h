@@ -67,14 +67,15 @@ class Loaded
     }
 };
 
-enum : unsigned { WARM = 1, COLD = 2 };
+/* In which states an engine is run; those of subsets are asked for some of the tensors. */
+constexpr unsigned WARM = 1, WARM_SUBSET = 2, COLD = 4, COLD_SUBSET = 8;
+constexpr unsigned WHOLE = WARM | COLD, SUBSETS = WARM_SUBSET | COLD_SUBSET, ALL = WHOLE | SUBSETS;
 
 struct EngineRow {
     std::string name;
-    unsigned states; /* in which it is run */
-    bool subsets;    /* can load some of the tensors */
-    bool checked;    /* loads the job's bytes; memcpy does not */
-    bool measured;   /* its need of memory is worth a run */
+    unsigned states;
+    unsigned measured; /* states in which its need of memory is worth two more runs */
+    bool checked;      /* loads the job's bytes; memcpy does not */
     std::function<std::unique_ptr<Loaded>(const Job &, Timing &)> run;
 };
 

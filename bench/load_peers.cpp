@@ -231,15 +231,10 @@ bool memory_folder_holds(uint64_t size)
 }
 
 template <class Engine>
-EngineRow row(const char *name, unsigned states, bool subsets, bool measured)
+EngineRow row(const char *name, unsigned states, unsigned measured)
 {
-    return {name,
-            states,
-            subsets,
-            true,
-            measured,
-            [](const Job &job, Timing &timing) {
-                return std::make_unique<Engine>(job, timing); }};
+    return {name, states, measured, true,
+            [](const Job &job, Timing &timing) { return std::make_unique<Engine>(job, timing); }};
 }
 
 void add_python(std::vector<EngineRow> &rows, const std::string &path, PeerText &text)
@@ -251,15 +246,18 @@ void add_python(std::vector<EngineRow> &rows, const std::string &path, PeerText 
         text.python = "left out: " + path + " has no safetensors and numpy";
         return;
     }
-    for (const char *mode : {"load", "copy", "pread", "some"}) {
-        std::string name =
-            std::strcmp(mode, "load") == 0 ? "python" : std::string("python_") + mode;
-        bool cold = std::strcmp(mode, "load") == 0 || std::strcmp(mode, "some") == 0;
-        rows.push_back({name, cold ? WARM | COLD : WARM, std::strcmp(mode, "some") == 0, true, true,
-                        [=](const Job &job, Timing &timing) {
-                            return std::make_unique<InPython>(path, mode, job, timing);
-                        }});
-    }
+    static const struct {
+        const char *name, *mode;
+        unsigned states;
+    } ways[] = {{"python", "load", WHOLE},
+                {"python_copy", "copy", WARM},
+                {"python_pread", "pread", WARM},
+                {"python_some", "some", SUBSETS}};
+    for (const auto &way : ways)
+        rows.push_back(
+            {way.name, way.states, WARM, true, [&way, path](const Job &job, Timing &timing) {
+                 return std::make_unique<InPython>(path, way.mode, job, timing);
+             }});
 }
 
 } // namespace
@@ -270,13 +268,13 @@ std::vector<EngineRow> peer_engines(const std::string &python, uint64_t largest_
     std::vector<EngineRow> rows;
     text.rust = TARE_BENCH_RUST_TEXT;
 #ifdef TARE_BENCH_RUST
-    rows.push_back(row<CrateCopy>("crate_copy", WARM | COLD, true, true));
+    rows.push_back(row<CrateCopy>("crate_copy", ALL, WARM));
 #endif
     add_python(rows, python, text);
     text.cp = std::string("left out: no room in ") + memory_folder;
     if (memory_folder_holds(largest_file)) {
         text.cp = std::string("to ") + memory_folder;
-        rows.push_back(row<Copied>("cp", WARM | COLD, false, false));
+        rows.push_back(row<Copied>("cp", WHOLE, 0));
     }
     return rows;
 }

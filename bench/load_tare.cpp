@@ -5,7 +5,8 @@
  *     tare                        tare_load with the library's own choices
  *     tare_flight32               the same with at most 32 MiB of reads at one time
  *     tare_buffered_tT_PAGES      through the page cache, T threads, pages of 4 KiB or huge
- *     tare_direct_tT_PAGES        past the page cache (cold only)
+ *     tare_direct                 past the page cache, the rest left to the library (cold only)
+ *     tare_direct_tT_PAGES        past the page cache, T threads (cold only)
  */
 #include "load_memory.h"
 
@@ -13,8 +14,6 @@
 
 #include <benchmark/benchmark.h>
 #include <unistd.h>
-
-#include <set>
 
 namespace load
 {
@@ -149,7 +148,7 @@ EngineRow row(const std::string &name, unsigned states, uint32_t io, unsigned th
     options.threads = threads;
     options.flight_size_max = flight_size_max;
     options.flags = small ? TARE_LOAD_SMALL_PAGES : 0;
-    return {name, states, true, true, true, [=](const Job &job, Timing &timing) {
+    return {name, states, states & WHOLE, true, [=](const Job &job, Timing &timing) {
                 return std::make_unique<Block>(job, timing, options);
             }};
 }
@@ -159,22 +158,24 @@ EngineRow row(const std::string &name, unsigned states, uint32_t io, unsigned th
 std::vector<EngineRow> tare_engines(const std::vector<unsigned> &threads, bool direct)
 {
     std::vector<EngineRow> rows;
-    rows.push_back(
-        {"tare_map_touch", WARM | COLD, true, true, true,
-         [](const Job &job, Timing &timing) { return std::make_unique<Touched>(job, timing); }});
-    rows.push_back(row("tare", WARM | COLD, TARE_IO_AUTO, 0, false));
-    rows.push_back(row("tare_flight32", WARM | COLD, TARE_IO_AUTO, 0, false, flight_size));
-    std::set<unsigned> counts(threads.begin(), threads.end());
-    for (unsigned t : counts)
-        for (bool small : {true, false})
-            rows.push_back(row(variant("tare_buffered", t, small ? "4k" : "huge"), WARM | COLD,
-                               TARE_IO_BUFFERED, t, small));
-    counts.insert({4, 8}); /* disks serve more reads at once than there are processors */
-    for (unsigned t : counts)
-        for (bool small : {true, false})
-            if (direct)
-                rows.push_back(row(variant("tare_direct", t, small ? "4k" : "huge"), COLD,
-                                   TARE_IO_DIRECT, t, small));
+    rows.push_back({"tare_map_touch", ALL, WARM, true, [](const Job &job, Timing &timing) {
+                        return std::make_unique<Touched>(job, timing);
+                    }});
+    rows.push_back(row("tare", ALL, TARE_IO_AUTO, 0, false));
+    rows.push_back(row("tare_flight32", WHOLE, TARE_IO_AUTO, 0, false, flight_size));
+    for (unsigned t : threads) {
+        bool most = t == threads.back();
+        rows.push_back(row(variant("tare_buffered", t, "4k"), most ? WARM | WARM_SUBSET : WARM,
+                           TARE_IO_BUFFERED, t, true));
+        rows.push_back(row(variant("tare_buffered", t, "huge"), most ? ALL : WHOLE,
+                           TARE_IO_BUFFERED, t, false));
+    }
+    if (!direct) return rows;
+    rows.push_back(row("tare_direct", COLD | COLD_SUBSET, TARE_IO_DIRECT, 0, false));
+    for (unsigned t : threads)
+        rows.push_back(row(variant("tare_direct", t, "huge"), COLD, TARE_IO_DIRECT, t, false));
+    rows.push_back(row(variant("tare_direct", threads.back(), "4k"), COLD, TARE_IO_DIRECT,
+                       threads.back(), true));
     return rows;
 }
 

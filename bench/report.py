@@ -3,6 +3,7 @@
 
     report.py [lookup|open|load|all] [--quick] [--sets S,M,L,XL,lists,sweep] [--names FILE]...
     report.py all --save --report   keep the figures in bench/results/, and write them up
+    report.py load --save --sets large --states cold    keep one part; the others stay as they are
     report.py --report              write up what was kept: docs/benchmarks.md and docs/charts/
     report.py --load FILE           print the tables of a kept run again
 
@@ -17,6 +18,7 @@ import os
 import pathlib
 import sys
 
+import report_load_run
 import report_page
 from report_figures import RESULTS, ROOT
 from report_print import print_result
@@ -25,6 +27,8 @@ from report_run import SETS, run, to_json
 
 def save(result, folder):
     folder.mkdir(parents=True, exist_ok=True)
+    if result["what"] == "load":
+        result = report_load_run.merge(newest("load", folder), result)
     path = folder / f"{result['date'][:10]}-{result['what']}.json"
     path.write_text(to_json(result))
     print(f"saved as {os.path.relpath(path)}", file=sys.stderr)
@@ -52,9 +56,11 @@ def parse_arguments():
                         help="3 short repetitions, without XL and published lists; small models")
     parser.add_argument("--sets", type=lambda text: text.split(","),
                         help="such as S,L,lists,sweep (lookup), L,million (open), small (load)")
+    parser.add_argument("--states", type=lambda text: text.split(","),
+                        help="such as warm,cold_subset (load); default all")
     parser.add_argument("--names", action="append", default=[], metavar="FILE",
                         help="also look up the names of a file or index.json (lookup)")
-    parser.add_argument("--repetitions", type=int, help="default 10; cold loads: half as many")
+    parser.add_argument("--repetitions", type=int, help="default 10; of loads 3 or 5")
     parser.add_argument("--min-time", type=float,
                         help="seconds a repetition, default 0.02 for lookup and 0.05 for open")
     parser.add_argument("--cpu", type=int, default=max(os.sched_getaffinity(0)),
@@ -75,10 +81,15 @@ def parse_arguments():
     for name in options.sets or []:
         if name not in known:
             parser.error(f"no set {name}; there are {', '.join(sorted(known))}")
-    if (options.quick or options.sets) and options.save and options.results == RESULTS:
-        parser.error("bench/results/ keeps whole runs only; name another folder with --results")
-    if options.repetitions is None:
-        options.repetitions = 3 if options.quick else 10
+    for name in options.states or []:
+        if name not in report_load_run.STATES:
+            parser.error(f"no state {name}; there are {', '.join(report_load_run.STATES)}")
+    part = options.sets is not None and options.what != "load"
+    if (options.quick or part) and options.save and options.results == RESULTS:
+        parser.error("bench/results/ keeps whole runs, and parts of load; name another folder with "
+                     "--results")
+    if options.repetitions is None and options.quick:
+        options.repetitions = 3
     return options
 
 

@@ -9,6 +9,8 @@ from report_figures import Bar, divide, number
 SETS = ["large", "small"]
 STATES = ["warm", "warm_subset", "cold", "cold_subset"]
 BASE = "tare"  # the library's own choices; ratios refer to it
+DIRECT = "tare_direct"  # the same, told to read past the page cache
+WAYS = {BASE: "left to itself", DIRECT: "past the page cache"}
 FLIGHT = 32 << 20  # of tare_flight32
 MANY_PROCESSORS = 16
 WHAT = {
@@ -22,6 +24,23 @@ WHAT = {
 def load_times(run):
     """Seconds of every repetition from knowing where tensors are to their bytes in memory."""
     return [time / 1e9 - opened for time, opened in zip(run["times_ns"], run["opens_s"])]
+
+
+def part_of(key):
+    """"cold_subset/tare/small" -> "small cold_subset"."""
+    state, _, name = key.split("/")
+    return f"{name} {state}"
+
+
+def parts_text(result):
+    """When each part ran; parts of one result may have run at different times."""
+    parts = result["parts"]
+    missing = [part for part in (f"{name} {state}" for name in SETS for state in STATES)
+               if part not in parts]
+    texts = [f"{name}: {part['date'].replace('T', ' ')[:16]}, {part['repetitions']} repetitions, "
+             f"{part['seconds']} s, load before {part['load_average_before'][0]:.2f}"
+             for name, part in sorted(parts.items(), reverse=True)]
+    return "; ".join(texts + [f"not run: {part}" for part in missing])
 
 
 class Loads:
@@ -48,13 +67,10 @@ class Loads:
     def counter(self, state, engine, name, key):
         return (self.run(state, engine, name) or {}).get("counters", {}).get(key)
 
-    def memory(self, engine, name, key, subset=False):
-        """Measured once for an engine and job, in whichever state came first."""
-        for state in STATES:
-            value = self.counter(state, engine, name, key)
-            if value is not None and state.endswith("_subset") == subset:
-                return value
-        return None
+    def most_memory(self, engine, name, key):
+        """The most that the engine needed in any state in which that was measured."""
+        values = [self.counter(state, engine, name, key) for state in STATES]
+        return max((value for value in values if value is not None), default=None)
 
     def engines(self, state, name):
         """Fastest first, floors last."""
@@ -74,16 +90,16 @@ class Loads:
         return min(found, default=(None, None))
 
     def fastest_floor(self, state, name):
-        pattern = "floor_(direct|read)_fresh.*"
-        return self.best(state, name, pattern, statistics.median)[1]
+        """Of the plain loops that end with the bytes in fresh memory."""
+        return self.best(state, name, "floor_(direct|read|copy)_fresh.*", statistics.median)[1]
 
     def threads(self):
         return [int(count) for count in self.result["threads"].split(", ")]
 
 
 def fresh_bars(loads, name):
-    """Warm into fresh memory, against the plain loop that reads, with as many threads and such
-    pages."""
+    """Warm into fresh memory, against the best of the plain loops, which read or copy from a
+    mapping, with as many threads and such pages."""
     def against(what, engine, pattern):
         _, floor = loads.best("warm", name, pattern, statistics.median)
         if floor is None or loads.run("warm", engine, name) is None:
@@ -94,7 +110,7 @@ def fresh_bars(loads, name):
         text = f"{name} warm, {what}: of {label(floor)}"
         return LoadBar(text, figures, ">=", 0.9, "")
 
-    loop = "floor_read_fresh"
+    loop = "floor_(read|copy)_fresh"
     for threads in loads.threads():
         for pages in ("4k", "huge"):
             end = f"_t{threads}_{pages}"
@@ -116,13 +132,18 @@ def rival_bars(loads):
 
 
 def cold_bars(loads, name):
-    figures, floor = [], None
-    for of in (statistics.median, min):
-        least, engine = loads.best("cold", name, "floor_(direct|read_(reused|fresh))_t.*", of)
-        floor = floor or engine
-        figures.append(divide(least, loads.seconds("cold", BASE, name, of=of)))
-    if floor is not None:
-        yield LoadBar(f"{name} cold, left to itself: of {label(floor)}", figures, ">=", 0.95, "")
+    """Each way against the best plain loop of all, and that through the page cache against those
+    that go through it too."""
+    through = "floor_read_(reused|fresh)_t.*"
+    for engine, loops in ((DIRECT, f"{through}|floor_direct_t.*"),
+                          (BASE, f"{through}|floor_direct_t.*"), (BASE, through)):
+        _, floor = loads.best("cold", name, loops, statistics.median)
+        if floor is None or loads.run("cold", engine, name) is None:
+            continue
+        figures = [divide(loads.seconds("cold", floor, name, of=of),
+                          loads.seconds("cold", engine, name, of=of))
+                   for of in (statistics.median, min)]
+        yield LoadBar(f"{name} cold, {WAYS[engine]}: of {label(floor)}", figures, ">=", 0.95, "")
 
 
 def a_byte(loads, state, engine, name, of=statistics.median):
@@ -131,17 +152,26 @@ def a_byte(loads, state, engine, name, of=statistics.median):
 
 
 def subset_bars(loads, name):
-    for state in ("warm", "cold"):
-        floor = divide(*(a_byte(loads, s, loads.fastest_floor(s, name), name)
-                           for s in (f"{state}_subset", state)))
-        figures = [divide(*(a_byte(loads, s, BASE, name, of) for s in (f"{state}_subset", state)))
-                   for of in (statistics.median, min)]
-        yield LoadBar(f"{name} {state}, a fifth: time a byte / that of all (of the fastest plain "
-                      f"loop into fresh memory {number(floor)}x)", figures, "<=", 1.3, "x")
+    """Time a byte against that of all tensors, and against a plain loop that reads the same fifth."""
+    for state, engine in (("warm", BASE), ("cold", BASE), ("cold", DIRECT)):
+        some = f"{state}_subset"
+        loop, whole = loads.fastest_floor(some, name), loads.fastest_floor(state, name)
+        if loop is None or whole is None or loads.run(some, engine, name) is None:
+            continue
+        floor = divide(a_byte(loads, some, loop, name), a_byte(loads, state, whole, name))
+        both = (statistics.median, min)
+        text = f"{name} {state}, {WAYS[engine]}, a fifth"
+        figures = [divide(*(a_byte(loads, s, engine, name, of) for s in (some, state)))
+                   for of in both]
+        yield LoadBar(f"{text}: time a byte / that of all (of plain loops {number(floor)}x)",
+                      figures, "<=", 1.3, "x")
+        figures = [divide(loads.seconds(some, loop, name, of=of),
+                          loads.seconds(some, engine, name, of=of)) for of in both]
+        yield LoadBar(f"{text}: of {label(loop)}", figures, ">=", 0.9, "")
 
 
 def memory_bars(loads, name):
-    peak, hooks, known = (loads.memory("tare_flight32", name, key)
+    peak, hooks, known = (loads.most_memory("tare_flight32", name, key)
                           for key in ("peak_beyond", "hooks_beyond", "metadata"))
     if peak is not None and known is not None:
         peak = max(peak, hooks or 0)
@@ -177,7 +207,7 @@ def bars_of(result):
 
 
 LABELS = {
-    "tare": "tare", "tare_map_touch": "tare, mapped, touched", "tare_flight32": "tare, 32 MiB",
+    "tare": "tare", "tare_direct": "tare, direct", "tare_map_touch": "tare, mapped, touched", "tare_flight32": "tare, 32 MiB",
     "crate_copy": "safetensors crate", "python": "Python load_file",
     "python_copy": "Python, and copied", "python_pread": "Python, pread",
     "python_some": "Python get_tensor", "cp": "cp to /dev/shm",
@@ -218,13 +248,12 @@ def set_text(loads, name):
 
 def rows_of(loads, state, name):
     """Head and rows of one table; also for the page."""
-    subset = state.endswith("_subset")
     rows = [["engine", "GB/s", "best", "of tare", "open ms", "beyond MB", "hooks MB", "huge MB"]]
     base = loads.seconds(state, BASE, name, True)
     mega = lambda value: "" if value is None else number(value / 1e6)
     for engine in loads.engines(state, name):
         opened = statistics.median(loads.run(state, engine, name)["opens_s"])
-        memory = [mega(loads.memory(engine, name, key, subset))
+        memory = [mega(loads.counter(state, engine, name, key))
                   for key in ("peak_beyond", "hooks_beyond", "huge")]
         times = divide(base, loads.seconds(state, engine, name, True))
         rows.append([engine, number(loads.speed(state, engine, name) / 1e9),
@@ -235,7 +264,7 @@ def rows_of(loads, state, name):
 
 
 def machine_lines(result):
-    kept = [("python", result["engines"]["python"]), ("rust", result["engines"]["rust"]),
+    kept = [("parts", parts_text(result)), ("python", result["engines"]["python"]), ("rust", result["engines"]["rust"]),
             ("cp", result["engines"]["cp"]), ("cold", result["cold"]),
             ("direct", result["direct"]),
             ("files", f"{result['file_system']} on {result['device']}"),

@@ -52,10 +52,11 @@ def section(result, other=0):
     loads, bars = Loads(result), bars_of(result)
     missed = sum(not bar.met for bar in bars)
     title = f"Loading on {other} processors" if other else "Loading"
+    commits = sorted({part["commit"][:12] for part in result["parts"].values()})
     text = (f"## {title}\n\nFrom the path of a model to the bytes of its tensors in memory, real "
-            f"time, medians of {result['repetitions']} repetitions ({result['repetitions_cold']} "
-            f"cold), engines interleaved at random; {result['date'][:10]}, commit "
-            f"`{result['commit'][:12]}`, {result['processors']} processors, not bound to one.\n\n")
+            "time, medians, engines interleaved at random; each part ran in a process of its own, "
+            f"of commit {' and '.join(f'`{commit}`' for commit in commits)}; "
+            f"{result['processors']} processors, not bound to one.\n\n")
     text += "".join(f"- {what}: {words}\n" for what, words in machine_lines(result))
     text += (f"\n{len(bars) - missed} of {len(bars)} bars are met. Medians decide; what minima "
              "would say stands beside. Loading alone is compared with the plain loops, the whole "

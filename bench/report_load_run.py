@@ -1,4 +1,8 @@
-"""Runs bench_load: makes room for its models, finds its peers, keeps what it measured."""
+"""Runs bench_load: makes room for its models, finds its peers, keeps what it measured.
+
+A part is one set in one state. Each runs in a process of its own, so that what is cold has not been
+warm, and parts that ran at different times make one result.
+"""
 
 import json
 import os
@@ -8,14 +12,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 from report_figures import ROOT
-from report_load import SETS, size_text
+from report_load import SETS, STATES, part_of, size_text
 
 GIB = 1 << 30
 SIZES = {"large": 4 * GIB, "small": GIB}
 QUICK_SIZES = {"large": GIB // 4, "small": GIB // 4}
-STATES = {"warm": "^warm", "cold": "^cold"}  # a process each: what is cold must not be warm
+REPETITIONS = {"large": 3, "small": 5}
+# What the parts of one result have in common, and what each has for itself.
+SHARED = ("processor", "processors", "memory", "kernel", "compiler", "compiler_flags", "device")
+OWN = ("date", "commit", "changed_since_commit")
 
 
 def proc_size(field):
@@ -86,7 +94,7 @@ def run_state(name, pattern, sizes, python, folder, repetitions, options):
                    f"--benchmark_out={out}", "--benchmark_out_format=json"]
         if python:
             command.append(f"--python={python}")
-        print(f"bench_load: set {name}, {pattern[1:]}, {size_text(sizes[name])} ...",
+        print(f"bench_load: set {name}, {pattern[1:-1]}, {size_text(sizes[name])} ...",
               file=sys.stderr, flush=True)
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode != 0:
@@ -118,33 +126,73 @@ def parent_folder():
     sys.exit("report.py: no folder for models; set TARE_BENCH_DIR")
 
 
+def run_parts(wanted, sizes, python, folder, options):
+    """(context of the last process, facts of each part, runs)."""
+    context, parts, runs = None, {}, {}
+    for name in [name for name in SETS if name in wanted]:
+        for state in [state for state in STATES if state in (options.states or STATES)]:
+            repetitions = options.repetitions or REPETITIONS[name]
+            start = time.monotonic()
+            report = run_state(name, f"^{state}/", sizes, python, folder, repetitions, options)
+            if report is None:
+                continue
+            context = report["context"]
+            runs.update(summarise(report))
+            parts[f"{name} {state}"] = {"repetitions": repetitions,
+                                        "seconds": round(time.monotonic() - start),
+                                        "load_average_before": context["load_avg"]}
+        for path in pathlib.Path(folder).iterdir():
+            path.unlink()
+    if context is None:
+        sys.exit("report.py: nothing to run")
+    return context, parts, runs
+
+
 def run(wanted, options):
-    """(context of the first process, facts for the result, runs)."""
+    """(context of a process, facts for the result, runs)."""
     python, why_not = python_peer()
-    facts, runs, context = {}, {}, None
     parent = parent_folder()
     published = QUICK_SIZES if options.quick else SIZES
     sizes = {name: size_that_fits(size, parent) for name, size in published.items()}
     with tempfile.TemporaryDirectory(prefix="tare-bench-", dir=parent) as folder:
-        facts.update(facts_of_folder(folder))
-        for name in [name for name in SETS if name in wanted]:
-            for state, pattern in STATES.items():
-                repetitions = options.repetitions
-                if state == "cold":
-                    repetitions = max(min(3, repetitions), repetitions // 2)
-                report = run_state(name, pattern, sizes, python, folder, repetitions, options)
-                if report is None:
-                    continue
-                context = context or report["context"]
-                runs.update(summarise(report))
-            for path in pathlib.Path(folder).iterdir():
-                path.unlink()
+        facts = facts_of_folder(folder)
+        context, parts, runs = run_parts(wanted, sizes, python, folder, options)
     facts.update({key: context[key] for key in ("threads", "cold", "direct")})
     facts["engines"] = {"rust": context["rust"], "cp": context["cp"],
                         "python": why_not or context["python"]}
     facts["cache_state"] = "each figure says whether the file was in the page cache"
-    facts["repetitions_cold"] = max(min(3, options.repetitions), options.repetitions // 2)
-    smaller = [f"{name} {size_text(sizes[name])} instead of {size_text(SIZES[name])}"
-               for name in SETS if sizes[name] < SIZES[name]]
-    facts["size_text"] = "; ".join(smaller)
+    facts["size_text"] = "; ".join(
+        f"{name} {size_text(sizes[name])} instead of {size_text(SIZES[name])}"
+        for name in SETS if sizes[name] < SIZES[name])
+    facts["parts"] = parts
     return context, facts, runs
+
+
+def with_parts(result):
+    """Each part says when it ran, and of which commit it is."""
+    for part in result["parts"].values():
+        part.update({key: result[key] for key in OWN})
+    return result
+
+
+def same_code(commit, other):
+    """Whether nothing that is measured or measures differs between two commits."""
+    command = ["git", "diff", "--quiet", commit, other, "--", "src", "include", "bench",
+               ":(exclude)bench/results", ":(exclude)bench/*.md"]
+    return subprocess.run(command, cwd=ROOT, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def merge(kept, new):
+    """The new result, and those parts of the kept one that it does not have, if the same code ran on
+    the same machine."""
+    if kept is None or any(kept.get(key) != new.get(key) for key in SHARED):
+        return new
+    if "parts" not in kept or not same_code(kept["commit"], new["commit"]):
+        return new
+    old = [name for name in kept["parts"] if name not in new["parts"]]
+    if not old:
+        return new
+    runs = {key: run for key, run in kept["runs"].items() if part_of(key) in old}
+    parts = {name: kept["parts"][name] for name in old}
+    return {**new, "date": kept["date"], "parts": {**parts, **new["parts"]},
+            "runs": {**runs, **new["runs"]}}

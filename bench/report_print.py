@@ -131,8 +131,9 @@ def print_result(result):
     for what, version in result.get("engines", {}).items():
         if result["what"] != "load":
             print(f"{what}: {version}")
-    print(f"median of {result['repetitions']} repetitions, load before"
-          f" {result['load_average_before'][0]:.2f}, cache {result['cache_state']}")
+    if result["what"] != "load":
+        print(f"median of {result['repetitions']} repetitions, load before"
+              f" {result['load_average_before'][0]:.2f}, cache {result['cache_state']}")
     {"lookup": print_lookup, "open": print_open, "load": print_load}[result["what"]](result)
     (print_load_bars if result["what"] == "load" else print_bars)(result)
     print()

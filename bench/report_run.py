@@ -26,6 +26,7 @@ SETS = {
 }
 QUICK_SETS = {**SETS, "lookup": ["S", "M", "L", "sweep"]}
 MIN_TIMES = {"lookup": 0.02, "open": 0.05}
+REPETITIONS = 10
 
 
 def expand(sets, options):
@@ -74,7 +75,7 @@ def run_set(what, name, arguments, options):
     program = options.build / f"bench_{what}"
     min_time = options.min_time or MIN_TIMES[what] / (2 if options.quick else 1)
     command = [str(program), f"--benchmark_filter=/{pattern}(/|$)"] + arguments
-    command += [f"--benchmark_repetitions={options.repetitions}"]
+    command += [f"--benchmark_repetitions={options.repetitions or REPETITIONS}"]
     command += [f"--benchmark_min_time={min_time}"]
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "report.json"
@@ -153,7 +154,7 @@ def facts_of_run(what, context, options):
         "pinned_to_cpu": options.cpu if options.cpu >= 0 and what != "load" else None,
         "load_average_before": context["load_avg"],
         "cache_state": "warm: data in memory, files in the page cache",
-        "repetitions": options.repetitions,
+        "repetitions": options.repetitions or REPETITIONS,
     }
     if what == "lookup":
         facts["engines"] = {key: context[key] for key in ("absl", "boost", "uthash", "rust")}
@@ -168,7 +169,8 @@ def run(what, options):
     sets, arguments = wanted, []
     if what == "load":
         context, own_facts, runs = report_load_run.run(wanted, options)
-        return {**facts_of_run(what, context, options), **own_facts, "runs": runs}
+        facts = facts_of_run(what, context, options)
+        return report_load_run.with_parts({**facts, **own_facts, "runs": runs})
     if what == "lookup":
         sets, arguments = expand(wanted, options)
     elif any(name in GGUF for name in sets):
