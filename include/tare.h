@@ -664,7 +664,7 @@ TARE_API tare_status tare_read_slice(const tare_model *model, const tare_tensor 
  * Advice to the operating system about bytes that will, or will no longer, be used
  */
 
-#define TARE_ADVISE_WILL_NEED 1u   /* start to read them into the page cache; does not wait */
+#define TARE_ADVISE_WILL_NEED 1u   /* start to read them into the page cache */
 #define TARE_ADVISE_DO_NOT_NEED 2u /* their pages may go, from this process and the page cache */
 #define TARE_ADVISE_POPULATE 3u    /* read them, and wait until they are there */
 #define TARE_ADVISE_LOCK 4u        /* read them and keep them in memory */
@@ -682,6 +682,9 @@ TARE_API tare_status tare_read_slice(const tare_model *model, const tare_tensor 
  *   DO_NOT_NEED    both                 posix_fadvise              nothing             nothing
  *   POPULATE       MADV_POPULATE_READ   reads into scratch         MADV_POPULATE_READ  nothing
  *   LOCK, UNLOCK   mlock, munlock       TARE_E_UNSUPPORTED         mlock, munlock      as READ
+ *
+ * WILL_NEED does not wait for the bytes, but while the disk has as many reads to do as it takes at
+ * once: of gigabytes that are not there it may return when most have come.
  *
  * All but DO_NOT_NEED take in the whole of each page that holds a byte of the tensors;
  * DO_NOT_NEED spares pages that hold bytes of others too, and the kernel spares what other

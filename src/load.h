@@ -135,9 +135,6 @@ tare_status tarei_load_chunk_run(const tarei_load_input *input, const tarei_load
                                  const tarei_load_chunk *chunk, uint8_t *bounce, uint64_t *at,
                                  int *system_error);
 
-/* Has the system read the bytes of a chunk into the page cache; does not wait. */
-void tarei_load_chunk_announce(const tare_model *model, const tarei_load_chunk *chunk);
-
 /* ------------------------------------------------------------------------------------------------
  * load_way.c
  */

@@ -5,7 +5,6 @@
 #include "os.h"
 
 #define PIECES_MAX 256u
-#define AHEAD_SIZE (UINT64_C(128) << 10)
 #define STRAIGHT_SIZE_MIN 65536u /* below, one copy is cheaper than two more reads */
 
 static uint64_t page_down(uint64_t offset)
@@ -141,16 +140,6 @@ static tare_status fetch(const tarei_source *source, const tarei_load_plan *plan
                                          (size_t)(chunk->end - chunk->begin), system_error);
     if (status == TARE_OK && to == bounce) deliver(plan, chunk, bounce);
     return status;
-}
-
-/* Linux reads ahead no more at a time than a device likes best, which is 128 KiB at least. */
-void tarei_load_chunk_announce(const tare_model *model, const tarei_load_chunk *chunk)
-{
-    int descriptor = model->shards[chunk->shard].source.descriptor;
-    for (uint64_t at = chunk->begin, size; at < chunk->end; at += size) {
-        size = chunk->end - at < AHEAD_SIZE ? chunk->end - at : AHEAD_SIZE;
-        tarei_os_advise_file(descriptor, at, size, TAREI_OS_WILL_NEED);
-    }
 }
 
 /* The page cache gives up whole folios only, which are as large as a huge page and may reach into

@@ -213,9 +213,12 @@ static void announce(const loading *load, uint64_t batch)
     const tarei_load_plan *plan = &load->plan;
     if (load->ways.absent_count == 0 || batch >= plan->batch_count) return;
     uint32_t first = plan->batches[batch], end = plan->batches[batch + 1];
-    for (uint32_t i = first; i < end && end - first > 1; i++)
-        if (load->ways.shards[plan->chunks[i].shard].absent)
-            tarei_load_chunk_announce(load->model, &plan->chunks[i]);
+    for (uint32_t i = first; i < end && end - first > 1; i++) {
+        const tarei_load_chunk *chunk = &plan->chunks[i];
+        if (load->ways.shards[chunk->shard].absent)
+            tarei_os_advise_file(load->model->shards[chunk->shard].source.descriptor, chunk->begin,
+                                 chunk->end - chunk->begin, TAREI_OS_WILL_NEED);
+    }
 }
 
 /* While a batch is copied the disk reads what comes after those of the other threads. */

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #define PIECE_SIZE_MAX ((size_t)1 << 30) /* of one read or write */
+#define AHEAD_SIZE ((size_t)128 << 10)   /* Linux reads no more ahead for one call on some disks */
 #define PIECES_MAX 256u                  /* IOV_MAX is 1024, and fewer are as fast */
 
 bool tarei_os_is_folder(const char *path)
@@ -313,7 +314,10 @@ int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advi
     switch (advice) {
     case TAREI_OS_DO_NOT_NEED: return advise(memory, size, MADV_DONTNEED);
     case TAREI_OS_WILL_NEED:
-        failure = advise(memory, size, MADV_WILLNEED);
+        for (size_t at = 0, some; at < size && failure == 0; at += some) {
+            some = size - at < AHEAD_SIZE ? size - at : AHEAD_SIZE;
+            failure = advise((const char *)memory + at, some, MADV_WILLNEED);
+        }
         return failure == EBADF ? 0 : failure; /* memory of no file, where nothing is swapped */
 #ifdef MADV_HUGEPAGE
     case TAREI_OS_HUGE_PAGES: failure = advise(memory, size, MADV_HUGEPAGE); break;
@@ -327,8 +331,14 @@ int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advi
 int tarei_os_advise_file(int descriptor, uint64_t offset, uint64_t size, tarei_os_advice advice)
 {
 #ifdef POSIX_FADV_WILLNEED
-    int hint = advice == TAREI_OS_WILL_NEED ? POSIX_FADV_WILLNEED : POSIX_FADV_DONTNEED;
-    return posix_fadvise(descriptor, (off_t)offset, (off_t)size, hint);
+    if (advice != TAREI_OS_WILL_NEED)
+        return posix_fadvise(descriptor, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+    int failure = 0;
+    for (uint64_t end = offset + size, some; offset < end && failure == 0; offset += some) {
+        some = end - offset < AHEAD_SIZE ? end - offset : AHEAD_SIZE;
+        failure = posix_fadvise(descriptor, (off_t)offset, (off_t)some, POSIX_FADV_WILLNEED);
+    }
+    return failure;
 #else
     (void)descriptor, (void)offset, (void)size, (void)advice;
     return 0;

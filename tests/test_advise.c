@@ -175,19 +175,22 @@ Test(advise, asks_nothing_of_a_reader)
 
 Test(advise, takes_neighbours_together_in_whatever_order)
 {
+    enum { AHEAD = 128 << 10 };
     static const way ways[] = {WAY_MAP, WAY_READ, WAY_BYTES, WAY_PAIRS};
     for (size_t i = 0; i < 4; i++) {
         tare_model *model = open_way(ways[i]);
         const tare_tensor *list[TENSORS];
         shuffled(model, list);
         cr_expect_eq(tare_advise(model, NULL, 0, TARE_ADVISE_WILL_NEED, NULL), TARE_OK);
-        cr_expect_eq(calls_of_all(), 1, "%s: all: %zu", way_names[ways[i]], calls_of_all());
-        uint64_t size = os_fault.advised_size;
+        /* One stretch, for which the system is called once for each 128 KiB. */
+        uint64_t size = os_fault.advised_size, calls = (size + AHEAD - 1) / AHEAD;
+        cr_expect_eq(calls_of_all(), calls, "%s: all: %zu", way_names[ways[i]], calls_of_all());
         cr_expect_geq(size, (TENSORS - 1) * tensor_size);
         cr_expect_leq(size, (TENSORS - 1) * (tensor_size + 64) + 2 * page);
         os_faults_reset();
         cr_expect_eq(tare_advise(model, list, TENSORS, TARE_ADVISE_WILL_NEED, NULL), TARE_OK);
-        cr_expect_eq(calls_of_all(), 1, "%s: shuffled: %zu", way_names[ways[i]], calls_of_all());
+        cr_expect_eq(calls_of_all(), calls, "%s: shuffled: %zu", way_names[ways[i]],
+                     calls_of_all());
         cr_expect_eq(os_fault.advised_size, size);
         /* Two pieces, with other tensors between them. */
         const tare_tensor *some[] = {tare_at(model, 20), tare_at(model, 2), tare_at(model, 21),

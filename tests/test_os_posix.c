@@ -185,6 +185,33 @@ Test(os_posix, so_does_one_read_of_many_pieces)
     cr_expect_eq(os_fault.calls[OS_PREADV], 6);
 }
 
+/* For one call Linux reads ahead no more than a disk takes at a time, whatever was asked for. */
+Test(os_posix, reading_ahead_is_asked_for_in_small_pieces)
+{
+    enum { SIZE = (1 << 20) + 4096, PIECE = 128 << 10 };
+    tarei_os_identity identity;
+    int descriptor;
+    const void *mapping;
+    static const uint8_t bytes[SIZE];
+    temp_path large = temp_write(&folder, "large", bytes, SIZE);
+    cr_assert_eq(tarei_os_open_file(TAREI_OS_CWD, large.text, &descriptor, &identity), 0);
+    cr_assert_eq(tarei_os_map(descriptor, SIZE, &mapping), 0);
+    os_faults_reset();
+    cr_expect_eq(tarei_os_advise_file(descriptor, 0, SIZE, TAREI_OS_WILL_NEED), 0);
+    cr_expect_eq(os_fault.calls[OS_FADVISE], (SIZE + PIECE - 1) / PIECE);
+    cr_expect_eq(os_fault.advised_size, SIZE);
+    cr_expect_eq(tarei_os_advise_memory(mapping, SIZE, TAREI_OS_WILL_NEED), 0);
+    cr_expect_eq(os_fault.calls[OS_MADVISE], (SIZE + PIECE - 1) / PIECE);
+    cr_expect_eq(os_fault.advised_size, 2 * SIZE);
+    os_faults_reset();
+    os_fault.fail_at[OS_FADVISE] = 3;
+    os_fault.error = EIO;
+    cr_expect_eq(tarei_os_advise_file(descriptor, 0, SIZE, TAREI_OS_WILL_NEED), EIO);
+    cr_expect_eq(os_fault.calls[OS_FADVISE], 3, "no more after a failure");
+    tarei_os_unmap(mapping, SIZE);
+    tarei_os_close(descriptor);
+}
+
 Test(os_posix, without_random_bytes_names_are_still_found)
 {
     static const int errors[] = {ENOSYS, EAGAIN, EINTR};
