@@ -35,12 +35,12 @@ def part_of(key):
 def parts_text(result):
     """When each part ran; parts of one result may have run at different times."""
     parts = result["parts"]
-    missing = [part for part in (f"{name} {state}" for name in SETS for state in STATES)
-               if part not in parts]
+    names = [f"{name} {state}" for name in SETS for state in STATES]
     texts = [f"{name}: {part['date'].replace('T', ' ')[:16]}, {part['repetitions']} repetitions, "
              f"{part['seconds']} s, load before {part['load_average_before'][0]:.2f}"
-             for name, part in sorted(parts.items(), reverse=True)]
-    return "; ".join(texts + [f"not run: {part}" for part in missing])
+             for name, part in ((name, parts[name]) for name in names if name in parts)]
+    missing = [name for name in names if name not in parts]
+    return "; ".join(texts + ["not run: " + ", ".join(missing)] * bool(missing))
 
 
 class Loads:
