@@ -310,6 +310,21 @@ typedef struct tare_reader {
 } tare_reader;
 
 /*
+ * One file of a model that is not in a folder of the system: in memory, behind a reader, or both.
+ *   - `reader` NULL: `bytes` is all of the file, and must stay as it is until tare_close.
+ *   - else: the reader (copied) has the file, and `bytes` are as many bytes of its start as are in
+ *     memory, which may be none. They are not asked of the reader, and are needed until the call
+ *     returns. Where they hold the header, nothing is read.
+ */
+typedef struct tare_file {
+    const char *name;  /* terminated, as in its folder: "model.safetensors"; NULL is "" */
+    const void *bytes; /* may be NULL at size 0 */
+    size_t size;
+    const tare_reader *reader;
+    uint64_t later[2]; /* 0 in this version */
+} tare_file;
+
+/*
  * Memory hooks of one model, of one block, or of one call of tare_save. `allocate` returns `size`
  * bytes (never 0) aligned to `alignment` (a power of two), or NULL; `release` gets back the same size
  * and alignment. Both are called on the thread that called the library, while it opens, loads, saves
@@ -402,6 +417,31 @@ TARE_API tare_status tare_open_pairs(const tare_pair *pairs, size_t count,
  * the last one may reach beyond its end. */
 TARE_API tare_status tare_open_reader(const tare_reader *reader, const tare_options *options,
                                       tare_model **out, tare_error *error);
+
+/*
+ * Opens the model that is among `count` files, as tare_open does the one of a folder that holds them:
+ * an index and the shards it lists, all parts of a split file, or the only model file. Files that it
+ * does not need are ignored; so are, when it is looked for, those whose names have a slash. One file
+ * alone is opened whatever it is called, as tare_open opens a path; without a name, as
+ * tare_open_bytes and tare_open_reader do. A file that is needed and not there is TARE_E_OPEN, with
+ * the system_error ENOENT; two of one name are TARE_E_ARGUMENT. `files` may be NULL when `count` is 0
+ * (TARE_E_NO_MODEL). Names of files and the array itself are needed until the call returns.
+ */
+TARE_API tare_status tare_open_files(const tare_file *files, size_t count,
+                                     const tare_options *options, tare_model **out,
+                                     tare_error *error);
+
+/*
+ * Tells which files a model is made of, for those who fetch them: calls `visit` for each shard that
+ * a file whose name ends in `.json` lists, sorted; for each part of a split GGUF file, told from the
+ * name of one; and for any other file for itself. Names are relative to the folder of `file` and
+ * terminated, and live until `visit` returns; not zero stops: TARE_E_CANCELLED. The content of an
+ * index is read and checked, that of other files is not. `visit` is called on the thread that called.
+ */
+TARE_API tare_status tare_list_files(const tare_file *file, const tare_options *options,
+                                     int (*visit)(void *context, const char *name,
+                                                  size_t name_size),
+                                     void *context, tare_error *error);
 
 /* Gives back all that the model holds. NULL is allowed. */
 TARE_API void tare_close(tare_model *model);

@@ -40,8 +40,8 @@ static tare_status read_safetensors(tarei_opening *opening, tarei_shard *shard, 
     if (status != TARE_OK) return status;
     shard->data_offset = TAREI_HEAD_SIZE + size;
     header->names_before = TAREI_HEAD_SIZE - 1; /* a quote */
-    if (source->bytes != NULL) {
-        header->text = source->bytes + TAREI_HEAD_SIZE;
+    if (source->head_size >= shard->data_offset) {
+        header->text = source->head + TAREI_HEAD_SIZE;
     } else {
         if (!tarei_buffer_reserve(&header->buffer, &model->memory, size))
             return tarei_error_memory(opening->error);
@@ -64,12 +64,28 @@ typedef struct fetching {
     tarei_memory *memory;
 } fetching;
 
+/* Copies what the source has in memory, up to `size` bytes, to a buffer that can grow. */
+static tare_status copy_head(tarei_cursor *cursor, uint64_t size)
+{
+    fetching *from = cursor->context;
+    if (!tarei_buffer_reserve(from->buffer, from->memory, size))
+        return tarei_error_memory(cursor->error);
+    if (size != 0) memcpy(from->buffer->data, cursor->bytes, (size_t)size);
+    from->buffer->size = size;
+    cursor->bytes = from->buffer->data;
+    return TARE_OK;
+}
+
 /* Doubles what is there until it is enough: a size that a file merely states takes no memory. */
 static tare_status fetch(tarei_cursor *cursor, uint64_t wanted)
 {
     fetching *from = cursor->context;
     tarei_buffer *buffer = from->buffer;
     uint64_t most = cursor->file_size < cursor->size_max ? cursor->file_size : cursor->size_max;
+    if (buffer->data == NULL && cursor->have != 0) {
+        tare_status status = copy_head(cursor, cursor->have);
+        if (status != TARE_OK) return status;
+    }
     while (cursor->have < wanted) {
         uint64_t piece = cursor->have < PIECE_SIZE ? PIECE_SIZE : cursor->have;
         if (piece > most - cursor->have) piece = most - cursor->have;
@@ -86,6 +102,24 @@ static tare_status fetch(tarei_cursor *cursor, uint64_t wanted)
     return TARE_OK;
 }
 
+/* Arrays of metadata stay in the header: of that a copy is kept, unless all of the file lies in
+ * memory until the model is closed. */
+static tare_status keep_arrays(tarei_cursor *cursor, tarei_shard *shard, tarei_header *header)
+{
+    fetching *from = cursor->context;
+    if (shard->source.bytes != NULL) return TARE_OK;
+    if (header->buffer.data == NULL) {
+        tare_status status = copy_head(cursor, cursor->at);
+        if (status != TARE_OK) return status;
+    }
+    header->buffer.size = cursor->at; /* without the data that came along */
+    tarei_buffer_trim(&header->buffer, from->memory, 0);
+    header->text = header->buffer.data;
+    shard->header = header->buffer;
+    memset(&header->buffer, 0, sizeof header->buffer);
+    return TARE_OK;
+}
+
 static tare_status read_gguf(tarei_opening *opening, tarei_shard *shard, uint32_t number)
 {
     tarei_header *header = &opening->headers[number];
@@ -93,26 +127,20 @@ static tare_status read_gguf(tarei_opening *opening, tarei_shard *shard, uint32_
     tarei_cursor cursor = {
         .file_size = shard->source.size,
         .size_max = opening->options.header_size_max,
-        .bytes = shard->source.bytes,
+        .bytes = shard->source.head,
         .more = fetch,
         .context = &from,
         .shard = number,
         .error = opening->error,
     };
-    if (cursor.bytes != NULL)
-        cursor.have = cursor.file_size < cursor.size_max ? cursor.file_size : cursor.size_max;
+    cursor.have = shard->source.head_size;
+    if (cursor.have > cursor.size_max) cursor.have = cursor.size_max;
     tare_status status = tarei_parse_gguf(&opening->model->parsed, &cursor, &opening->gguf);
     header->text = cursor.bytes;
     header->names_before = (uint64_t)-8; /* its size */
     shard->data_offset = opening->gguf.data_offset;
-    if (status == TARE_OK && opening->gguf.has_arrays && header->buffer.data != NULL) {
-        header->buffer.size = cursor.at; /* without the data that came along */
-        tarei_buffer_trim(&header->buffer, from.memory, 0);
-        header->text = header->buffer.data;
-        shard->header = header->buffer;
-        memset(&header->buffer, 0, sizeof header->buffer);
-    }
-    return status;
+    return status == TARE_OK && opening->gguf.has_arrays ? keep_arrays(&cursor, shard, header)
+                                                         : status;
 }
 
 tare_status tarei_header_read(tarei_opening *opening, uint32_t number)

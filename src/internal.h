@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "error.h"
+#include "folder.h"
 #include "index.h"
 #include "names.h"
 #include "parse.h"
@@ -83,7 +84,7 @@ tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_
 tare_status tarei_open_finish(tarei_opening *opening);
 
 /* All of that for one file. */
-tare_status tarei_open_file(tarei_opening *opening, int folder, const char *path);
+tare_status tarei_open_file(tarei_opening *opening, const tarei_folder *folder, const char *path);
 
 /* ------------------------------------------------------------------------------------------------
  * header.c: what a shard's header holds, as raw records
@@ -92,10 +93,18 @@ tare_status tarei_open_file(tarei_opening *opening, int folder, const char *path
 tare_status tarei_header_read(tarei_opening *opening, uint32_t number);
 
 /* ------------------------------------------------------------------------------------------------
- * shards.c: a path, whatever it leads to
+ * shards.c: a path, or files by their names, whatever they lead to
  */
 
 tare_status tarei_shards_open(tarei_opening *opening, const char *path);
+
+/* The same of files that a caller has. */
+tare_status tarei_shards_open_files(tarei_opening *opening, const tare_file *files, size_t count);
+
+/* Tells the names of the files that a model is made of. */
+typedef int (*tarei_visit)(void *context, const char *name, size_t name_size);
+tare_status tarei_shards_list(tarei_opening *opening, const tare_file *file, tarei_visit visit,
+                              void *context);
 
 /* ------------------------------------------------------------------------------------------------
  * split.c: GGUF in several files
@@ -111,7 +120,11 @@ typedef struct tarei_split {
 bool tarei_split_is(const char *name, tarei_split *split);
 
 /* Opens all parts of the file that `name`, one of them, is part of. */
-tare_status tarei_split_open(tarei_opening *opening, int folder, const char *name);
+tare_status tarei_split_open(tarei_opening *opening, const tarei_folder *folder, const char *name);
+
+/* Names them. TARE_E_CANCELLED, of which the error does not tell yet, where `visit` says so. */
+tare_status tarei_split_visit(tarei_opening *opening, const char *name, tarei_visit visit,
+                              void *context);
 
 /* ------------------------------------------------------------------------------------------------
  * lookup.c

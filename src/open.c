@@ -111,6 +111,8 @@ tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_
         if (status == TARE_E_MAP && backing == TARE_BACKING_AUTO) status = TARE_OK;
     }
     shard->bytes = shard->source.bytes;
+    shard->source.head = NULL; /* lent until the model is open */
+    shard->source.head_size = 0;
     return status;
 }
 
@@ -276,15 +278,14 @@ static tare_status open_single(tarei_opening *opening, tarei_source *source, tar
     return status == TARE_OK ? tarei_open_finish(opening) : status;
 }
 
-tare_status tarei_open_file(tarei_opening *opening, int folder, const char *path)
+tare_status tarei_open_file(tarei_opening *opening, const tarei_folder *folder, const char *path)
 {
     tarei_source source;
     size_t size = strlen(path);
     char *name = tarei_arena_take(&opening->model->arena, size + 1, 1);
     if (name == NULL) return tarei_error_memory(opening->error);
     memcpy(name, path, size + 1);
-    tare_status status =
-        tarei_source_file_open(&source, folder, path, TARE_NO_SHARD, opening->error);
+    tare_status status = tarei_folder_find(folder, path, TARE_NO_SHARD, &source, opening->error);
     if (status != TARE_OK) return status;
     return open_single(opening, &source, (tare_string){name, size});
 }
@@ -339,6 +340,34 @@ tare_status tare_open_reader(const tare_reader *reader, const tare_options *opti
         status = open_single(&opening, &source, (tare_string){"", 0});
     }
     return opening_end(&opening, status, out);
+}
+
+tare_status tare_open_files(const tare_file *files, size_t count, const tare_options *options,
+                            tare_model **out, tare_error *error)
+{
+    tare_error unused;
+    tarei_opening opening;
+    tare_status status = opening_begin(&opening, options, out, error != NULL ? error : &unused);
+    if (status == TARE_OK && files == NULL && count != 0)
+        status = fail_argument(opening.error, "files is NULL");
+    if (status == TARE_OK) status = tarei_shards_open_files(&opening, files, count);
+    return opening_end(&opening, status, out);
+}
+
+tare_status tare_list_files(const tare_file *file, const tare_options *options,
+                            int (*visit)(void *context, const char *name, size_t name_size),
+                            void *context, tare_error *error)
+{
+    tare_error unused;
+    tare_model *model;
+    tarei_opening opening;
+    tare_status status = opening_begin(&opening, options, &model, error != NULL ? error : &unused);
+    if (status == TARE_OK && (file == NULL || visit == NULL))
+        status = fail_argument(opening.error, "file or visit is NULL");
+    if (status == TARE_OK) status = tarei_shards_list(&opening, file, visit, context);
+    status = opening_end(&opening, status, &model);
+    tare_close(model);
+    return status;
 }
 
 tare_status tare_open_pairs(const tare_pair *pairs, size_t count, const tare_options *options,

@@ -1,5 +1,5 @@
 /* A path, whatever it leads to: a file, part of a split one, a shard index, or a folder that holds
- * one model. */
+ * one model. And the same among files that a caller hands in. */
 #include <string.h>
 
 #include "internal.h"
@@ -59,7 +59,8 @@ static void list_entry(void *context, const char *name)
 static tare_status fail_folder(tarei_opening *opening, tare_status status, const char *path,
                                const char *what, const entries *found)
 {
-    tarei_quoted folder = tarei_quote(path, strlen(path));
+    tarei_quoted folder = {"the files"};
+    if (path != NULL) folder = tarei_quote(path, strlen(path));
     if (found == NULL)
         return tarei_error_set(opening->error, status, TARE_NO_SHARD, TARE_NO_OFFSET, "%s: %s",
                                folder.text, what);
@@ -70,14 +71,10 @@ static tare_status fail_folder(tarei_opening *opening, tare_status status, const
                            found->count, what, a.text, b.text);
 }
 
-/* The entry of the folder that is its model. */
-static tare_status choose(tarei_opening *opening, const char *path, listing *found,
+/* The entry that is the model of a folder, or of files handed in where `path` is NULL. */
+static tare_status choose(tarei_opening *opening, const char *path, const listing *found,
                           const char **chosen)
 {
-    int failure = tarei_os_list(path, list_entry, found);
-    if (failure != 0)
-        return tarei_error_system(opening->error, TARE_E_OPEN, failure, TARE_NO_SHARD,
-                                  "cannot list the folder", path);
     if (!found->usual_index && found->indexes.count > 1)
         return fail_folder(opening, TARE_E_AMBIGUOUS, path, "shard indexes", &found->indexes);
     if (found->indexes.count != 0) {
@@ -99,29 +96,38 @@ static tare_status choose(tarei_opening *opening, const char *path, listing *fou
  * A shard index
  */
 
-static tare_status read_index(tarei_opening *opening, int folder, const char *name,
-                              tarei_buffer *text)
+/* The weight map of the index of that name, and the buffer that its text is in. */
+static tare_status read_index(tarei_opening *opening, const tarei_folder *folder, const char *name,
+                              tarei_weight_map *map, tarei_buffer *text)
 {
     tarei_memory *memory = &opening->model->memory;
     tarei_source source;
-    tare_status status =
-        tarei_source_file_open(&source, folder, name, TARE_NO_SHARD, opening->error);
+    tare_status status = tarei_folder_find(folder, name, TARE_NO_SHARD, &source, opening->error);
     if (status != TARE_OK) return status;
-    if (source.size > INDEX_SIZE_MAX)
+    const void *bytes = source.head_size == source.size ? source.head : NULL;
+    if (source.size > INDEX_SIZE_MAX) {
         status = tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, 0,
                                  "%s: a shard index of more than 1 GiB",
                                  tarei_quote(name, strlen(name)).text);
-    else if (!tarei_buffer_reserve(text, memory, source.size))
-        status = tarei_error_memory(opening->error);
-    else
-        status = tarei_source_read(&source, TARE_NO_SHARD, 0, text->data, (size_t)source.size,
-                                   opening->error);
-    text->size = source.size;
+    } else if (bytes == NULL) {
+        if (tarei_buffer_reserve(text, memory, source.size))
+            status = tarei_source_read(&source, TARE_NO_SHARD, 0, text->data, (size_t)source.size,
+                                       opening->error);
+        else
+            status = tarei_error_memory(opening->error);
+        bytes = text->data;
+    }
+    if (status == TARE_OK) {
+        status = tarei_parse_weight_map(map, bytes, source.size, opening->error);
+        if (status != TARE_OK)
+            tarei_error_prefix(opening->error, (tare_string){name, strlen(name)});
+    }
     tarei_source_close(&source);
     return status;
 }
 
-static tare_status open_each(tarei_opening *opening, int folder, const tarei_weight_map *map)
+static tare_status open_each(tarei_opening *opening, const tarei_folder *folder,
+                             const tarei_weight_map *map)
 {
     const tare_string *names = map->shards.data;
     uint64_t count = map->shards.size / sizeof *names;
@@ -132,7 +138,7 @@ static tare_status open_each(tarei_opening *opening, int folder, const tarei_wei
     if (status != TARE_OK) return status;
     for (uint32_t i = 0; i < count; i++) {
         tarei_source source;
-        status = tarei_source_file_open(&source, folder, names[i].data, i, opening->error);
+        status = tarei_folder_find(folder, names[i].data, i, &source, opening->error);
         if (status == TARE_OK) status = tarei_open_shard(opening, &source, names[i]);
         if (status != TARE_OK) return status;
     }
@@ -204,66 +210,152 @@ static tare_status check_weight_map(tarei_opening *opening, const tarei_weight_m
     return status;
 }
 
-static tare_status open_index(tarei_opening *opening, int folder, const char *name)
+/* What is to be done with the weight map of an index. */
+typedef struct map_user {
+    tare_status (*use)(tarei_opening *opening, const struct map_user *user,
+                       const tarei_weight_map *map, const char *name);
+    const tarei_folder *folder;
+    tarei_visit visit;
+    void *context;
+} map_user;
+
+static tare_status with_index(tarei_opening *opening, const char *name, const map_user *user)
 {
     tarei_memory *memory = &opening->model->memory;
     tarei_weight_map map = {.memory = memory, .arena = &opening->model->arena};
     tarei_buffer text = {0};
-    tare_status status = read_index(opening, folder, name, &text);
-    if (status == TARE_OK) {
-        const tare_string index = {name, strlen(name)};
-        status = tarei_parse_weight_map(&map, text.data, text.size, opening->error);
-        if (status != TARE_OK) tarei_error_prefix(opening->error, index);
-        if (status == TARE_OK) status = open_each(opening, folder, &map);
-        if (status == TARE_OK) {
-            status = check_weight_map(opening, &map);
-            if (status != TARE_OK) tarei_error_prefix(opening->error, index);
-        }
-    }
+    tare_status status = read_index(opening, user->folder, name, &map, &text);
+    if (status == TARE_OK) status = user->use(opening, user, &map, name);
     tarei_buffer_free(&map.listed, memory);
     tarei_buffer_free(&map.shards, memory);
     tarei_buffer_free(&text, memory);
     return status;
 }
 
+static tare_status open_index(tarei_opening *opening, const map_user *user,
+                              const tarei_weight_map *map, const char *name)
+{
+    tare_status status = open_each(opening, user->folder, map);
+    if (status != TARE_OK) return status;
+    status = check_weight_map(opening, map);
+    if (status != TARE_OK) tarei_error_prefix(opening->error, (tare_string){name, strlen(name)});
+    return status;
+}
+
+static tare_status visit_index(tarei_opening *opening, const map_user *user,
+                               const tarei_weight_map *map, const char *name)
+{
+    (void)opening, (void)name;
+    const tare_string *names = map->shards.data;
+    for (uint64_t i = 0; i < map->shards.size / sizeof *names; i++)
+        if (user->visit(user->context, names[i].data, names[i].size) != 0) return TARE_E_CANCELLED;
+    return TARE_OK;
+}
+
 /* ------------------------------------------------------------------------------------------------
  * A path
  */
 
-/* Opens `name`, an index, a part of a split file or a file, in the folder `path`. */
+/* Opens `name`, an index, a part of a split file or a file. */
+static tare_status open_named(tarei_opening *opening, const tarei_folder *folder, const char *name)
+{
+    tarei_split split;
+    const map_user user = {.use = open_index, .folder = folder};
+    if (ends_with(name, ".json")) return with_index(opening, name, &user);
+    if (tarei_split_is(name, &split)) return tarei_split_open(opening, folder, name);
+    return tarei_open_file(opening, folder, name);
+}
+
 static tare_status open_in_folder(tarei_opening *opening, const char *path, const char *name)
 {
-    int folder;
-    int failure = tarei_os_open_folder(path, &folder);
+    tarei_folder folder;
+    tare_status status = tarei_folder_open(&folder, path, opening->error);
+    if (status != TARE_OK) return status;
+    status = open_named(opening, &folder, name);
+    tarei_folder_close(&folder);
+    return status;
+}
+
+static tare_status open_folder(tarei_opening *opening, const char *path)
+{
+    listing found = {0};
+    const char *chosen = NULL;
+    int failure = tarei_os_list(path, list_entry, &found);
     if (failure != 0)
         return tarei_error_system(opening->error, TARE_E_OPEN, failure, TARE_NO_SHARD,
-                                  "cannot open the folder", path);
-    tarei_split split;
-    tare_status status = ends_with(name, ".json")       ? open_index(opening, folder, name)
-                         : tarei_split_is(name, &split) ? tarei_split_open(opening, folder, name)
-                                                        : tarei_open_file(opening, folder, name);
-    tarei_os_close(folder);
-    return status;
+                                  "cannot list the folder", path);
+    tare_status status = choose(opening, path, &found, &chosen);
+    return status == TARE_OK ? open_in_folder(opening, path, chosen) : status;
 }
 
 tare_status tarei_shards_open(tarei_opening *opening, const char *path)
 {
-    if (tarei_os_is_folder(path)) {
-        listing found = {0};
-        const char *chosen = NULL;
-        tare_status status = choose(opening, path, &found, &chosen);
-        return status == TARE_OK ? open_in_folder(opening, path, chosen) : status;
-    }
+    if (tarei_os_is_folder(path)) return open_folder(opening, path);
     const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    const tarei_folder current = tarei_folder_current();
     tarei_split split;
-    if (!ends_with(path, ".json") && !tarei_split_is(slash == NULL ? path : slash + 1, &split))
-        return tarei_open_file(opening, TAREI_OS_CWD, path);
+    if (!ends_with(path, ".json") && !tarei_split_is(name, &split))
+        return tarei_open_file(opening, &current, path);
     size_t folder_size = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
     char *folder = tarei_memory_take(&opening->model->memory, folder_size + 1, 1);
     if (folder == NULL) return tarei_error_memory(opening->error);
     memcpy(folder, path, folder_size);
     folder[folder_size] = 0;
-    tare_status status = open_in_folder(opening, folder, slash == NULL ? path : slash + 1);
+    tare_status status = open_in_folder(opening, folder, name);
     tarei_memory_give(&opening->model->memory, folder, folder_size + 1, 1);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Files of a caller
+ */
+
+/* One file is the model whatever it is called; of several, what is in the top folder counts. */
+static tare_status choose_file(tarei_opening *opening, const tare_file *files, size_t count,
+                               listing *found, const char **chosen)
+{
+    *chosen = count == 1 && files[0].name != NULL ? files[0].name : "";
+    if (count == 1) return TARE_OK;
+    for (size_t i = 0; i < count; i++)
+        if (files[i].name != NULL && strchr(files[i].name, '/') == NULL)
+            list_entry(found, files[i].name);
+    return choose(opening, NULL, found, chosen);
+}
+
+tare_status tarei_shards_open_files(tarei_opening *opening, const tare_file *files, size_t count)
+{
+    tarei_folder folder;
+    listing found = {0};
+    const char *chosen;
+    tare_status status =
+        tarei_folder_hold(&folder, files, count, &opening->model->memory, opening->error);
+    if (status == TARE_OK) status = choose_file(opening, files, count, &found, &chosen);
+    if (status == TARE_OK) status = open_named(opening, &folder, chosen);
+    tarei_folder_close(&folder);
+    return status;
+}
+
+tare_status tarei_shards_list(tarei_opening *opening, const tare_file *file, tarei_visit visit,
+                              void *context)
+{
+    tarei_folder folder;
+    tarei_split split;
+    const char *name = file->name != NULL ? file->name : "";
+    const map_user user = {visit_index, &folder, visit, context};
+    tare_status status =
+        tarei_folder_hold(&folder, file, 1, &opening->model->memory, opening->error);
+    if (status == TARE_OK) {
+        if (ends_with(name, ".json"))
+            status = with_index(opening, name, &user);
+        else if (tarei_split_is(name, &split))
+            status = tarei_split_visit(opening, name, visit, context);
+        else if (visit(context, name, strlen(name)) != 0)
+            status = TARE_E_CANCELLED;
+    }
+    tarei_folder_close(&folder);
+    if (status == TARE_E_CANCELLED)
+        return tarei_error_set(opening->error, status, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "the caller stopped it");
     return status;
 }

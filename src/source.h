@@ -23,6 +23,9 @@ struct tarei_source {
                            int *system_error);
     const uint8_t *bytes; /* all of the source in memory, or NULL */
     uint64_t size;
+    /* What is in memory of its start while the model is opened, if anything. */
+    const uint8_t *head;
+    uint64_t head_size;
     tare_reader reader;         /* source_reader.c */
     int descriptor;             /* source_file.c, source_map.c; -1 elsewhere */
     tarei_os_identity identity; /* the file as it was opened */
@@ -43,7 +46,7 @@ tare_status tarei_source_map(tarei_source *source, const char *path, uint32_t sh
 void tarei_source_bytes(tarei_source *source, const void *bytes, uint64_t size);
 void tarei_source_reader(tarei_source *source, const tare_reader *reader);
 
-/* read_at with an error that says which bytes of which shard. */
+/* read_at, or a copy from the head, with an error that says which bytes of which shard. */
 tare_status tarei_source_read(const tarei_source *source, uint32_t shard, uint64_t offset,
                               void *target, size_t size, tare_error *error);
 

@@ -15,5 +15,7 @@ void tarei_source_bytes(tarei_source *source, const void *bytes, uint64_t size)
     tarei_source_init(source);
     source->bytes = bytes;
     source->size = size;
+    source->head = bytes;
+    source->head_size = size;
     source->read_at = bytes_read_at;
 }

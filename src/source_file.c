@@ -54,6 +54,10 @@ tare_status tarei_source_read(const tarei_source *source, uint32_t shard, uint64
                               void *target, size_t size, tare_error *error)
 {
     if (size == 0) return TARE_OK;
+    if (offset < source->head_size && size <= source->head_size - offset) {
+        memcpy(target, source->head + offset, size);
+        return TARE_OK;
+    }
     int system_error = 0;
     tare_status status = source->read_at(source, offset, target, size, &system_error);
     if (status == TARE_OK) return TARE_OK;

@@ -127,7 +127,21 @@ static tare_status check_shared(tarei_opening *opening)
     return TARE_OK;
 }
 
-tare_status tarei_split_open(tarei_opening *opening, int folder, const char *name)
+tare_status tarei_split_visit(tarei_opening *opening, const char *name, tarei_visit visit,
+                              void *context)
+{
+    tarei_split split;
+    tarei_split_is(name, &split);
+    for (uint32_t i = 0; i < split.count; i++) {
+        tare_string part = {NULL, 0};
+        tare_status status = name_part(opening, name, &split, i, &part);
+        if (status != TARE_OK) return status;
+        if (visit(context, part.data, part.size) != 0) return TARE_E_CANCELLED;
+    }
+    return TARE_OK;
+}
+
+tare_status tarei_split_open(tarei_opening *opening, const tarei_folder *folder, const char *name)
 {
     tarei_split split;
     uint64_t wanted = UINT64_MAX;
@@ -138,7 +152,7 @@ tare_status tarei_split_open(tarei_opening *opening, int folder, const char *nam
         tarei_source source;
         status = name_part(opening, name, &split, i, &part);
         if (status == TARE_OK)
-            status = tarei_source_file_open(&source, folder, part.data, i, opening->error);
+            status = tarei_folder_find(folder, part.data, i, &source, opening->error);
         if (status == TARE_OK) status = tarei_open_shard(opening, &source, part);
         if (status == TARE_OK) status = check_part(opening, &split, i, &wanted);
     }

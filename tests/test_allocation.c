@@ -9,6 +9,7 @@
 
 #include "support/alloc_probe.h"
 #include "support/expect.h"
+#include "support/file_list.h"
 #include "support/gguf_text.h"
 #include "support/name_sets.h"
 #include "support/process_probe.h"
@@ -187,6 +188,13 @@ static tare_status open_reader(const tare_options *options, tare_model **model, 
     return tare_open_reader(&probe.reader, options, model, error);
 }
 
+static file_list files;
+
+static tare_status open_files(const tare_options *options, tare_model **model, tare_error *error)
+{
+    return tare_open_files(files.files, files.count, options, model, error);
+}
+
 static tare_status open_pairs(const tare_options *options, tare_model **model, tare_error *error)
 {
     return set_open_pairs(&set, options, model, error);
@@ -310,6 +318,54 @@ Test(allocation, may_fail_at_every_call_for_bytes)
 Test(allocation, may_fail_at_every_call_for_a_reader)
 {
     check_once_and_onwards("reader", open_reader, TARE_BACKING_AUTO);
+}
+
+/* Heads of 1,000 bytes: of the GGUF part a copy has to grow. */
+Test(allocation, may_fail_at_every_call_for_files)
+{
+    temp_path sharded = temp_join(&folder, "sharded");
+    file_list_read(&files, sharded.text);
+    check_once_and_onwards("sharded files", open_files, TARE_BACKING_AUTO);
+    file_list_free(&files);
+    temp_path split = temp_make_folder(&folder, "split");
+    temp_write_text(&split, "m.gguf", &gguf_file);
+    file_list_read(&files, split.text);
+    file_list_lend(&files, 1000);
+    check_once_and_onwards("a short head", open_files, TARE_BACKING_AUTO);
+    file_list_lend(&files, 1 << 20);
+    check_once_and_onwards("a head that is lent", open_files, TARE_BACKING_AUTO);
+    file_list_free(&files);
+}
+
+static int visit_nothing(void *context, const char *name, size_t name_size)
+{
+    (void)context, (void)name, (void)name_size;
+    return 0;
+}
+
+Test(allocation, may_fail_at_every_call_for_a_list_of_files)
+{
+    static const char index[] =
+        "{\"weight_map\":{\"a\":\"1.safetensors\",\"b\":\"2.safetensors\"}}";
+    const tare_file listed = {.name = "m.json", .bytes = index, .size = sizeof index - 1};
+    const tare_file part = {.name = "m-00001-of-00002.gguf"};
+    const tare_file *kinds[] = {&listed, &part};
+    tare_options options = TARE_OPTIONS_INIT;
+    options.allocator = &probe.hooks;
+    for (size_t kind = 0; kind < 2; kind++) {
+        for (size_t n = 1;; n++) {
+            alloc_probe_init(&probe);
+            probe.fail_at = n;
+            tare_status status = tare_list_files(kinds[kind], &options, visit_nothing, NULL, NULL);
+            cr_expect_eq(probe.block_count, 0, "kind %zu, %zu: blocks are left", kind, n);
+            if (probe.refused == 0) {
+                cr_expect_eq(status, TARE_OK);
+                cr_expect_gt(n, 3, "kind %zu allocates %zu times", kind, n - 1);
+                break;
+            }
+            cr_expect_eq(status, TARE_E_MEMORY, "kind %zu, %zu", kind, n);
+        }
+    }
 }
 
 Test(allocation, may_fail_at_every_call_for_pairs)

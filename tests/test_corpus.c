@@ -5,6 +5,7 @@
 
 #include "support/corpus_list.h"
 #include "support/expect.h"
+#include "support/file_list.h"
 #include "support/reader_probe.h"
 #include "support/temp_files.h"
 
@@ -227,6 +228,23 @@ Test(corpus, verdicts_on_bytes_in_memory)
         tare_status status = tare_open_bytes(bytes, size, NULL, &model, &error);
         check_nameless(one, status, model, &error);
         free(bytes);
+    }
+}
+
+Test(corpus, verdicts_on_the_files_of_an_index_in_memory)
+{
+    static file_list files;
+    for (size_t i = 0; i < list.case_count; i++) {
+        const corpus_case *one = &list.cases[i];
+        if (!one->is_index) continue;
+        temp_path path = temp_join(&corpus, one->path);
+        *strrchr(path.text, '/') = 0;
+        file_list_read(&files, path.text);
+        tare_model *model = expect_no_model();
+        tare_error error = expect_poison();
+        tare_status status = tare_open_files(files.files, files.count, NULL, &model, &error);
+        check_verdict(one, status, model, &error);
+        file_list_free(&files);
     }
 }
 
