@@ -32,7 +32,6 @@ tare_status tarei_index_begin(tarei_index_builder *builder, tarei_index *index,
     uint32_t lines = measure(index, count);
     tarei_name_seed_init(&index->seed, seed);
     index->names = names;
-    index->text = names->text;
     index->records = names->records;
     index->reach = 1;
     uint32_t behind = count / TAREI_LINE_COUNT + 1; /* more than can run over */
@@ -43,9 +42,7 @@ tare_status tarei_index_begin(tarei_index_builder *builder, tarei_index *index,
     builder->arena = arena;
     builder->duplicates = duplicates;
     builder->lines = tarei_arena_take(arena, index->size, sizeof(tarei_line));
-    builder->pairs = tarei_memory_take(arena->memory, (uint64_t)count * sizeof(tarei_pair),
-                                       TAREI_BUFFER_ALIGNMENT);
-    if (builder->lines == NULL || builder->pairs == NULL) return TARE_E_MEMORY;
+    if (builder->lines == NULL) return TARE_E_MEMORY;
     memset(builder->lines, 0, (size_t)index->size);
     index->lines = builder->lines;
     return TARE_OK;
@@ -120,10 +117,20 @@ static tare_status place(tarei_index_builder *builder, uint32_t number, uint64_t
     return place_in(builder, false, number, hash);
 }
 
+static uint64_t pairs_size(const tarei_index_builder *builder)
+{
+    return (uint64_t)builder->names->count * sizeof(tarei_pair);
+}
+
 tare_status tarei_index_add(tarei_index_builder *builder, uint32_t number, const char *name,
                             uint32_t size, tarei_pair pair)
 {
     const tarei_index *index = builder->index;
+    if (builder->pairs == NULL) {
+        builder->pairs =
+            tarei_memory_take(builder->arena->memory, pairs_size(builder), TAREI_BUFFER_ALIGNMENT);
+        if (builder->pairs == NULL) return TARE_E_MEMORY;
+    }
     uint64_t hash = tarei_line_hash(index, name, size);
     uint64_t *slot = &builder->hashes[number % TAREI_INDEX_AHEAD];
     tare_status status = TARE_OK;
@@ -176,10 +183,11 @@ tare_status tarei_index_end(tarei_index_builder *builder, tare_status status)
                                           builder->arena, builder->same);
         index->reseeds = reseeds;
     }
+    index->text = builder->names->text;
     index->prefixes = builder->names->prefixes;
     index->suffixes = builder->names->suffixes;
-    tarei_memory_give(builder->arena->memory, builder->pairs,
-                      (uint64_t)builder->names->count * sizeof(tarei_pair), TAREI_BUFFER_ALIGNMENT);
+    tarei_memory_give(builder->arena->memory, builder->pairs, pairs_size(builder),
+                      TAREI_BUFFER_ALIGNMENT);
     return status;
 }
 

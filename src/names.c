@@ -126,10 +126,11 @@ bool tarei_names_end(tarei_names_builder *builder, tarei_arena *arena)
     tarei_side *prefixes = &builder->prefixes, *suffixes = &builder->suffixes;
     if (arena != NULL && builder->at == names->text_size) widen_groups(names);
     names->parts_size = ((uint64_t)prefixes->count + suffixes->count) * sizeof(tarei_part);
-    tarei_memory_give(builder->memory, builder->follows, suffixes->limit * sizeof(uint16_t),
-                      TAREI_BUFFER_ALIGNMENT);
     names->prefixes = side_end(prefixes, builder->memory, arena, TAREI_PREFIX_SHORT);
     names->suffixes = side_end(suffixes, builder->memory, arena, TAREI_SUFFIX_SHORT);
+    /* Last, though taken last: what is kept then finds room below it, see finish_names. */
+    tarei_memory_give(builder->memory, builder->follows, suffixes->limit * sizeof(uint16_t),
+                      TAREI_BUFFER_ALIGNMENT);
     return names->prefixes != NULL && names->suffixes != NULL;
 }
 

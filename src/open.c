@@ -174,7 +174,7 @@ static tare_status names_begin(tarei_opening *opening, tarei_names_builder *buil
                                tarei_names *names, const tarei_buffer *records, uint64_t name_size)
 {
     tarei_arena *arena = &opening->model->arena;
-    uint32_t count = (uint32_t)(records->size / sizeof(tarei_record));
+    uint32_t count = names->count;
     if (name_size + count > TAREI_NAMES_SIZE_MAX) /* both far below 2^63 */
         return tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
                                "all names together take more than 4 GiB");
@@ -200,12 +200,21 @@ static tare_status finish_names(tarei_opening *opening, tarei_names *names, tare
                                       : TAREI_DUPLICATES_REFUSE;
     tarei_names_builder names_builder;
     tarei_index_builder builder;
-    tare_status status = names_begin(opening, &names_builder, names, records, name_size);
-    if (status != TARE_OK) return status;
+    tare_status status = TARE_OK;
+    bool begun = false;
+    names->records = records->data;
+    names->count = (uint32_t)(records->size / sizeof(tarei_record));
+    /* The table before the names: what making names takes and gives back then lies behind all that
+     * is kept, where memory can be cut off. */
     if (!in_order) status = tarei_index_begin(&builder, index, names, seed, duplicates, arena);
+    if (status == TARE_OK) {
+        status = names_begin(opening, &names_builder, names, records, name_size);
+        begun = status == TARE_OK;
+    }
     if (status == TARE_OK)
         status = store_names(opening, names, &names_builder, sizes, in_order ? NULL : &builder);
-    if (!tarei_names_end(&names_builder, arena) && status == TARE_OK) status = TARE_E_MEMORY;
+    if (begun && !tarei_names_end(&names_builder, arena) && status == TARE_OK)
+        status = TARE_E_MEMORY;
     if (!in_order)
         status = tarei_index_end(&builder, status);
     else if (status == TARE_OK)
