@@ -1,0 +1,140 @@
+/*
+ * The npm package against JSON.parse and a Map, in Node and in Chromium: ./x bench wasm [--save]
+ *     [--rounds N]
+ * Both are measured in turn, in one process each. Figures are medians. --save keeps every round in
+ * bench/results/.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { cpus } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const ROOT = join(HERE, '..');
+const PACKAGE = join(ROOT, 'build/wasm');
+const MODEL = join(PACKAGE, 'dev/model.safetensors');
+const CHROMIUM = process.env.TARE_CHROMIUM ?? '/usr/bin/chromium';
+
+async function measureHere(task, rounds) {
+    const { measureMemory, measureTimes } = await import('./wasm_measure.mjs');
+    const begin = performance.now();
+    const { Model, init } = await import(pathToFileURL(join(PACKAGE, 'lib/tare.js')));
+    await init();
+    const start = performance.now() - begin;
+    const file = new Uint8Array(readFileSync(MODEL));
+    if (task === 'times') return { start, samples: await measureTimes(Model, file, rounds) };
+    const before = process.resourceUsage().maxRSS;
+    const held = await measureMemory(Model, file, task, () => {
+        globalThis.gc();
+        globalThis.gc();
+        return process.memoryUsage().heapUsed;
+    });
+    return { ...held, peak: (process.resourceUsage().maxRSS - before) * 1024 };
+}
+
+/** In a process of its own, so that neither sees the other's garbage. */
+function inNode(task, rounds) {
+    const done = spawnSync(process.execPath,
+                           ['--expose-gc', fileURLToPath(import.meta.url), `--task=${task}`,
+                            `--rounds=${rounds}`],
+                           { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+    if (done.status !== 0) throw new Error(`node failed: ${done.status}`);
+    return JSON.parse(done.stdout);
+}
+
+async function inChromium(rounds) {
+    const { chromium } = createRequire(join(PACKAGE, 'dev/package.json'))('playwright-core');
+    const { serve } = await import('../bindings/wasm/demo/serve.js');
+    const server = await serve({ folders: { '': join(ROOT, 'bindings/wasm/demo'), bench: HERE,
+                                            lib: join(PACKAGE, 'lib'), models: join(PACKAGE, 'dev') } });
+    const browser = await chromium.launch({
+        executablePath: CHROMIUM, args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
+    });
+    const run = async (task) => {
+        const page = await browser.newPage();
+        const session = await page.context().newCDPSession(page);
+        await page.exposeFunction('heapUsed', async () => {
+            await session.send('HeapProfiler.collectGarbage');
+            return (await session.send('Runtime.getHeapUsage')).usedSize;
+        });
+        await page.goto(server.url);
+        const result = await page.evaluate(async ([what, count]) => {
+            const measure = await import('./bench/wasm_measure.mjs');
+            const begin = performance.now();
+            const { Model, init } = await import('./lib/tare.js');
+            await init();
+            const start = performance.now() - begin;
+            const file = new Uint8Array(await (await fetch('models/model.safetensors')).arrayBuffer());
+            if (what !== 'times') return measure.measureMemory(Model, file, what, window.heapUsed);
+            return { start, samples: await measure.measureTimes(Model, file, count) };
+        }, [task, rounds]);
+        await page.close();
+        return result;
+    };
+    const result = { version: browser.version(), times: await run('times'),
+                     memory: { tare: await run('tare'), json_map: await run('json_map') } };
+    await browser.close();
+    await server.close();
+    return result;
+}
+
+function median(values) {
+    const sorted = [...values].sort((a, b) => a - b);
+    return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
+
+function report(where, { version, times, memory }) {
+    console.log(`\n${where} ${version}: module ready after ${times.start.toFixed(1)} ms`);
+    const row = (what, tare, other, unit) => console.log(
+        `  ${what.padEnd(34)} ${tare.toFixed(1).padStart(9)} ${other.toFixed(1).padStart(9)} ${unit.padEnd(4)}` +
+        `  tare / JSON+Map ${(tare / other).toFixed(2)}`);
+    console.log(`  ${''.padEnd(34)} ${'tare'.padStart(9)} ${'JSON+Map'.padStart(9)}`);
+    for (const [key, what, unit] of [['open_ms', 'open', 'ms'],
+                                     ['find_first_ns', 'lookup, names not seen before', 'ns'],
+                                     ['find_again_ns', 'lookup, the same strings again', 'ns']])
+        row(what, median(times.samples[`${key}/tare`]), median(times.samples[`${key}/json_map`]), unit);
+    const mib = (bytes) => bytes / 1048576;
+    row('memory held', mib(memory.tare.total), mib(memory.json_map.total), 'MiB');
+    if (memory.tare.peak !== undefined)
+        row('growth of the process at most', mib(memory.tare.peak), mib(memory.json_map.peak), 'MiB');
+}
+
+function git(...what) {
+    try {
+        return execFileSync('git', ['-C', ROOT, ...what], { encoding: 'utf8' }).trim();
+    } catch {
+        return null;
+    }
+}
+
+function option(name, other) {
+    const found = process.argv.find((argument) => argument.startsWith(`--${name}=`));
+    return found === undefined ? other : found.slice(name.length + 3);
+}
+
+const rounds = Number(option('rounds', 15)), task = option('task', null);
+if (task !== null) {
+    console.log(JSON.stringify(await measureHere(task, rounds)));
+} else {
+    const result = {
+        what: 'wasm', date: new Date().toISOString(), commit: git('rev-parse', 'HEAD'),
+        cpu: cpus()[0]?.model, processors: cpus().length, set: 'L, 91,985 tensors, in memory',
+        module_size: readFileSync(join(PACKAGE, 'lib/tare.wasm')).length, rounds,
+        node: { version: process.version, times: inNode('times', rounds),
+                memory: { tare: inNode('tare', 1), json_map: inNode('json_map', 1) } },
+    };
+    report('Node', result.node);
+    if (existsSync(CHROMIUM) && existsSync(join(PACKAGE, 'dev/node_modules/playwright-core'))) {
+        result.chromium = await inChromium(rounds);
+        report('Chromium', result.chromium);
+    } else {
+        console.log('\nChromium is left out: there is none, or no playwright-core');
+    }
+    if (process.argv.includes('--save')) {
+        const path = join(ROOT, 'bench/results', `${result.date.slice(0, 10)}-wasm.json`);
+        writeFileSync(path, `${JSON.stringify(result, null, 1)}\n`);
+        console.log(`\nsaved as ${path.slice(ROOT.length + 1)}`);
+    }
+}

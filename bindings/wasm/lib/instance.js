@@ -1,0 +1,244 @@
+/*
+ * The WebAssembly module and its instances: one to a model. An instance that opens a model has the
+ * heads of its files behind its heap; the one that serves it afterwards has no more than it keeps.
+ */
+import { TareError, failure } from './tare_error.js';
+
+const PAGE = 65536;
+const SAFE_MAX = Number.MAX_SAFE_INTEGER;
+const NO_SHARD = 0xffffffff;
+const BAD_DESCRIPTOR = 8; // of WASI
+
+/** @type {Promise<WebAssembly.Module> | null} */
+let compiled = null;
+
+async function compileBeside() {
+    const url = new URL('tare.wasm', import.meta.url);
+    if (url.protocol === 'file:') {
+        const { readFile } = await import('node:fs/promises');
+        return WebAssembly.compile(await readFile(url));
+    }
+    const response = await fetch(url);
+    if (!response.ok) throw failure('TARE_E_OPEN', `${url}: HTTP status ${response.status}`);
+    if (response.headers.get('content-type')?.startsWith('application/wasm'))
+        return WebAssembly.compileStreaming(response);
+    return WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** Compiles the module, once; without `source` it is fetched from beside this file. */
+export function init(source) {
+    if (source !== undefined || compiled === null) {
+        const loading = source === undefined              ? compileBeside()
+                        : source instanceof WebAssembly.Module ? Promise.resolve(source)
+                                                               : compileGiven(source);
+        compiled = loading;
+        loading.catch(() => {
+            if (compiled === loading) compiled = null; // so that it can be tried again
+        });
+    }
+    return compiled;
+}
+
+async function compileGiven(source) {
+    const given = await source;
+    if (typeof Response === 'function' && given instanceof Response)
+        return WebAssembly.compile(await given.arrayBuffer());
+    return given instanceof WebAssembly.Module ? given : WebAssembly.compile(given);
+}
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
+/** One instance, with views of its memory. */
+export class Instance {
+    /** @param {WebAssembly.Module} module */
+    constructor(module) {
+        this.module = module;
+        this.closed = false;
+        this.missing = null; // {file, offset, size} of the bytes that were wanted last
+        this.names = []; // of tare_list_files
+        const instance = new WebAssembly.Instance(module, {
+            tare: {
+                missing: (file, offset, size) => {
+                    this.missing = { file, offset, size };
+                },
+                visit: (name, size) => {
+                    this.names.push(this.text(name, size));
+                },
+            },
+            wasi_snapshot_preview1: {
+                random_get: (target, size) => {
+                    const memory = new Uint8Array(instance.exports.memory.buffer, target, size);
+                    for (let at = 0; at < size; at += 65536)
+                        crypto.getRandomValues(memory.subarray(at, at + 65536));
+                    return 0;
+                },
+                /* Of libc's printf, for the error that it has no floats, which nobody prints. */
+                fd_close: () => BAD_DESCRIPTOR,
+                fd_seek: () => BAD_DESCRIPTOR,
+                fd_write: () => BAD_DESCRIPTOR,
+            },
+        });
+        this.calls = instance.exports;
+        this.scratch = 0; // where names and lists are handed over, and how many bytes of that
+        this.scratchSize = 0;
+        this.look();
+    }
+
+    /** Lets go of the memory, whoever still holds tensors of it. */
+    close() {
+        this.closed = true;
+        this.calls = this.bytes = this.words = null;
+    }
+
+    /** Views, anew: growing a memory takes it away from those there are. */
+    look() {
+        const buffer = this.calls.memory.buffer;
+        this.bytes = new Uint8Array(buffer);
+        this.words = new Uint32Array(buffer);
+    }
+
+    /** Adds room for that many bytes at the end of the memory; where. */
+    grow(size) {
+        const at = this.bytes.length;
+        try {
+            this.calls.memory.grow(Math.ceil(size / PAGE));
+        } catch (cause) {
+            throw failure('TARE_E_MEMORY', `no memory for ${size} bytes more`, { cause });
+        }
+        this.look();
+        return at;
+    }
+
+    /** A number of 64 bits; beyond 2^53 it is the nearest that there is. */
+    number(at) {
+        return this.words[at >>> 2] + this.words[(at >>> 2) + 1] * 4294967296;
+    }
+
+    bigint(at) {
+        return BigInt(this.words[at >>> 2]) | (BigInt(this.words[(at >>> 2) + 1]) << 32n);
+    }
+
+    text(at, size) {
+        return decoder.decode(this.bytes.subarray(at, at + size));
+    }
+
+    /** Text up to its terminator; null for NULL. */
+    textAt(at) {
+        return at === 0 ? null : this.text(at, this.bytes.indexOf(0, at) - at);
+    }
+
+    /** Makes sure that there are so many bytes to hand things over in. */
+    room(size) {
+        if (size <= this.scratchSize) return;
+        this.scratch = this.grow(size);
+        this.scratchSize = this.bytes.length - this.scratch;
+    }
+
+    /** Writes a name, or key, to where it is handed over; its size. */
+    write(name) {
+        if (typeof name !== 'string') {
+            if (!(name instanceof Uint8Array))
+                throw new TypeError('a name is a string or a Uint8Array');
+            this.room(name.length);
+            this.bytes.set(name, this.scratch);
+            return name.length;
+        }
+        const length = name.length;
+        if (length <= 128 && length <= this.scratchSize) {
+            const { bytes, scratch } = this;
+            let at = 0;
+            for (; at < length; at++) {
+                const unit = name.charCodeAt(at);
+                if (unit > 127) break;
+                bytes[scratch + at] = unit;
+            }
+            if (at === length) return length;
+        }
+        this.room(length * 3);
+        return encoder.encodeInto(name, this.bytes.subarray(this.scratch)).written;
+    }
+
+    /** The error of the call that failed last. */
+    error() {
+        const at = this.calls.tare_js_error();
+        const code = this.words[at >>> 2] | 0;
+        const shard = this.words[(at >>> 2) + 2];
+        const offset = this.number(at + 16);
+        return new TareError(this.textAt(at + 24), {
+            code,
+            status: this.textAt(this.calls.tare_js_status_name(code)),
+            systemError: this.words[(at >>> 2) + 1] | 0,
+            shard: shard === NO_SHARD ? null : shard,
+            offset: offset > SAFE_MAX ? null : offset,
+        });
+    }
+
+    /** Puts files where C finds them: {name, head, size}; where. */
+    table(files) {
+        const names = files.map((file) => encoder.encode(file.name));
+        for (const [i, name] of names.entries())
+            if (name.includes(0))
+                throw failure('TARE_E_ARGUMENT', `file ${i}: its name holds a zero byte`);
+        const round = (size) => Math.ceil(size / 64) * 64;
+        const tableSize = round(this.calls.tare_js_table_size(files.length));
+        const nameSize = names.reduce((sum, name) => sum + name.length + 1, 0);
+        const headSize = files.reduce((sum, file) => sum + round(file.head.length), 0);
+        /* What a model keeps is less than its headers, and so is what opening needs beside. */
+        if (!this.calls.tare_js_reserve(headSize * 2 + 16 * PAGE))
+            throw failure('TARE_E_MEMORY', `no memory to read headers of ${headSize} bytes`);
+        this.look();
+        const table = this.grow(tableSize + headSize + nameSize);
+        let head = table + tableSize, name = head + headSize;
+        for (const [i, file] of files.entries()) {
+            this.bytes.set(file.head, head);
+            this.bytes.set(names[i], name); // new memory is zero: it has its terminator
+            this.calls.tare_js_table_set(table, files.length, i, name, head, file.head.length,
+                                         file.size);
+            head += round(file.head.length);
+            name += names[i].length + 1;
+        }
+        return table;
+    }
+
+    /**
+     * An instance with a memory of its own, as small as can be, that holds the model of this one.
+     * What an instance is, is in its memory: between calls all else is as it was at the start.
+     */
+    moved() {
+        const top = Math.ceil(this.calls.tare_js_top() / 64) * 64;
+        const fresh = new Instance(this.module);
+        const lack = top + 4096 - fresh.bytes.length;
+        if (lack > 0) fresh.grow(lack);
+        fresh.bytes.set(this.bytes.subarray(0, top));
+        fresh.scratch = top;
+        fresh.scratchSize = fresh.bytes.length - top;
+        return fresh;
+    }
+}
+
+/**
+ * Opens the model that is among files, as far as their heads go: an instance that has it, or which
+ * bytes are missing, to be fetched before it is tried again.
+ * @param {{name: string, head: Uint8Array, size: number}[]} files
+ * @returns {Promise<{instance: Instance} | {missing: {file: number, offset: number, size: number}}>}
+ */
+export async function openHeads(files, headerSizeMax) {
+    const opening = new Instance(await init());
+    const table = opening.table(files);
+    const status = opening.calls.tare_js_open(table, files.length, headerSizeMax ?? 0);
+    opening.look();
+    if (status === 0) return { instance: opening.moved() };
+    if (opening.missing !== null) return { missing: opening.missing };
+    throw opening.error();
+}
+
+/** The names of the files that a model is made of, told from one; or which bytes are missing. */
+export async function listFiles(file) {
+    const opening = new Instance(await init());
+    const status = opening.calls.tare_js_list(opening.table([file]));
+    opening.look();
+    if (status === 0) return { names: opening.names };
+    if (opening.missing !== null) return { missing: opening.missing };
+    throw opening.error();
+}

@@ -1,0 +1,219 @@
+/*
+ * Where the bytes of a file are. A source has a size, and gives bytes in one of two ways:
+ *
+ *   view(offset, size)    at once and without a copy, or null where the file is not in memory
+ *   read(offset, size)    a promise of them
+ */
+import { failure } from './tare_error.js';
+
+export class BytesSource {
+    /** @param {ArrayBuffer | SharedArrayBuffer | ArrayBufferView} bytes */
+    constructor(bytes) {
+        this.bytes = ArrayBuffer.isView(bytes)
+            ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+            : new Uint8Array(bytes);
+        this.size = this.bytes.length;
+    }
+
+    view(offset, size) {
+        return this.bytes.subarray(offset, offset + size);
+    }
+
+    async read(offset, size) {
+        return this.view(offset, size);
+    }
+}
+
+export class BlobSource {
+    /** @param {Blob} blob */
+    constructor(blob) {
+        this.blob = blob;
+        this.size = blob.size;
+    }
+
+    view() {
+        return null;
+    }
+
+    async read(offset, size) {
+        let bytes;
+        try {
+            bytes = new Uint8Array(await this.blob.slice(offset, offset + size).arrayBuffer());
+        } catch (cause) { // a file that was picked and is gone, or was written to since
+            throw failure('TARE_E_READ', `reading failed (${size} bytes at ${offset}): ${cause}`,
+                          { cause, offset });
+        }
+        if (bytes.length !== size)
+            throw failure('TARE_E_CHANGED', `the data ends early (${size} bytes at ${offset})`,
+                          { offset });
+        return bytes;
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * HTTP
+ */
+
+async function request(url, options, headers) {
+    let response;
+    try {
+        const get = options.fetch ?? fetch;
+        response = await get(url, {
+            headers: { ...options.headers, ...headers },
+            signal: options.signal,
+        });
+    } catch (cause) {
+        options.signal?.throwIfAborted();
+        throw failure('TARE_E_READ', `${url}: ${cause?.message ?? cause}`, { cause });
+    }
+    if (response.ok) return response;
+    await response.body?.cancel();
+    if (response.status === 416) return response;
+    throw failure('TARE_E_OPEN', `${url}: HTTP status ${response.status}`);
+}
+
+function room(size) {
+    try {
+        return new Uint8Array(size);
+    } catch (cause) {
+        throw failure('TARE_E_MEMORY', `no memory for ${size} bytes`, { cause });
+    }
+}
+
+/** All bytes of a response. `onProgress(done, total)` has null as total where none is stated. */
+export async function readAll(response, onProgress) {
+    /* Of a compressed body the length is another one than that of what comes out. */
+    const encoding = response.headers.get('content-encoding') ?? 'identity';
+    const length = Number(response.headers.get('content-length') ?? NaN);
+    const total = encoding === 'identity' && Number.isSafeInteger(length) ? length : null;
+    let bytes = room(total ?? 65536), done = 0;
+    onProgress?.(0, total);
+    const reader = response.body?.getReader();
+    for (;;) {
+        let piece;
+        try {
+            piece = reader === undefined ? { done: true } : await reader.read();
+        } catch (cause) {
+            if (cause?.name === 'AbortError') throw cause;
+            throw failure('TARE_E_READ', `${response.url}: ${cause?.message ?? cause}`, { cause });
+        }
+        if (piece.done) break;
+        if (done + piece.value.length > bytes.length) {
+            const larger = room(Math.max(bytes.length * 2, done + piece.value.length));
+            larger.set(bytes.subarray(0, done));
+            bytes = larger;
+        }
+        bytes.set(piece.value, done);
+        done += piece.value.length;
+        onProgress?.(done, total);
+    }
+    if (total !== null && done < total)
+        throw failure('TARE_E_TRUNCATED', `${response.url}: ${done} bytes came, not ${total}`);
+    return done === bytes.length ? bytes : bytes.slice(0, done);
+}
+
+/** The start and the size of the whole file, from "bytes 0-99/1234". */
+function parseContentRange(text) {
+    const found = /^bytes (?:(\d+)-(\d+)|\*)\/(\d+|\*)$/.exec(text ?? '');
+    if (found === null) return { start: null, size: null };
+    return {
+        start: found[1] === undefined ? null : Number(found[1]),
+        size: found[3] === '*' ? null : Number(found[3]),
+    };
+}
+
+/** Other sites hide Content-Range unless they say otherwise, but never the length of a HEAD. */
+async function askSize(url, options) {
+    const get = options.fetch ?? fetch;
+    const response = await get(url, {
+        method: 'HEAD', headers: options.headers, signal: options.signal,
+    });
+    const size = Number(response.headers.get('content-length') ?? NaN);
+    if (!response.ok || !Number.isSafeInteger(size))
+        throw failure('TARE_E_UNSUPPORTED', `${url}: the server does not tell the file's size`);
+    return size;
+}
+
+class UrlSource {
+    constructor(url, options, size, tag, head) {
+        this.url = url;
+        this.options = options;
+        this.size = size;
+        this.tag = tag; // the ETag, which tells when the file is another one
+        this.head = head;
+    }
+
+    view() {
+        return null;
+    }
+
+    fail(status, what, offset) {
+        return failure(status, `${this.url}: ${what}`, { offset });
+    }
+
+    async read(offset, size, signal) {
+        if (offset + size <= this.head.length) return this.head.slice(offset, offset + size);
+        if (size === 0) return new Uint8Array(0);
+        const options = signal === undefined ? this.options : { ...this.options, signal };
+        const response = await request(this.url, options,
+                                       { range: `bytes=${offset}-${offset + size - 1}` });
+        const tag = response.headers.get('etag');
+        const range = parseContentRange(response.headers.get('content-range'));
+        if ((this.tag !== null && tag !== null && tag !== this.tag) ||
+            (range.size !== null && range.size !== this.size) || response.status === 416) {
+            await response.body?.cancel();
+            throw this.fail('TARE_E_CHANGED', 'the file changed since it was opened', offset);
+        }
+        let bytes = await readAll(response);
+        /* A server may at any time send all of it instead. */
+        if (response.status === 200) bytes = bytes.slice(offset, offset + size);
+        else if (range.start !== null && range.start !== offset)
+            throw this.fail('TARE_E_READ', `bytes from ${range.start} came, not ${offset}`, offset);
+        if (bytes.length !== size)
+            throw this.fail('TARE_E_CHANGED', `${bytes.length} bytes came, not ${size}`, offset);
+        return bytes;
+    }
+}
+
+/**
+ * A file behind a URL, with its first `headSize` bytes. A server that ignores ranges has sent all of
+ * it by then, and it is in memory.
+ */
+export async function openUrl(url, options, headSize) {
+    const response = await request(url, options, { range: `bytes=0-${headSize - 1}` });
+    if (response.status === 200) return new BytesSource(await readAll(response, options.onProgress));
+    if (response.status === 416) { // it has no byte 0
+        const { size } = parseContentRange(response.headers.get('content-range'));
+        if ((size ?? await askSize(url, options)) === 0) return new BytesSource(new Uint8Array(0));
+        throw failure('TARE_E_READ', `${url}: HTTP status 416`);
+    }
+    const range = parseContentRange(response.headers.get('content-range'));
+    const head = await readAll(response);
+    const size = range.size ?? await askSize(url, options);
+    if ((range.start ?? 0) !== 0 || head.length !== Math.min(headSize, size))
+        throw failure('TARE_E_READ', `${url}: other bytes came than were asked for`);
+    return new UrlSource(url, options, size, response.headers.get('etag'), head);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Whatever it is that a caller has
+ */
+
+export function isBytes(from) {
+    return from instanceof ArrayBuffer || ArrayBuffer.isView(from) ||
+           (typeof SharedArrayBuffer === 'function' && from instanceof SharedArrayBuffer);
+}
+
+/** Runs `work` for each item, some at a time; results in the order of the items. */
+export async function mapSome(items, work, atOnce = 6) {
+    const results = new Array(items.length);
+    let next = 0;
+    const worker = async () => {
+        while (next < items.length) {
+            const i = next++;
+            results[i] = await work(items[i], i);
+        }
+    };
+    await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));
+    return results;
+}

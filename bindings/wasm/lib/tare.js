@@ -1,0 +1,288 @@
+/*
+ * Models of safetensors and GGUF files in JavaScript: name -> dtype, shape, bytes. A thin layer over
+ * the C library; see README.md. Tensor bytes stay where the caller has them.
+ */
+import { Instance, init, listFiles, openHeads } from './instance.js';
+import { BlobSource, BytesSource, isBytes, mapSome, openUrl, readAll } from './sources.js';
+import { Tensor, Metadata, copyNames, listPrefix } from './tensor.js';
+import { TareError, failure } from './tare_error.js';
+
+export { init, TareError, Tensor, Metadata };
+
+const HEAD_SIZE = 65536; // read of each file first; few headers of shards are longer
+
+/* ------------------------------------------------------------------------------------------------
+ * Opening: try, fetch what was missing, try again
+ */
+
+function headOf(source, size) {
+    return source.view(0, size) ?? source.read(0, size);
+}
+
+/** The head with the missing bytes behind it. */
+async function extend(source, head, missing) {
+    const end = missing.offset + missing.size;
+    const viewed = source.view(0, end);
+    if (viewed !== null) return viewed;
+    const more = await source.read(head.length, end - head.length);
+    const longer = new Uint8Array(end);
+    longer.set(head);
+    longer.set(more, head.length);
+    return longer;
+}
+
+/** Calls `attempt` with the heads of files until nothing is missing. */
+async function complete(files, attempt) {
+    for (;;) {
+        const result = await attempt(files);
+        if (result.missing === undefined) return result;
+        const file = files[result.missing.file];
+        file.head = await extend(file.source, file.head, result.missing);
+    }
+}
+
+/* Each file by itself, many at once, so that headers do not have to wait for each other. What is
+ * wrong with a file is told when the model is opened, if the model needs it. */
+async function prepare(file, options) {
+    file.head = await headOf(file.source, Math.min(file.size, HEAD_SIZE));
+    const alone = [{ ...file, name: '' }];
+    try {
+        await complete(alone, (files) => openHeads(files, options.headerSizeMax));
+    } catch (error) {
+        if (!(error instanceof TareError) || error.status === 'TARE_E_MEMORY') throw error;
+    }
+    file.head = alone[0].head;
+}
+
+async function openFiles(named, options) {
+    const files = named.map(({ name, source }) =>
+        ({ name, source, size: source.size, head: new Uint8Array(0) }));
+    if (files.length === 1) files[0].head = await headOf(files[0].source,
+                                                         Math.min(files[0].size, HEAD_SIZE));
+    else await mapSome(files, (file) => prepare(file, options));
+    const { instance } = await complete(files, (all) => openHeads(all, options.headerSizeMax));
+    for (const { source } of files) if (source.head !== undefined) source.head = new Uint8Array(0);
+    return new Model(instance, files);
+}
+
+/** "folder/sub/a" of a picked folder is "sub/a" of the model. */
+function nameOf(blob) {
+    const path = blob.webkitRelativePath || blob.name || '';
+    return blob.webkitRelativePath ? path.slice(path.indexOf('/') + 1) : path;
+}
+
+function sourceOf(from) {
+    if (isBytes(from)) return new BytesSource(from);
+    if (typeof Blob === 'function' && from instanceof Blob) return new BlobSource(from);
+    throw new TypeError('the bytes of a file are an ArrayBuffer, a view of one, or a Blob');
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * URLs
+ */
+
+function lastSegment(url) {
+    const segment = url.pathname.slice(url.pathname.lastIndexOf('/') + 1);
+    try {
+        return decodeURIComponent(segment);
+    } catch {
+        return segment; // not UTF-8: it is what it is
+    }
+}
+
+function urlOf(name, base) {
+    return new URL(name.split('/').map(encodeURIComponent).join('/'), base);
+}
+
+/* A folder on a server cannot be listed: these are tried, as tare_open would choose them. */
+const USUAL_NAMES = ['model.safetensors.index.json', 'model.safetensors'];
+
+async function openFolderUrl(base, options) {
+    let error;
+    for (const name of USUAL_NAMES) {
+        const url = new URL(name, base);
+        try {
+            return [url, await openUrl(url, options, HEAD_SIZE)];
+        } catch (cause) {
+            if (cause?.status !== 'TARE_E_OPEN') throw cause;
+            error = cause;
+        }
+    }
+    throw error;
+}
+
+async function openFromUrl(text, options) {
+    let url = new URL(text, globalThis.location?.href), source;
+    if (url.pathname.endsWith('/')) [url, source] = await openFolderUrl(url, options);
+    else source = await openUrl(url, options, HEAD_SIZE);
+    const name = lastSegment(url);
+    const file = { name, source, size: source.size,
+                   head: await headOf(source, Math.min(source.size, HEAD_SIZE)) };
+    const { names } = await complete([file], ([one]) => listFiles(one));
+    if (file.head.length === file.size) source = new BytesSource(file.head); // an index, read whole
+    const others = await mapSome(names.filter((other) => other !== name), async (other) => {
+        const resolved = options.resolve?.(other, url) ?? urlOf(other, url);
+        return { name: other, source: await openUrl(resolved, options, HEAD_SIZE) };
+    });
+    return openFiles([{ name, source }, ...others], options);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The model
+ */
+
+export class Model {
+    #instance;
+    #sources; // by shard
+    #shards;
+
+    /** Not for callers: see the static calls. */
+    constructor(instance, files) {
+        this.#instance = instance;
+        const { calls } = instance;
+        const byName = new Map(files.map((file) => [file.name, file.source]));
+        this.#sources = [];
+        this.#shards = [];
+        for (let i = 0; i < calls.tare_js_shard_count(); i++) {
+            const at = calls.tare_js_shard_at(i);
+            const name = instance.text(instance.words[at >>> 2], instance.words[(at >>> 2) + 1]);
+            const source = byName.get(name) ?? files[0].source;
+            this.#sources.push(source);
+            this.#shards.push(Object.freeze({
+                name,
+                size: instance.number(at + 8),
+                dataOffset: instance.number(at + 16),
+                format: instance.words[(at + 28) >>> 2] === 2 ? 'gguf' : 'safetensors',
+                inMemory: source.view(0, 0) !== null,
+            }));
+        }
+    }
+
+    static async fromBytes(bytes, options = {}) {
+        if (!isBytes(bytes)) throw new TypeError('bytes are an ArrayBuffer or a view of one');
+        return openFiles([{ name: options.name ?? '', source: new BytesSource(bytes) }], options);
+    }
+
+    static async fromBlob(blob, options = {}) {
+        if (blob instanceof Blob)
+            return openFiles([{ name: nameOf(blob), source: new BlobSource(blob) }], options);
+        return Model.fromFiles(Array.from(blob, (one) => ({ name: nameOf(one), bytes: one })),
+                               options);
+    }
+
+    static async fromFiles(files, options = {}) {
+        const named = Array.from(files, ({ name, bytes }) => ({ name, source: sourceOf(bytes) }));
+        return openFiles(named, options);
+    }
+
+    static async fromResponse(response, options = {}) {
+        const given = await response;
+        if (!given.ok) {
+            await given.body?.cancel();
+            throw failure('TARE_E_OPEN', `${given.url}: HTTP status ${given.status}`);
+        }
+        return Model.fromBytes(await readAll(given, options.onProgress), options);
+    }
+
+    static async fromUrl(url, options = {}) {
+        return openFromUrl(url, options);
+    }
+
+    /** The instance; tells who uses a model that is closed. */
+    #open() {
+        if (this.#instance === null) throw failure('TARE_E_ARGUMENT', 'the model is closed');
+        return this.#instance;
+    }
+
+    #tensor(at) {
+        return new Tensor(this.#open(), at, this.#sources);
+    }
+
+    close() {
+        this.#instance?.close();
+        this.#instance = null;
+        this.#sources = [];
+    }
+
+    get length() {
+        return this.#open().calls.tare_js_count();
+    }
+
+    get shards() {
+        this.#open();
+        return this.#shards.slice();
+    }
+
+    at(index) {
+        const instance = this.#open();
+        const count = instance.calls.tare_js_count();
+        const place = index < 0 ? index + count : index;
+        if (!Number.isInteger(place) || place < 0 || place >= count) return undefined;
+        return this.#tensor(instance.calls.tare_js_at(place));
+    }
+
+    find(name) {
+        const instance = this.#open();
+        const size = instance.write(name);
+        const at = instance.calls.tare_js_find(instance.scratch, size);
+        return at === 0 ? undefined : new Tensor(instance, at, this.#sources);
+    }
+
+    has(name) {
+        const instance = this.#open();
+        const size = instance.write(name);
+        return instance.calls.tare_js_find(instance.scratch, size) !== 0;
+    }
+
+    names() {
+        return copyNames(this.#open());
+    }
+
+    *[Symbol.iterator]() {
+        for (let i = 0; i < this.length; i++) yield this.#tensor(this.#open().calls.tare_js_at(i));
+    }
+
+    *prefix(prefix) {
+        for (const at of listPrefix(this.#open(), prefix)) yield this.#tensor(at);
+    }
+
+    tensorBytes(name) {
+        return this.find(name)?.bytes;
+    }
+
+    tensorArray(name) {
+        return this.find(name)?.array;
+    }
+
+    async read(name, options) {
+        const tensor = this.find(name);
+        if (tensor === undefined) return undefined;
+        return tensor.read(options);
+    }
+
+    get metadata() {
+        return new Metadata(this.#open());
+    }
+
+    get stat() {
+        const instance = this.#open();
+        const at = instance.calls.tare_js_stat();
+        return {
+            memorySize: instance.bytes.length,
+            modelSize: instance.number(at + 8),
+            recordSize: instance.number(at + 16),
+            nameSize: instance.number(at + 24),
+            shapeSize: instance.number(at + 32),
+            indexSize: instance.number(at + 40),
+            sorted: instance.words[(at + 52) >>> 2] !== 0,
+        };
+    }
+}
+
+if (Symbol.dispose !== undefined) Model.prototype[Symbol.dispose] = Model.prototype.close;
+
+/** The version of the C library. */
+export async function version() {
+    const instance = new Instance(await init());
+    return instance.textAt(instance.calls.tare_js_version());
+}

@@ -1,0 +1,217 @@
+/* The demo in a real Chromium: files that are picked, addresses with ranges, the table, the keyboard. */
+import assert from 'node:assert/strict';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { serve } from '../demo/serve.js';
+import { Model, PACKAGE, ROOT, raw } from './support.js';
+
+const DEV = join(PACKAGE, 'dev');
+const SHOTS = join(PACKAGE, 'screenshots');
+const MODEL = join(DEV, 'model.safetensors'), SHARDED = join(DEV, 'model');
+const NAME = 'model.layers.60.mlp.experts.255.down_proj.weight';
+
+function skip(why) {
+    console.log(`Skipped: ${why}`);
+    process.exit(77);
+}
+
+const chrome = [process.env.TARE_CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser',
+                '/usr/bin/google-chrome'].find((path) => path && existsSync(path));
+if (chrome === undefined) skip('there is no Chromium');
+if (!existsSync(join(DEV, 'node_modules/playwright-core'))) skip('playwright-core is not installed');
+if (!existsSync(MODEL)) skip(`there is no ${MODEL} (make_model makes it)`);
+const { chromium } = createRequire(join(DEV, 'package.json'))('playwright-core');
+
+let server, browser, page, asked = [], complaints = [];
+
+function readAt(path, offset, size) {
+    const file = openSync(path, 'r'), bytes = Buffer.alloc(size);
+    readSync(file, bytes, 0, size, offset);
+    closeSync(file);
+    return bytes;
+}
+
+async function freshPage(options) {
+    await page?.context().close();
+    const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, ...options });
+    page = await context.newPage();
+    page.on('console', (message) => complaints.push(message.text()));
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('request', (request) => {
+        if (!/^(blob|data):/.test(request.url())) asked.push(request);
+    });
+    asked = [];
+    complaints = [];
+    await page.goto(server.url);
+}
+
+async function opened(count) {
+    await page.waitForFunction((text) => document.getElementById('count').textContent === text ||
+        !document.getElementById('error').hidden, count, { timeout: 60_000 });
+    assert.equal(await page.textContent('#error'), '');
+    assert.equal(await page.textContent('#count'), count);
+}
+
+const pick = (files) => page.setInputFiles('#files', files);
+const rows = () => page.locator('.row.item:visible');
+
+before(async () => {
+    mkdirSync(SHOTS, { recursive: true });
+    server = await serve({ folders: { '': join(ROOT, 'bindings/wasm/demo'), lib: join(PACKAGE, 'lib'),
+                                      models: DEV } });
+    const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+    browser = await chromium.launch({ executablePath: chrome, args: sandbox });
+});
+after(async () => {
+    await browser?.close();
+    await server?.close();
+});
+
+test('a picked model of 92,000 tensors: found, shown, its bytes', async () => {
+    await freshPage();
+    await page.screenshot({ path: join(SHOTS, 'empty.png') });
+    await pick(MODEL);
+    await opened('91,985');
+    await page.fill('#search', NAME);
+    await page.waitForFunction(() => document.getElementById('count').textContent.startsWith('2 of'));
+    await page.getByText(NAME, { exact: true }).click();
+    assert.equal(await page.textContent('#detail-title'), NAME);
+    const native = await Model.fromBytes(readFileSync(MODEL));
+    const wanted = native.find(NAME);
+    assert.match(await page.textContent('#detail-body'), new RegExp(`offset.*${wanted.offset.toLocaleString('en')}`));
+    const got = await page.evaluate(async (name) => {
+        const { Model: There } = await import('./lib/tare.js');
+        const model = await There.fromBlob(document.getElementById('files').files[0]);
+        const tensor = model.find(name);
+        return { bytes: Array.from(await tensor.read()), dtype: tensor.dtype, count: model.length };
+    }, NAME);
+    assert.deepEqual(Buffer.from(got.bytes), readAt(MODEL, wanted.offset, wanted.size));
+    assert.deepEqual([got.dtype, got.count], [wanted.dtype, 91_985]);
+    assert.equal(asked.some((request) => request.method() !== 'GET' ||
+        !request.url().startsWith(server.url)), false, 'nothing leaves the page');
+    assert.deepEqual(complaints, []);
+});
+
+test('few rows are in the page, wherever it is scrolled to', async () => {
+    await page.fill('#search', '');
+    await page.waitForFunction(() => document.getElementById('count').textContent === '91,985');
+    for (const share of [0.25, 0.5, 1]) {
+        const last = await page.evaluate(async (part) => {
+            const table = document.getElementById('table');
+            table.scrollTop = table.scrollHeight * part;
+            await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+            return document.querySelectorAll('.row.item').length;
+        }, share);
+        assert.ok(last < 80, `${last} rows`);
+    }
+    const native = await Model.fromBytes(readFileSync(MODEL));
+    const bottom = await page.evaluate(() => Math.max(...Array.from(
+        document.querySelectorAll('.row.item'), (row) => Number(row.dataset.at))));
+    assert.equal(bottom, 91_984);
+    assert.equal(await page.locator(`[data-at="91984"] .name`).textContent(), native.at(-1).name);
+});
+
+test('columns sort, and the keyboard moves', async () => {
+    const size = page.getByRole('columnheader', { name: 'Size' }).getByRole('button');
+    await size.click();
+    await size.click();
+    const sizes = await page.evaluate(() => document.querySelector('[data-at="0"] .number')?.textContent);
+    await page.locator('#table').focus();
+    await page.keyboard.press('Home');
+    const largest = await page.textContent('[data-at="0"] .number');
+    assert.ok(sizes === undefined || sizes === largest);
+    const native = await Model.fromBytes(readFileSync(MODEL));
+    const most = Math.max(...Array.from(native, (tensor) => tensor.size));
+    assert.match(await page.textContent('#detail-body'), new RegExp(`${most.toLocaleString('en')} bytes`));
+    await page.keyboard.press('End');
+    assert.equal(await page.getAttribute('#table', 'aria-activedescendant'), 'row-91984');
+    await page.keyboard.press('/');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'search');
+    await page.getByRole('columnheader', { name: 'Name' }).getByRole('button').click();
+    await page.locator('#table').focus();
+    await page.keyboard.press('Home');
+    assert.equal(await page.textContent('#detail-title'), native.names().sort(
+        new Intl.Collator('en', { numeric: true }).compare)[0]);
+});
+
+test('charts, metadata, and lookups that are measured', async () => {
+    assert.match(await page.textContent('#chart'), /F8_E4M3/);
+    await page.getByRole('tab', { name: 'by dtype' }).press('ArrowRight');
+    assert.ok(await page.locator('#chart svg.layers g').count() >= 61);
+    assert.match(await page.textContent('#metadata'), /format.*pt/);
+    await page.getByRole('button', { name: 'Measure' }).click();
+    await page.waitForSelector('#speed .bars', { timeout: 60_000 });
+    const rates = await page.locator('#speed .size').allTextContents();
+    assert.equal(rates.length, 3);
+    for (const rate of rates) assert.match(rate, /^[\d,]+ \/s$/);
+});
+
+test('an address: the header comes by ranges, then what is looked at', async () => {
+    await freshPage();
+    await page.fill('#url', `${server.url}models/model.safetensors`);
+    await page.getByRole('button', { name: 'Open address' }).click();
+    await opened('91,985');
+    const ranges = () => asked.filter((request) => request.url().endsWith('model.safetensors'))
+        .map((request) => request.headers().range);
+    const native = await Model.fromBytes(readFileSync(MODEL));
+    const { dataOffset } = native.shards[0];
+    assert.deepEqual(ranges(), ['bytes=0-65535', `bytes=65536-${dataOffset - 1}`]);
+    const wanted = native.find(NAME);
+    const got = await page.evaluate(async ([url, name]) => {
+        const { Model: There } = await import('./lib/tare.js');
+        return Array.from(await (await There.fromUrl(url)).read(name));
+    }, [`${server.url}models/model.safetensors`, NAME]);
+    assert.deepEqual(Buffer.from(got), readAt(MODEL, wanted.offset, wanted.size));
+    assert.equal(ranges().at(-1), `bytes=${wanted.offset}-${wanted.offset + wanted.size - 1}`);
+});
+
+test('shards: by address, and picked together', async () => {
+    await freshPage();
+    await page.goto(`${server.url}?url=models/model/model.safetensors.index.json`);
+    await opened('323');
+    assert.match(await page.textContent('#summary'), /Shards3/);
+    await freshPage();
+    await pick(SHARDED_FILES.map((name) => join(SHARDED, name)));
+    await opened('323');
+    await page.fill('#search', 'layers.31 q_proj');
+    await page.waitForFunction(() => document.getElementById('count').textContent === '1 of 323');
+});
+
+const SHARDED_FILES = ['model-00001-of-00003.safetensors', 'model-00002-of-00003.safetensors',
+                       'model-00003-of-00003.safetensors', 'model.safetensors.index.json'];
+
+test('what is wrong with a file is told', async () => {
+    await freshPage();
+    await pick({ name: 'broken.safetensors', mimeType: '', buffer: raw('{"w":!}') });
+    await page.waitForSelector('#error:not([hidden])');
+    assert.match(await page.textContent('#error'), /TARE_E_FIELD|TARE_E_JSON/);
+    assert.match(await page.textContent('#error'), /byte 13/);
+});
+
+test('everything to be used has a name, and nothing is wider than a narrow screen', async () => {
+    for (const [name, options] of [
+        ['light', { colorScheme: 'light' }],
+        ['dark', { colorScheme: 'dark' }],
+        ['narrow', { colorScheme: 'dark', viewport: { width: 360, height: 780 } }],
+    ]) {
+        await freshPage(options);
+        await pick(MODEL);
+        await opened('91,985');
+        await rows().nth(3).click();
+        const found = await page.evaluate(() => ({
+            nameless: Array.from(document.querySelectorAll('button, input, [role="grid"], [role="tabpanel"]'))
+                .filter((one) => one.textContent.trim() === '' && !one.ariaLabel && !one.labels?.length &&
+                                 !one.hasAttribute('aria-labelledby')).map((one) => one.outerHTML),
+            wide: document.documentElement.scrollWidth - innerWidth,
+            background: getComputedStyle(document.body).backgroundColor,
+        }));
+        assert.deepEqual(found.nameless, []);
+        assert.ok(found.wide <= 0, `${name}: ${found.wide} pixels too wide`);
+        const dark = Number(/\d+/.exec(found.background)[0]) < 128;
+        assert.equal(dark, options.colorScheme === 'dark');
+        await page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: name === 'narrow' });
+        assert.deepEqual(complaints, []);
+    }
+});

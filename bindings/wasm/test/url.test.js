@@ -1,0 +1,162 @@
+/* Models behind URLs, from a server on this machine: ranges, servers without them, failures. */
+import assert from 'node:assert/strict';
+import { truncateSync, writeFileSync, mkdirSync, openSync, writeSync, closeSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { serve } from '../demo/serve.js';
+import { Model, errorOf, gguf, raw, safetensors, temporaryFolder } from './support.js';
+
+const folder = temporaryFolder();
+let server, asked = [];
+
+const write = (name, bytes) => writeFileSync(join(folder, name), bytes);
+const weights = Buffer.alloc(500_000).map((_, i) => (i * 7) & 255);
+
+before(async () => {
+    server = await serve({
+        folders: { '': folder },
+        onRequest: (url, { headers, method }) => asked.push([method, url.pathname.slice(1), headers.range]),
+    });
+    write('one.safetensors', safetensors([['w', 'U8', [500_000], weights]], undefined, 100_000));
+    write('model.safetensors.index.json', JSON.stringify(
+        { weight_map: { w: 'a b.safetensors', v: 'sub/v.safetensors' } }));
+    write('a b.safetensors', safetensors([['w', 'U8', [500_000], weights]]));
+    mkdirSync(join(folder, 'sub'));
+    write('sub/v.safetensors', safetensors([['v', 'F32', [2], Buffer.alloc(8, 1)]]));
+    write('broken.safetensors', raw('{"w":'));
+    write('empty.safetensors', '');
+    for (const number of [1, 2])
+        write(`m-0000${number}-of-00002.gguf`, gguf([[`t${number}`, 4]],
+            [['split.no', 'u16', number - 1], ['split.count', 'u16', 2]]));
+});
+after(() => server.close());
+
+const open = (path, options) => Model.fromUrl(server.url + path, options);
+
+test('of a file the header is fetched, then one tensor', async () => {
+    asked = [];
+    const model = await open('one.safetensors');
+    const { dataOffset } = model.shards[0];
+    assert.deepEqual(asked.map(([, , range]) => range), ['bytes=0-65535', `bytes=65536-${dataOffset - 1}`]);
+    assert.equal(model.tensorBytes('w'), null);
+    assert.deepEqual(Buffer.from(await model.read('w')), weights);
+    assert.equal(asked.at(-1)[2], `bytes=${dataOffset}-${dataOffset + 499_999}`);
+    assert.deepEqual(Buffer.from(await model.find('w').read({ begin: 10, end: 20 })),
+                     weights.subarray(10, 20));
+});
+
+test('a server that ignores ranges sends all of it, once', async () => {
+    asked = [];
+    const seen = [];
+    const model = await open('one.safetensors?ignore-ranges',
+                             { onProgress: (done, total) => seen.push([done, total]) });
+    assert.equal(asked.length, 1);
+    assert.deepEqual(Buffer.from(model.tensorBytes('w')), weights);
+    assert.equal(model.shards[0].inMemory, true);
+    assert.deepEqual(seen[0], [0, model.shards[0].size]);
+    assert.deepEqual(seen.at(-1), [model.shards[0].size, model.shards[0].size]);
+});
+
+test('an index brings its shards, and a folder its index', async () => {
+    for (const path of ['model.safetensors.index.json', '']) {
+        const model = await open(path);
+        assert.deepEqual(model.names(), ['w', 'v']);
+        assert.deepEqual(model.shards.map(({ name }) => name), ['a b.safetensors', 'sub/v.safetensors']);
+        assert.deepEqual([...(await model.find('v').readArray())], [...new Float32Array(
+            new Uint8Array(8).fill(1).buffer)]);
+    }
+    const moved = await open('model.safetensors.index.json', {
+        resolve: (name) => (name === 'a b.safetensors' ? `${server.url}one.safetensors` : undefined),
+    });
+    assert.ok(moved.has('w'));
+});
+
+test('any part of a split file brings all', async () => {
+    const model = await open('m-00002-of-00002.gguf');
+    assert.deepEqual(model.names(), ['t1', 't2']);
+    assert.equal((await model.read('t2')).length, 16);
+});
+
+test('fetch and headers are the caller\'s to choose', async () => {
+    const seen = [];
+    const model = await open('one.safetensors', {
+        headers: { authorization: 'Bearer x' },
+        fetch: (url, init) => {
+            seen.push(init.headers.authorization);
+            return fetch(url, init);
+        },
+    });
+    await model.find('w').read({ end: 5 });
+    assert.deepEqual(seen, ['Bearer x', 'Bearer x', 'Bearer x']);
+});
+
+test('sizes that another site hides are asked for by HEAD', async () => {
+    asked = [];
+    const hiding = async (url, init) => {
+        const response = await fetch(url, init);
+        const headers = new Headers(response.headers);
+        headers.delete('content-range');
+        headers.delete('etag');
+        return new Response(init?.method === 'HEAD' ? null : response.body,
+                            { status: response.status, headers });
+    };
+    const model = await open('one.safetensors', { fetch: hiding });
+    assert.equal(asked.filter(([method]) => method === 'HEAD').length, 1);
+    assert.deepEqual(Buffer.from(await model.read('w')), weights);
+});
+
+test('a file that changes is told', async () => {
+    write('changing.safetensors', safetensors([['w', 'U8', [500_000], weights]]));
+    const model = await open('changing.safetensors');
+    write('changing.safetensors', safetensors([['w', 'U8', [400_000], weights.subarray(0, 400_000)]]));
+    assert.equal((await errorOf(model.read('w'))).status, 'TARE_E_CHANGED');
+});
+
+test('failures have a status', async () => {
+    assert.equal((await errorOf(open('absent.safetensors'))).status, 'TARE_E_OPEN');
+    assert.match((await errorOf(open('absent.safetensors'))).message, /404/);
+    assert.equal((await errorOf(open('broken.safetensors'))).status, 'TARE_E_JSON');
+    assert.equal((await errorOf(open('empty.safetensors'))).status, 'TARE_E_TRUNCATED');
+    assert.equal((await errorOf(open('sub/'))).status, 'TARE_E_OPEN');
+    const refused = await errorOf(Model.fromUrl('http://127.0.0.1:1/x.safetensors'));
+    assert.equal(refused.status, 'TARE_E_READ');
+    const stop = new AbortController();
+    stop.abort();
+    await assert.rejects(open('one.safetensors', { signal: stop.signal }), { name: 'AbortError' });
+    const short = () => Promise.resolve(new Response(new Uint8Array(5), { status: 206 }));
+    assert.equal((await errorOf(open('one.safetensors', { fetch: short }))).status,
+                 'TARE_E_UNSUPPORTED', 'no size is told');
+});
+
+test('responses are fetched whole, with progress', async () => {
+    const seen = [];
+    const model = await Model.fromResponse(fetch(`${server.url}one.safetensors`),
+        { onProgress: (done, total) => seen.push([done, total]), name: 'one.safetensors' });
+    assert.deepEqual(Buffer.from(model.tensorBytes('w')), weights);
+    const { size } = model.shards[0];
+    assert.deepEqual([seen[0], seen.at(-1)], [[0, size], [size, size]]);
+    const streamed = new Response(new Blob([safetensors([['w', 'U8', [1], Buffer.alloc(1)]])]).stream());
+    assert.equal((await Model.fromResponse(streamed)).length, 1);
+    const error = await errorOf(Model.fromResponse(fetch(`${server.url}absent`)));
+    assert.equal(error.status, 'TARE_E_OPEN');
+});
+
+test('a file of 6 GB: offsets beyond 4 GiB over HTTP', async (t) => {
+    const size = 6_000_000_000;
+    const head = raw(JSON.stringify({
+        big: { dtype: 'U8', shape: [size], data_offsets: [0, size] },
+        last: { dtype: 'U8', shape: [4], data_offsets: [size, size + 4] },
+    }));
+    const path = join(folder, 'big.safetensors');
+    try {
+        const file = openSync(path, 'w');
+        writeSync(file, head);
+        writeSync(file, Buffer.from([1, 2, 3, 4]), 0, 4, head.length + size);
+        closeSync(file);
+    } catch (error) {
+        return t.skip(`no file of 6 GB: ${error.message}`);
+    }
+    const model = await open('big.safetensors');
+    assert.deepEqual([...await model.read('last')], [1, 2, 3, 4]);
+    truncateSync(path, 0);
+});
