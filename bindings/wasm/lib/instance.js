@@ -221,7 +221,8 @@ export class Instance {
  * Opens the model that is among files, as far as their heads go: an instance that has it, or which
  * bytes are missing, to be fetched before it is tried again.
  * @param {{name: string, head: Uint8Array, size: number}[]} files
- * @returns {Promise<{instance: Instance} | {missing: {file: number, offset: number, size: number}}>}
+ * @returns {Promise<{instance?: Instance,
+ *                    missing?: {file: number, offset: number, size: number}}>}
  */
 export async function openHeads(files, headerSizeMax) {
     const opening = new Instance(await init());

@@ -176,12 +176,13 @@ class UrlSource {
 }
 
 /**
- * A file behind a URL, with its first `headSize` bytes. A server that ignores ranges has sent all of
- * it by then, and it is in memory.
+ * A file behind a URL, with its first `headSize` bytes. A server that ignores ranges has sent all
+ * of it by then, and it is in memory.
  */
 export async function openUrl(url, options, headSize) {
     const response = await request(url, options, { range: `bytes=0-${headSize - 1}` });
-    if (response.status === 200) return new BytesSource(await readAll(response, options.onProgress));
+    if (response.status === 200)
+        return new BytesSource(await readAll(response, options.onProgress));
     if (response.status === 416) { // it has no byte 0
         const { size } = parseContentRange(response.headers.get('content-range'));
         if ((size ?? await askSize(url, options)) === 0) return new BytesSource(new Uint8Array(0));

@@ -1,6 +1,6 @@
 /*
- * Models of safetensors and GGUF files in JavaScript: name -> dtype, shape, bytes. A thin layer over
- * the C library; see README.md. Tensor bytes stay where the caller has them.
+ * Models of safetensors and GGUF files in JavaScript: name -> dtype, shape, bytes. A thin layer
+ * over the C library; see README.md. Tensor bytes stay where the caller has them.
  */
 import { Instance, init, listFiles, openHeads } from './instance.js';
 import { BlobSource, BytesSource, isBytes, mapSome, openUrl, readAll } from './sources.js';

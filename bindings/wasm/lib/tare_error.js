@@ -1,4 +1,4 @@
-/** What went wrong: a status of the C library with its place, whether C or a source of bytes failed. */
+/** What went wrong: a status of the C library with its place, whether C failed or a source. */
 export class TareError extends Error {
     /**
      * @param {string} message

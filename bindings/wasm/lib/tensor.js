@@ -22,7 +22,7 @@ const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 /** A view of bytes as elements of `Type`, or of a copy where they are not aligned for it. */
 function arrayOf(Type, bytes) {
     if (!LITTLE_ENDIAN && Type.BYTES_PER_ELEMENT > 1)
-        throw failure('TARE_E_UNSUPPORTED', 'typed arrays have the byte order of this host, big-endian');
+        throw failure('TARE_E_UNSUPPORTED', 'typed arrays are big-endian on this host');
     const copied = bytes.byteOffset % Type.BYTES_PER_ELEMENT !== 0;
     const from = copied ? bytes.slice() : bytes;
     return {
@@ -31,8 +31,8 @@ function arrayOf(Type, bytes) {
     };
 }
 
-/* tare_info, as wasm32 lays it out. */
-const INFO = { name: 0, nameSize: 4, shape: 8, rank: 12, dtype: 16, size: 24, offset: 32, shard: 40 };
+/* tare_info, as wasm32 lays it out; it begins with the name and its size. */
+const INFO = { shape: 8, rank: 12, dtype: 16, size: 24, offset: 32, shard: 40 };
 
 /* Names of dtypes and kinds, by number: the same in every instance. */
 const dtypes = [], kinds = [];
@@ -137,8 +137,8 @@ export class Tensor {
         const stop = end ?? size;
         if (!(Number.isSafeInteger(begin) && Number.isSafeInteger(stop) && begin >= 0 &&
               begin <= stop && stop <= size))
-            throw failure('TARE_E_ARGUMENT',
-                          `tensor '${this.name}': it has ${size} bytes, asked for ${begin} to ${stop}`);
+            throw failure('TARE_E_ARGUMENT', `tensor '${this.name}': it has ${size} bytes, ` +
+                          `asked for ${begin} to ${stop}`);
         const shard = this.#instance.words[(at + INFO.shard) >>> 2];
         const offset = this.#instance.number(at + INFO.offset);
         return this.#sources[shard].read(offset + begin, stop - begin, signal);
@@ -235,12 +235,14 @@ function items(instance, at, kind) {
         const [read, Type] = READERS[kind];
         const data = instance.words[(at + VALUE.data) >>> 2];
         const view = new DataView(instance.bytes.buffer), array = new Type(count);
-        for (let i = 0; i < count; i++) array[i] = view[read](data + i * Type.BYTES_PER_ELEMENT, true);
+        for (let i = 0; i < count; i++)
+            array[i] = view[read](data + i * Type.BYTES_PER_ELEMENT, true);
         return array;
     }
     const array = new Array(count);
     instance.calls.tare_js_walk();
-    for (let i = 0; i < count; i++) array[i] = scalar(instance, instance.calls.tare_js_walk_next(), kind);
+    for (let i = 0; i < count; i++)
+        array[i] = scalar(instance, instance.calls.tare_js_walk_next(), kind);
     return array;
 }
 
