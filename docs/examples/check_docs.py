@@ -71,7 +71,7 @@ def check_paths(root, text):
 def check_names(known, text):
     for name in set(re.findall(r"\b(?:tare_[a-z]\w*|TARE_[A-Z]\w*)", text)):
         if name not in known:
-            yield f"names {name}, which neither tare.h nor CMakeLists.txt has"
+            yield f"names {name}, which neither tare.h nor a CMakeLists.txt has, nor a script of the tests"
 
 
 def check_functions(root, text):
@@ -109,6 +109,7 @@ def main():
     known = set()
     folders = ["src", "tests", "bench", "docs"]
     builds = [path for folder in folders for path in (root / folder).rglob("CMakeLists.txt")]
+    builds += (root / "tests").rglob("*.py")
     for file in [root / "include/tare.h", root / "CMakeLists.txt", *builds]:
         known |= set(re.findall(r"\w+", file.read_text(encoding="utf-8")))
     for name in re.findall(r"X\((\w+), \d+, ", (root / "include/tare.h").read_text("utf-8")):
