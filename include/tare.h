@@ -514,6 +514,25 @@ TARE_API uint64_t tare_size(const tare_model *model, const tare_tensor *tensor);
 /* In its shard. */
 TARE_API uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor);
 
+/*
+ * Names near to one that is not there, for a message: up to TARE_SUGGEST_COUNT, the nearest first,
+ * and only those that are as near as the nearest. Near are names that differ by few edits, and those
+ * that have all components of `name` (parts between dots or slashes) and more. With
+ * TARE_SUGGEST_PREFIX `name` is a prefix that no tensor has, and so are the results. Returns how
+ * many there are; entries beyond are empty. They borrow the model's names. Looks at every name:
+ * milliseconds for 100,000 of them.
+ */
+#define TARE_SUGGEST_COUNT 3
+#define TARE_SUGGEST_SIZE_MAX 512u /* longer names are not suggested */
+#define TARE_SUGGEST_PREFIX 1u
+TARE_API size_t tare_suggest(const tare_model *model, const char *name, size_t name_size,
+                             uint32_t flags, tare_string out[TARE_SUGGEST_COUNT]);
+
+/* The edits (insert, remove, replace, swap neighbours; letter case is no edit) that make `a` into
+ * `b`, or bound + 1 when more than `bound` are needed, or one is over TARE_SUGGEST_SIZE_MAX. A bound
+ * beyond that counts as that. */
+TARE_API uint32_t tare_name_distance(tare_string a, tare_string b, uint32_t bound);
+
 /* ------------------------------------------------------------------------------------------------
  * Bytes, as they stand in the file: its byte order (little-endian), its dtype.
  */

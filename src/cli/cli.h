@@ -135,23 +135,6 @@ void stop_end(void);
 /* Removes the bar of progress.c, if one is shown, until it is drawn again. */
 void progress_hide(void);
 
-/* suggest.c: near names */
-
-#define SUGGEST_MAX 3
-#define SUGGEST_NAME_MAX 512u /* longer names are not suggested */
-
-/* Edits (insert, remove, replace, swap neighbours; letter case is no edit) that make `a` into `b`,
- * or bound + 1 when more than `bound` are needed. Strings over SUGGEST_NAME_MAX are never near. */
-unsigned suggest_distance(tare_string a, tare_string b, unsigned bound);
-
-/* Fills `out` with up to SUGGEST_MAX names near to `name`, the nearest first; of prefixes when
- * `as_prefix`. Returns how many. They borrow the model's names. */
-size_t suggest_names(const tare_model *model, tare_string name, bool as_prefix,
-                     tare_string out[SUGGEST_MAX]);
-
-/* Says "did you mean ..." on stderr; nothing at count 0. */
-void suggest_print(const tare_string *names, size_t count);
-
 /* text.c: text from files made fit to print */
 
 #define TEXT_HUMAN_SIZE 16u

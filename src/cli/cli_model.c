@@ -78,6 +78,22 @@ static const tare_tensor *find_unescaped(const tare_model *model, tare_string na
     return tensor;
 }
 
+static void print_near(const tare_model *model, tare_string name, uint32_t flags)
+{
+    tare_string near[TARE_SUGGEST_COUNT];
+    size_t count = tare_suggest(model, name.data, name.size, flags, near);
+    /* An escaped byte takes up to four. */
+    char texts[TARE_SUGGEST_COUNT][4 * TARE_SUGGEST_SIZE_MAX + 8];
+    for (size_t i = 0; i < count; i++) text_escape(near[i], texts[i], sizeof texts[i]);
+    if (count == 1)
+        cli_message("did you mean '%s'?", texts[0]);
+    else if (count == 2)
+        cli_message("did you mean '%s' or '%s'?", texts[0], texts[1]);
+    else if (count == 3) {
+        cli_message("did you mean '%s', '%s' or '%s'?", texts[0], texts[1], texts[2]);
+    }
+}
+
 const tare_tensor *cli_find(const tare_model *model, const char *path, const char *name)
 {
     tare_string text = text_of(name);
@@ -89,8 +105,7 @@ const tare_tensor *cli_find(const tare_model *model, const char *path, const cha
     cli_message("%s: no tensor is named '%s'",
                 text_escape(text_of(path), shown_path, sizeof shown_path),
                 text_escape(text, shown_name, sizeof shown_name));
-    tare_string near[SUGGEST_MAX];
-    suggest_print(near, suggest_names(model, text, false, near));
+    print_near(model, text, 0);
     return NULL;
 }
 
@@ -98,11 +113,10 @@ void cli_explain_prefix(const tare_model *model, const char *path, const char *p
 {
     char shown_path[512];
     char shown_prefix[1024];
-    tare_string near[SUGGEST_MAX];
     cli_message("%s: no tensor's name starts with '%s'",
                 text_escape(text_of(path), shown_path, sizeof shown_path),
                 text_escape(text_of(prefix), shown_prefix, sizeof shown_prefix));
-    suggest_print(near, suggest_names(model, text_of(prefix), true, near));
+    print_near(model, text_of(prefix), TARE_SUGGEST_PREFIX);
 }
 
 tare_string cli_shard_label(const tare_model *model, uint32_t shard)

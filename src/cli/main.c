@@ -110,7 +110,7 @@ static int unknown_command(const char *name)
     const char *near = NULL;
     unsigned bound = 2;
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        unsigned edits = suggest_distance(text_of(commands[i].name), text_of(name), bound);
+        unsigned edits = tare_name_distance(text_of(commands[i].name), text_of(name), bound);
         if (edits > bound || edits >= strlen(commands[i].name)) continue;
         near = commands[i].name;
         if (edits == 0) break;

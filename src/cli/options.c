@@ -81,7 +81,7 @@ static int unknown_option(const char *argument, tare_string name)
     const char *near = NULL;
     unsigned bound = 2;
     for (size_t i = 0; i < TABLE_COUNT; i++) {
-        unsigned edits = suggest_distance(text_of(table[i].name), name, bound);
+        unsigned edits = tare_name_distance(text_of(table[i].name), name, bound);
         if (edits > bound || edits >= strlen(table[i].name)) continue;
         near = table[i].name;
         if (edits == 0) break;

@@ -1,7 +1,8 @@
-#include "cli.h"
-
-#include <stdio.h>
+/* Names near to one that is not there, for messages. */
+#include <stdbool.h>
 #include <string.h>
+
+#include "internal.h"
 
 /* A candidate's score is 64 an edit. A name that has the same components as what was asked for, and
  * more before or after them, counts as one edit (two if both) and a little for each further byte;
@@ -9,8 +10,8 @@
 enum { SCORE_EDIT = 64, SCORE_NONE = 1 << 20 };
 
 typedef struct candidates {
-    tare_string names[SUGGEST_MAX];
-    unsigned scores[SUGGEST_MAX];
+    tare_string names[TARE_SUGGEST_COUNT];
+    unsigned scores[TARE_SUGGEST_COUNT];
     size_t count;
 } candidates;
 
@@ -37,14 +38,15 @@ static void strip_common(tare_string *a, tare_string *b)
     }
 }
 
-unsigned suggest_distance(tare_string a, tare_string b, unsigned bound)
+uint32_t tare_name_distance(tare_string a, tare_string b, uint32_t bound)
 {
     size_t difference = a.size > b.size ? a.size - b.size : b.size - a.size;
-    if (difference > bound || a.size > SUGGEST_NAME_MAX || b.size > SUGGEST_NAME_MAX) {
+    if (bound > TARE_SUGGEST_SIZE_MAX) bound = TARE_SUGGEST_SIZE_MAX;
+    if (difference > bound || a.size > TARE_SUGGEST_SIZE_MAX || b.size > TARE_SUGGEST_SIZE_MAX) {
         return bound + 1;
     }
     strip_common(&a, &b);
-    unsigned rows[3][SUGGEST_NAME_MAX + 1];
+    unsigned rows[3][TARE_SUGGEST_SIZE_MAX + 1];
     for (size_t j = 0; j <= b.size; j++) rows[0][j] = (unsigned)j;
     for (size_t i = 1; i <= a.size; i++) {
         unsigned *row = rows[i % 3];
@@ -124,7 +126,7 @@ static bool is_listed(const candidates *found, tare_string name)
 
 static void add(candidates *found, tare_string name, unsigned score)
 {
-    size_t at = found->count < SUGGEST_MAX ? found->count++ : SUGGEST_MAX - 1;
+    size_t at = found->count < TARE_SUGGEST_COUNT ? found->count++ : TARE_SUGGEST_COUNT - 1;
     for (; at > 0 && found->scores[at - 1] > score; at--) {
         found->names[at] = found->names[at - 1];
         found->scores[at] = found->scores[at - 1];
@@ -136,7 +138,7 @@ static void add(candidates *found, tare_string name, unsigned score)
 /* Scores below this one make a place in the list. */
 static unsigned score_limit(const candidates *found)
 {
-    return found->count < SUGGEST_MAX ? SCORE_NONE : found->scores[SUGGEST_MAX - 1];
+    return found->count < TARE_SUGGEST_COUNT ? SCORE_NONE : found->scores[TARE_SUGGEST_COUNT - 1];
 }
 
 /* What `more` bytes before or after count beside the edits. */
@@ -156,7 +158,7 @@ static unsigned score_components(tare_string name, tare_string asked, size_t at)
 
 static unsigned score_edits(tare_string name, tare_string asked, unsigned bound)
 {
-    unsigned edits = suggest_distance(name, asked, bound);
+    unsigned edits = tare_name_distance(name, asked, bound);
     return edits <= bound ? edits * SCORE_EDIT : SCORE_NONE;
 }
 
@@ -174,8 +176,8 @@ static void consider(candidates *found, tare_string name, tare_string asked, boo
                      unsigned bound)
 {
     unsigned limit = score_limit(found);
-    if (limit == 0 || (name.size > SUGGEST_NAME_MAX && !as_prefix)) return;
-    if (name.size > SUGGEST_NAME_MAX) name.size = SUGGEST_NAME_MAX;
+    if (limit == 0 || (name.size > TARE_SUGGEST_SIZE_MAX && !as_prefix)) return;
+    if (name.size > TARE_SUGGEST_SIZE_MAX) name.size = TARE_SUGGEST_SIZE_MAX;
     tare_string candidate = as_prefix ? matching_start(name, asked) : name;
     size_t at = find_component(name, asked, as_prefix);
     if (as_prefix && at != SIZE_MAX) candidate.size = at + asked.size;
@@ -183,20 +185,23 @@ static void consider(candidates *found, tare_string name, tare_string asked, boo
     unsigned score = score_components(candidate, asked, at);
     score = least(score, score_edits(candidate, asked, bound));
     if (!as_prefix) score = least(score, score_tail(name, asked, bound));
-    if (score < limit && candidate.size <= SUGGEST_NAME_MAX && !is_listed(found, candidate)) {
+    if (score < limit && candidate.size <= TARE_SUGGEST_SIZE_MAX && !is_listed(found, candidate)) {
         add(found, candidate, score);
     }
 }
 
-size_t suggest_names(const tare_model *model, tare_string name, bool as_prefix,
-                     tare_string out[SUGGEST_MAX])
+size_t tare_suggest(const tare_model *model, const char *name, size_t name_size, uint32_t flags,
+                    tare_string out[TARE_SUGGEST_COUNT])
 {
     candidates found = {.count = 0};
-    if (name.size > 0 && name.size <= SUGGEST_NAME_MAX) {
-        unsigned bound = least(5, 1 + (unsigned)name.size / 5);
+    for (size_t i = 0; i < TARE_SUGGEST_COUNT; i++) out[i] = (tare_string){NULL, 0};
+    if (name_size > 0 && name_size <= TARE_SUGGEST_SIZE_MAX) {
+        bool as_prefix = (flags & TARE_SUGGEST_PREFIX) != 0;
+        unsigned bound = least(5, 1 + (unsigned)name_size / 5);
         size_t count = tare_count(model);
         for (size_t i = 0; i < count; i++) {
-            consider(&found, tare_name(model, tare_at(model, i)), name, as_prefix, bound);
+            tare_string other = tare_name(model, tare_at(model, i));
+            consider(&found, other, (tare_string){name, name_size}, as_prefix, bound);
         }
     }
     /* Those that are as near as the nearest: more would only distract. */
@@ -207,18 +212,4 @@ size_t suggest_names(const tare_model *model, tare_string name, bool as_prefix,
         count++;
     }
     return count;
-}
-
-void suggest_print(const tare_string *names, size_t count)
-{
-    /* An escaped byte takes up to four. */
-    char texts[SUGGEST_MAX][4 * SUGGEST_NAME_MAX + 8];
-    for (size_t i = 0; i < count; i++) text_escape(names[i], texts[i], sizeof texts[i]);
-    if (count == 1)
-        cli_message("did you mean '%s'?", texts[0]);
-    else if (count == 2)
-        cli_message("did you mean '%s' or '%s'?", texts[0], texts[1]);
-    else if (count == 3) {
-        cli_message("did you mean '%s', '%s' or '%s'?", texts[0], texts[1], texts[2]);
-    }
 }

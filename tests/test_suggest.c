@@ -1,0 +1,110 @@
+/* Names near to one that is not there. */
+#include <string.h>
+
+#include "support/expect.h"
+
+static tare_model *open_names(const char *const *names, size_t count)
+{
+    tare_pair pairs[8];
+    tare_model *model = expect_no_model();
+    for (size_t i = 0; i < count; i++) pairs[i] = (tare_pair){names[i], strlen(names[i]), "", 0};
+    cr_assert_eq(tare_open_pairs(pairs, count, NULL, &model, NULL), TARE_OK);
+    return model;
+}
+
+static const char *const names[] = {"model.embed.weight",   "model.layers.0.attn.weight",
+                                    "model.layers.0.bias",  "model.layers.1.attn.weight",
+                                    "model.layers.10.bias", "head"};
+
+static void check(const char *asked, uint32_t flags, const char *const wanted[3])
+{
+    tare_model *model = open_names(names, 6);
+    tare_string out[TARE_SUGGEST_COUNT];
+    size_t wanted_count = 0;
+    memset(out, 1, sizeof out);
+    while (wanted_count < 3 && wanted[wanted_count] != NULL) wanted_count++;
+    cr_expect_eq(tare_suggest(model, asked, strlen(asked), flags, out), wanted_count, "%s", asked);
+    for (size_t i = 0; i < 3; i++) {
+        if (i < wanted_count) {
+            cr_assert_eq(out[i].size, strlen(wanted[i]), "%s: %zu", asked, i);
+            cr_expect_arr_eq(out[i].data, wanted[i], out[i].size, "%s: %zu", asked, i);
+        } else {
+            cr_expect(out[i].data == NULL && out[i].size == 0, "%s: %zu", asked, i);
+        }
+    }
+    tare_close(model);
+}
+
+Test(suggest, names_that_differ_by_an_edit)
+{
+    check("haed", 0, (const char *[3]){"head"});
+    check("Head", 0, (const char *[3]){"head"});
+    check("model.layers.2.attn.weight", 0, (const char *[3]){names[1], names[3]});
+    check("model.embed.wieght", 0, (const char *[3]){names[0]});
+    check("nothing of the kind at all", 0, (const char *[3]){NULL});
+}
+
+Test(suggest, names_that_have_its_components)
+{
+    check("embed.weight", 0, (const char *[3]){names[0]});
+    check("transformer.model.embed.weight", 0, (const char *[3]){names[0]});
+}
+
+Test(suggest, prefixes)
+{
+    check("model.layer.", TARE_SUGGEST_PREFIX, (const char *[3]){"model.layers."});
+    check("layers.1.", TARE_SUGGEST_PREFIX, (const char *[3]){"model.layers.1."});
+}
+
+Test(suggest, nothing_to_an_empty_or_an_endless_name)
+{
+    char endless[TARE_SUGGEST_SIZE_MAX + 2];
+    memset(endless, 'h', sizeof endless);
+    endless[sizeof endless - 1] = 0;
+    check("", 0, (const char *[3]){NULL});
+    check(endless, 0, (const char *[3]){NULL});
+    tare_model *model = open_names(names, 6);
+    tare_string out[TARE_SUGGEST_COUNT];
+    cr_expect_eq(tare_suggest(model, NULL, 0, 0, out), 0);
+    tare_close(model);
+}
+
+static uint32_t distance(const char *a, const char *b, uint32_t bound)
+{
+    uint32_t one =
+        tare_name_distance((tare_string){a, strlen(a)}, (tare_string){b, strlen(b)}, bound);
+    uint32_t other =
+        tare_name_distance((tare_string){b, strlen(b)}, (tare_string){a, strlen(a)}, bound);
+    cr_expect_eq(one, other, "%s, %s", a, b);
+    return one;
+}
+
+Test(suggest, distances)
+{
+    static const struct {
+        const char *a, *b;
+        uint32_t edits;
+    } rows[] = {
+        {"", "", 0},        {"abc", "abc", 0},      {"abc", "ABC", 0}, {"abc", "acb", 1},
+        {"abc", "abcd", 1}, {"abc", "xbc", 1},      {"abc", "", 3},    {"kitten", "sitting", 3},
+        {"ab", "ba", 1},    {"abcdef", "badcfe", 3}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (uint32_t bound = 0; bound < 9; bound++) {
+            uint32_t wanted = rows[i].edits <= bound ? rows[i].edits : bound + 1;
+            cr_expect_eq(distance(rows[i].a, rows[i].b, bound), wanted, "%s, %s within %u",
+                         rows[i].a, rows[i].b, bound);
+        }
+    }
+}
+
+Test(suggest, distances_of_long_names_are_beyond_every_bound)
+{
+    char a[600], b[600];
+    memset(a, 'a', sizeof a);
+    memset(b, 'b', sizeof b);
+    tare_string longest = {a, TARE_SUGGEST_SIZE_MAX}, other = {b, TARE_SUGGEST_SIZE_MAX};
+    cr_expect_eq(tare_name_distance(longest, other, UINT32_MAX), TARE_SUGGEST_SIZE_MAX);
+    cr_expect_eq(tare_name_distance((tare_string){a, 600}, (tare_string){a, 600}, UINT32_MAX),
+                 TARE_SUGGEST_SIZE_MAX + 1);
+    cr_expect_eq(tare_name_distance((tare_string){a, 600}, (tare_string){b, 2}, 3), 4);
+}
