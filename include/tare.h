@@ -349,13 +349,18 @@ typedef struct tare_allocator {
  * reproducible timings; not for untrusted names. */
 #define TARE_PAIRS_KEEP_FIRST 1u
 #define TARE_SEED_FIXED 2u
+/* COPY_ON_WRITE: the bytes behind tare_data of mapped files may be written to. What is written is
+ * this process's alone: the file stays as it is, and what reads files (tare_read, tare_load,
+ * tare_hash) does not see it; tare_save does where it takes mapped bytes. Pages that were written
+ * take memory; TARE_ADVISE_DO_NOT_NEED throws them away, TARE_ADVISE_LOCK copies all it locks. */
+#define TARE_COPY_ON_WRITE 4u
 
 /* All zero but struct_size means: defaults. Fields beyond struct_size count as zero; bytes that are
  * not zero beyond the fields of the library that runs are TARE_E_ARGUMENT. */
 typedef struct tare_options {
     size_t struct_size; /* sizeof(tare_options) */
     uint32_t backing;   /* TARE_BACKING_* */
-    uint32_t flags;     /* TARE_PAIRS_KEEP_FIRST, TARE_SEED_FIXED */
+    uint32_t flags;     /* TARE_PAIRS_KEEP_FIRST, TARE_SEED_FIXED, TARE_COPY_ON_WRITE */
     size_t alignment;   /* tare_open_pairs: power of two up to 2 MiB, 0 is 64 */
     uint64_t seed;      /* with TARE_SEED_FIXED */
     /* Of the header of one shard; 0 is 100,000,000 (source: safetensors MAX_HEADER_SIZE), more
@@ -541,7 +546,7 @@ TARE_API uint32_t tare_name_distance(tare_string a, tare_string b, uint32_t boun
  * The tensor's bytes where they lie: mapped, in the caller's buffer, or in the arena of pairs. NULL
  * where they are not in memory (TARE_BACKING_READ, tare_open_reader). A tensor of 0 bytes always
  * has data that is not NULL, and must not be read through. Mapped bytes are read-only: writing to
- * them faults. See CAVEATS for files that change.
+ * them faults, unless the model was opened with TARE_COPY_ON_WRITE. See CAVEATS for files that change.
  */
 TARE_API const void *tare_data(const tare_model *model, const tare_tensor *tensor);
 

@@ -49,7 +49,7 @@ static tare_status options_copy(tare_options *to, const tare_options *from, tare
     tare_status status = tarei_open_copy_options(to, sizeof *to, from, error);
     if (status != TARE_OK) return status;
     if (to->backing > TARE_BACKING_READ) return fail_argument(error, "options.backing");
-    if ((to->flags & ~(TARE_PAIRS_KEEP_FIRST | TARE_SEED_FIXED)) != 0)
+    if ((to->flags & ~(TARE_PAIRS_KEEP_FIRST | TARE_SEED_FIXED | TARE_COPY_ON_WRITE)) != 0)
         return fail_argument(error, "options.flags");
     if (to->header_size_max == 0) to->header_size_max = HEADER_SIZE_MAX_DEFAULT;
     if (to->header_size_max > HEADER_SIZE_MAX_LIMIT)
@@ -106,6 +106,7 @@ tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_
     tare_status status = tarei_header_read(opening, number);
     if (status != TARE_OK) return tarei_error_prefix(opening->error, name);
     uint32_t backing = opening->options.backing;
+    shard->source.copy_on_write = (opening->options.flags & TARE_COPY_ON_WRITE) != 0;
     if (shard->source.descriptor >= 0 && backing != TARE_BACKING_READ) {
         status = tarei_source_map(&shard->source, name.data, number, opening->error);
         if (status == TARE_E_MAP && backing == TARE_BACKING_AUTO) status = TARE_OK;

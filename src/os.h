@@ -89,8 +89,9 @@ bool tarei_os_is_cached(int descriptor, uint64_t offset);
 /* Bytes of memory that this machine has. */
 uint64_t tarei_os_memory_size(void);
 
-/* A private read-only mapping of the first `size` bytes, size > 0. */
-int tarei_os_map(int descriptor, size_t size, const void **mapping);
+/* A private mapping of the first `size` bytes, size > 0. Pages that are written become this
+ * process's own; none are set aside for that beforehand. */
+int tarei_os_map(int descriptor, size_t size, bool writable, const void **mapping);
 void tarei_os_unmap(const void *mapping, size_t size);
 
 /* Processors that this process may use, at least 1. */

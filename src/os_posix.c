@@ -233,9 +233,11 @@ bool tarei_os_is_cached(int descriptor, uint64_t offset)
 #endif
 }
 
-int tarei_os_map(int descriptor, size_t size, const void **mapping)
+int tarei_os_map(int descriptor, size_t size, bool writable, const void **mapping)
 {
-    void *mapped = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    int protection = PROT_READ | (writable ? PROT_WRITE : 0);
+    int flags = MAP_PRIVATE | (writable ? MAP_NORESERVE : 0);
+    void *mapped = mmap(NULL, size, protection, flags, descriptor, 0);
     if (mapped == MAP_FAILED) return errno;
     *mapping = mapped;
     return 0;

@@ -9,6 +9,7 @@
 #ifndef TAREI_SOURCE_H
 #define TAREI_SOURCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ struct tarei_source {
     const uint8_t *head;
     uint64_t head_size;
     tare_reader reader;         /* source_reader.c */
+    bool copy_on_write;         /* source_map.c: the mapping may be written to */
     int descriptor;             /* source_file.c, source_map.c; -1 elsewhere */
     tarei_os_identity identity; /* the file as it was opened */
 };

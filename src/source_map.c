@@ -17,7 +17,8 @@ tare_status tarei_source_map(tarei_source *source, const char *path, uint32_t sh
     int failure = EFBIG;
     const void *mapping = NULL;
     if (tarei_check_fits_size(source->size))
-        failure = tarei_os_map(source->descriptor, (size_t)source->size, &mapping);
+        failure =
+            tarei_os_map(source->descriptor, (size_t)source->size, source->copy_on_write, &mapping);
     if (failure != 0)
         return tarei_error_system(error, TARE_E_MAP, failure, shard, "cannot map", path);
     source->bytes = mapping;

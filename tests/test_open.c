@@ -122,7 +122,7 @@ Test(open, options_of_a_later_version_must_be_zero)
 Test(open, options_with_unknown_values_are_refused)
 {
     static const uint32_t backings[] = {3, 4, 255, UINT32_MAX};
-    static const uint32_t flags[] = {4, 8, 5, UINT32_MAX, UINT32_C(1) << 31};
+    static const uint32_t flags[] = {8, 16, 9, UINT32_MAX, UINT32_C(1) << 31};
     for (size_t i = 0; i < sizeof backings / sizeof backings[0]; i++) {
         tare_options options = TARE_OPTIONS_INIT;
         options.backing = backings[i];
@@ -430,6 +430,37 @@ Test(open, a_mapping_cannot_be_written_through)
     cr_expect(got == -1 && errno == EFAULT, "the kernel could write to the mapping");
     close(zero);
     tare_close(model);
+}
+
+/* What the tensor "b" holds in memory, and what tare_read gives. */
+static void check_b(const tare_model *model, const char *in_memory, const char *in_file)
+{
+    const tare_tensor *tensor = tare_find(model, "b", 1);
+    char bytes[3];
+    cr_expect_arr_eq(tare_data(model, tensor), in_memory, 3);
+    cr_assert_eq(tare_read(model, tensor, bytes, 3, NULL), TARE_OK);
+    cr_expect_arr_eq(bytes, in_file, 3);
+}
+
+Test(open, copy_on_write_keeps_the_file_and_other_models_as_they_are)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *written = expect_no_model(), *other = expect_no_model();
+    const char *old = file.data + file.size - 3;
+    options.flags = TARE_COPY_ON_WRITE;
+    cr_assert_eq(tare_open(path.text, &options, &written, NULL), TARE_OK);
+    cr_assert_eq(tare_open(path.text, &options, &other, NULL), TARE_OK);
+    cr_expect_eq(tare_shard_at(written, 0).backing, TARE_BACKING_MAP);
+    memcpy((void *)(uintptr_t)tare_data(written, tare_find(written, "b", 1)), "new", 3);
+    check_b(written, "new", old);
+    check_b(other, old, old);
+    tare_close(written);
+    tare_close(other);
+    size_t size;
+    char *now = temp_read(path.text, &size);
+    cr_assert_eq(size, file.size);
+    cr_expect_arr_eq(now, file.data, size);
+    free(now);
 }
 
 Test(open, stat_counts_what_the_model_holds)
