@@ -509,16 +509,6 @@ typedef struct tare_range {
 TARE_API tare_range tare_prefix(const tare_model *model, const char *prefix, size_t prefix_size);
 TARE_API const tare_tensor *tare_next(const tare_model *model, tare_range *range);
 
-/* ------------------------------------------------------------------------------------------------
- * Facts about a tensor, which must be one of `model`. None of these can fail.
- */
-
-TARE_API tare_info tare_describe(const tare_model *model, const tare_tensor *tensor); /* all */
-TARE_API tare_string tare_name(const tare_model *model, const tare_tensor *tensor);
-TARE_API uint64_t tare_size(const tare_model *model, const tare_tensor *tensor); /* bytes */
-/* In its shard. */
-TARE_API uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor);
-
 /*
  * Names near to one that is not there, for a message: up to TARE_SUGGEST_COUNT, the nearest first,
  * and only those that are as near as the nearest. Near are names that differ by few edits, and those
@@ -537,6 +527,16 @@ TARE_API size_t tare_suggest(const tare_model *model, const char *name, size_t n
  * `b`, or bound + 1 when more than `bound` are needed, or one is over TARE_SUGGEST_SIZE_MAX. A bound
  * beyond that counts as that. */
 TARE_API uint32_t tare_name_distance(tare_string a, tare_string b, uint32_t bound);
+
+/* ------------------------------------------------------------------------------------------------
+ * Facts about a tensor, which must be one of `model`. None of these can fail.
+ */
+
+TARE_API tare_info tare_describe(const tare_model *model, const tare_tensor *tensor); /* all */
+TARE_API tare_string tare_name(const tare_model *model, const tare_tensor *tensor);
+TARE_API uint64_t tare_size(const tare_model *model, const tare_tensor *tensor); /* bytes */
+/* In its shard. */
+TARE_API uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor);
 
 /* ------------------------------------------------------------------------------------------------
  * Bytes, as they stand in the file: its byte order (little-endian), its dtype.
@@ -952,6 +952,17 @@ typedef struct tare_save_options {
  */
 TARE_API tare_status tare_save(const char *path, const tare_save_tensor *tensors, size_t count,
                                const tare_save_options *options, tare_error *error);
+
+/*
+ * The bytes of that file into memory: `target_size` must be what the file takes, which `*size`
+ * becomes (TARE_E_TARGET_SIZE). With `target` NULL nothing is written, and only *size is told.
+ * Tensors of models are read, never copied from a mapping. `size` may be NULL. On failure *size is
+ * 0 and what `target` holds unspecified. All else is as in
+ * tare_save.
+ */
+TARE_API tare_status tare_save_bytes(const tare_save_tensor *tensors, size_t count,
+                                     const tare_save_options *options, void *target,
+                                     size_t target_size, uint64_t *size, tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
  * The model as a whole

@@ -242,35 +242,71 @@ static tare_status measure(saving *s)
     return TARE_OK;
 }
 
-static tare_status write_file(saving *s, const char *path)
+/* To `path`, or to `target` where there is none. */
+static tare_status write_all(saving *s, const char *path, void *target)
 {
     tarei_save_file file;
     tare_status status =
-        tarei_save_file_begin(&file, path, s->total_size, &s->options, &s->memory, s->error);
+        path != NULL
+            ? tarei_save_file_begin(&file, path, s->total_size, &s->options, &s->memory, s->error)
+            : tarei_save_file_begin_memory(&file, target, s->total_size, &s->options, &s->memory,
+                                           s->error);
     if (status == TARE_OK) status = tarei_save_header_write(&s->plan, s->header_size, &file);
     for (size_t i = 0; i < s->plan.count && status == TARE_OK; i++)
         status = tarei_save_file_tensor(&file, &s->plan.tensors[s->order[i]]);
     return tarei_save_file_end(&file, status);
 }
 
+/* All up to the first byte that is written. Ended by saving_end in any case. */
+static tare_status saving_begin(saving *s, const tare_save_tensor *tensors, size_t count,
+                                const tare_save_options *options)
+{
+    tare_status status = take_options(s, options);
+    if (status != TARE_OK) return status;
+    if (tensors == NULL && count != 0) return fail(s, TARE_E_ARGUMENT, "tensors is NULL");
+    tarei_memory_init(&s->memory, s->options.allocator);
+    s->plan =
+        (tarei_save_plan){tensors, NULL, count, s->options.metadata, s->options.metadata_count};
+    status = check_all(s);
+    if (status == TARE_OK) status = put_in_order(s);
+    return status == TARE_OK ? measure(s) : status;
+}
+
+static tare_status saving_end(saving *s, tare_status status)
+{
+    if (s->order != NULL)
+        tarei_memory_give(&s->memory, s->order, s->order_size, TAREI_BUFFER_ALIGNMENT);
+    if (status == TARE_OK) tarei_error_clear(s->error);
+    return status;
+}
+
 tare_status tare_save(const char *path, const tare_save_tensor *tensors, size_t count,
                       const tare_save_options *options, tare_error *error)
 {
     tare_error unused;
-    saving s;
-    memset(&s, 0, sizeof s);
-    s.error = error != NULL ? error : &unused;
-    tare_status status = take_options(&s, options);
-    if (status != TARE_OK) return status;
-    if (path == NULL) return fail(&s, TARE_E_ARGUMENT, "path is NULL");
-    if (tensors == NULL && count != 0) return fail(&s, TARE_E_ARGUMENT, "tensors is NULL");
-    tarei_memory_init(&s.memory, s.options.allocator);
-    s.plan = (tarei_save_plan){tensors, NULL, count, s.options.metadata, s.options.metadata_count};
-    status = check_all(&s);
-    if (status == TARE_OK) status = put_in_order(&s);
-    if (status == TARE_OK) status = measure(&s);
-    if (status == TARE_OK) status = write_file(&s, path);
-    tarei_memory_give(&s.memory, s.order, s.order_size, TAREI_BUFFER_ALIGNMENT);
-    if (status == TARE_OK) tarei_error_clear(s.error);
-    return status;
+    saving s = {.error = error != NULL ? error : &unused};
+    tare_status status = saving_begin(&s, tensors, count, options);
+    if (path == NULL) status = fail(&s, TARE_E_ARGUMENT, "path is NULL");
+    if (status == TARE_OK) status = write_all(&s, path, NULL);
+    return saving_end(&s, status);
+}
+
+tare_status tare_save_bytes(const tare_save_tensor *tensors, size_t count,
+                            const tare_save_options *options, void *target, size_t target_size,
+                            uint64_t *size, tare_error *error)
+{
+    tare_error unused;
+    saving s = {.error = error != NULL ? error : &unused};
+    if (size != NULL) *size = 0;
+    tare_status status = saving_begin(&s, tensors, count, options);
+    if (status == TARE_OK && target != NULL) {
+        if (target_size == s.total_size)
+            status = write_all(&s, NULL, target);
+        else
+            status = tarei_error_set(s.error, TARE_E_TARGET_SIZE, TARE_NO_SHARD, TARE_NO_OFFSET,
+                                     "the target has %zu bytes, the file takes %" PRIu64,
+                                     target_size, s.total_size);
+    }
+    if (status == TARE_OK && size != NULL) *size = s.total_size;
+    return saving_end(&s, status);
 }

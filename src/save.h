@@ -37,6 +37,7 @@ typedef struct tarei_save_file {
     const tare_save_options *options;
     const char *path;
     const char *name; /* in its folder: the end of the path */
+    uint8_t *target;  /* in memory, where there is no file */
     int folder;
     int descriptor;
     char beside[32]; /* the name until it is done; empty when nothing lies there */
@@ -51,6 +52,11 @@ typedef struct tarei_save_file {
 tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint64_t total,
                                   const tare_save_options *options, tarei_memory *memory,
                                   tare_error *error);
+
+/* The same with `total` bytes of memory as the target. */
+tare_status tarei_save_file_begin_memory(tarei_save_file *file, void *target, uint64_t total,
+                                         const tare_save_options *options, tarei_memory *memory,
+                                         tare_error *error);
 
 tare_status tarei_save_file_text(tarei_save_file *file, const void *bytes, size_t size);
 tare_status tarei_save_file_tensor(tarei_save_file *file, const tare_save_tensor *tensor);

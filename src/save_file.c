@@ -71,9 +71,8 @@ static tare_status create(tarei_save_file *file)
     return TARE_OK;
 }
 
-tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint64_t total,
-                                  const tare_save_options *options, tarei_memory *memory,
-                                  tare_error *error)
+static void begin(tarei_save_file *file, const char *path, uint64_t total,
+                  const tare_save_options *options, tarei_memory *memory, tare_error *error)
 {
     memset(file, 0, sizeof *file);
     file->memory = memory;
@@ -82,6 +81,13 @@ tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint6
     file->total = total;
     file->folder = file->descriptor = -1;
     file->error = error;
+}
+
+tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint64_t total,
+                                  const tare_save_options *options, tarei_memory *memory,
+                                  tare_error *error)
+{
+    begin(file, path, total, options, memory, error);
     tare_status status = open_folder(file);
     if (status == TARE_OK) status = check_target(file);
     if (status != TARE_OK) return status;
@@ -90,10 +96,24 @@ tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint6
     return create(file);
 }
 
+tare_status tarei_save_file_begin_memory(tarei_save_file *file, void *target, uint64_t total,
+                                         const tare_save_options *options, tarei_memory *memory,
+                                         tare_error *error)
+{
+    begin(file, "bytes", total, options, memory, error);
+    file->target = target;
+    file->buffer = tarei_memory_take(memory, BUFFER_SIZE, TAREI_BUFFER_ALIGNMENT);
+    return file->buffer == NULL ? tarei_error_memory(error) : TARE_OK;
+}
+
 /* Hands bytes to the system, and tells how far it is. */
 static tare_status write_out(tarei_save_file *file, const void *bytes, size_t size)
 {
-    int failure = tarei_os_write(file->descriptor, bytes, size);
+    int failure = 0;
+    if (file->target != NULL)
+        memcpy(file->target + file->done, bytes, size);
+    else
+        failure = tarei_os_write(file->descriptor, bytes, size);
     if (failure == EFAULT)
         return tarei_error_system(
             file->error, TARE_E_READ, failure, TARE_NO_SHARD,
@@ -157,7 +177,9 @@ tare_status tarei_save_file_text(tarei_save_file *file, const void *bytes, size_
 tare_status tarei_save_file_tensor(tarei_save_file *file, const tare_save_tensor *tensor)
 {
     if (tensor->model == NULL) return put(file, tensor, tensor->data, tensor->size);
-    const void *data = tare_data(tensor->model, tensor->tensor);
+    const void *data =
+        NULL; /* memory takes no mapped bytes: those of a file cut short would fault */
+    if (file->target == NULL) data = tare_data(tensor->model, tensor->tensor);
     return put(file, tensor, data, tare_size(tensor->model, tensor->tensor));
 }
 
@@ -186,8 +208,10 @@ static tare_status move_to_target(tarei_save_file *file)
 tare_status tarei_save_file_end(tarei_save_file *file, tare_status status)
 {
     if (status == TARE_OK) status = flush(file);
-    if (status == TARE_OK) status = finish(file);
-    if (status == TARE_OK) status = move_to_target(file);
+    if (status == TARE_OK && file->target == NULL) {
+        status = finish(file);
+        if (status == TARE_OK) status = move_to_target(file);
+    }
     if (file->descriptor >= 0) tarei_os_close(file->descriptor);
     if (file->beside[0] != 0) tarei_os_remove(file->folder, file->beside);
     if (file->folder >= 0) tarei_os_close(file->folder);

@@ -413,17 +413,29 @@ Test(allocation, may_fail_at_every_call_for_damaged_files)
     }
 }
 
+/* To a file, or to memory where `name` is NULL. */
 static tare_status save_model(const tare_model *model, const char *name)
 {
     tare_save_tensor *tensors = __real_calloc(tare_count(model), sizeof *tensors);
     for (size_t i = 0; i < tare_count(model); i++)
         tensors[i] = (tare_save_tensor){.model = model, .tensor = tare_at(model, i)};
     tare_save_options options = TARE_SAVE_OPTIONS_INIT;
-    temp_path path = temp_join(&folder, name);
     options.flags = TARE_SAVE_REPLACE;
     options.allocator = &probe.hooks;
     tare_error error = expect_poison();
-    tare_status status = tare_save(path.text, tensors, tare_count(model), &options, &error);
+    tare_status status;
+    if (name != NULL) {
+        temp_path path = temp_join(&folder, name);
+        status = tare_save(path.text, tensors, tare_count(model), &options, &error);
+    } else {
+        uint64_t size;
+        tare_save_bytes(tensors, tare_count(model), NULL, NULL, 0, &size, NULL);
+        void *bytes = __real_malloc((size_t)size);
+        past_hooks = 0;
+        status = tare_save_bytes(tensors, tare_count(model), &options, bytes, (size_t)size, NULL,
+                                 &error);
+        free(bytes);
+    }
     cr_expect_eq(error.status, status);
     free(tensors);
     return status;
@@ -455,6 +467,23 @@ Test(allocation, may_fail_at_every_call_for_saving)
             free(now);
         }
         temp_write(&folder, "saved.safetensors", "before", 6);
+    }
+    tare_close(model);
+}
+
+Test(allocation, may_fail_at_every_call_for_saving_to_memory)
+{
+    tare_model *model = expect_open_bytes("save", &long_file);
+    size_t descriptors = probe_descriptor_count();
+    tare_status status = TARE_E_MEMORY;
+    for (size_t n = 1; status != TARE_OK; n++) {
+        alloc_probe_init(&probe);
+        probe.fail_at = n;
+        status = save_model(model, NULL);
+        cr_expect_eq(past_hooks, 0, "%zu: %zu calls go past the hooks", n, past_hooks);
+        cr_expect_eq(status, probe.refused != 0 ? TARE_E_MEMORY : TARE_OK, "%zu", n);
+        check_nothing_left("save", n, descriptors);
+        if (status == TARE_OK) cr_expect_gt(n, 2, "saving allocates %zu times", n - 1);
     }
     tare_close(model);
 }

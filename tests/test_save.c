@@ -179,6 +179,25 @@ static void check_holds(const char *what, const tare_model *model, const random_
     }
 }
 
+/* Into memory: the same bytes, of a size that is told beforehand and kept to. */
+static void check_bytes(const char *what, const tare_save_tensor *tensors, size_t count,
+                        const tare_save_options *options, const char *file, size_t size)
+{
+    tare_error error = expect_poison();
+    uint64_t told = 9;
+    char *bytes = malloc(size);
+    tare_status status = tare_save_bytes(tensors, count, options, NULL, 0, &told, &error);
+    cr_assert_eq(status, TARE_OK, "%s: %s", what, error.message);
+    cr_assert_eq(told, size, "%s", what);
+    status = tare_save_bytes(tensors, count, options, bytes, size - 1, &told, &error);
+    cr_expect_eq(status, TARE_E_TARGET_SIZE, "%s", what);
+    cr_expect_eq(told, 0, "%s", what);
+    status = tare_save_bytes(tensors, count, options, bytes, size, NULL, &error);
+    cr_assert_eq(status, TARE_OK, "%s: %s", what, error.message);
+    cr_expect_arr_eq(bytes, file, size, "%s", what);
+    free(bytes);
+}
+
 /* Saves, opens, and saves again from the model in the order in which it lists its tensors: the same
  * file. */
 Test(save, random_models_come_back_as_they_were)
@@ -203,10 +222,12 @@ Test(save, random_models_come_back_as_they_were)
         cr_expect_eq(error.status, TARE_OK);
         size_t size, again_size;
         char *file = temp_read(target.text, &size);
+        check_bytes(what, made.tensors, made.count, &options, file, size);
         tare_model *model = open_target(what, seed % 3 == 0 ? TARE_BACKING_READ : 0);
         check_holds(what, model, &made);
         tare_save_tensor again[MODEL_COUNT];
         for (size_t i = 0; i < made.count; i++) again[i] = model_tensor(model, made.count - 1 - i);
+        check_bytes(what, again, made.count, &options, file, size);
         status = tare_save(target.text, again, made.count, &options, &error);
         cr_assert_eq(status, TARE_OK, "%s: %s", what, error.message);
         char *file_again = temp_read(target.text, &again_size);
