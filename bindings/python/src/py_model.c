@@ -1,0 +1,352 @@
+#include "tarepy.h"
+
+static PyTypeObject *model_type, *iterator_type;
+
+PyObject *model_open(PyObject *source, uint32_t backing)
+{
+    owner *opened = owner_open(source, backing, false);
+    if (opened == NULL) return NULL;
+    model *self = object_new(model_type);
+    if (self != NULL)
+        self->owner = opened;
+    else
+        Py_DECREF(opened);
+    return (PyObject *)self;
+}
+
+static int model_visit(PyObject *object, visitproc visit, void *arg)
+{
+    Py_VISIT(((model *)object)->owner);
+    Py_VISIT(((model *)object)->metadata);
+    Py_VISIT(Py_TYPE(object));
+    return 0;
+}
+
+static int model_clear(PyObject *object)
+{
+    Py_CLEAR(((model *)object)->owner);
+    Py_CLEAR(((model *)object)->metadata);
+    return 0;
+}
+
+static void model_free(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    model_clear(object);
+    PyObject_GC_Del(object);
+    Py_DECREF(type);
+}
+
+/* Borrowed; NULL with an exception once closed. */
+static owner *opened(PyObject *object)
+{
+    owner *found = ((model *)object)->owner;
+    if (found == NULL) error_raise_closed(false);
+    return found;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * A mapping
+ */
+
+const tare_tensor *model_find(const owner *self, PyObject *name, bool safe)
+{
+    tare_string text;
+    PyObject *kept;
+    if (text_encode(name, &text, &kept) != 0) return NULL;
+    const tare_tensor *found = tare_find(self->model, text.data, text.size);
+    Py_XDECREF(kept);
+    if (found == NULL) error_raise_missing(self->model, name, safe);
+    return found;
+}
+
+static PyObject *get_item(PyObject *object, PyObject *name)
+{
+    owner *self = opened(object);
+    const tare_tensor *found = self != NULL ? model_find(self, name, false) : NULL;
+    return found != NULL ? tensor_new(self, found) : NULL;
+}
+
+/* A tensor, or NULL without an exception. */
+static const tare_tensor *look(const owner *self, PyObject *name)
+{
+    tare_string text;
+    PyObject *kept;
+    if (text_encode(name, &text, &kept) != 0) return NULL;
+    const tare_tensor *found = tare_find(self->model, text.data, text.size);
+    Py_XDECREF(kept);
+    return found;
+}
+
+static int contains(PyObject *object, PyObject *name)
+{
+    const owner *self = opened(object);
+    if (self == NULL) return -1;
+    return PyUnicode_Check(name) && look(self, name) != NULL; /* as a dict: no error for others */
+}
+
+static PyObject *get(PyObject *object, PyObject *args)
+{
+    PyObject *name, *otherwise = Py_None;
+    if (!PyArg_ParseTuple(args, "O|O:get", &name, &otherwise)) return NULL;
+    owner *self = opened(object);
+    if (self == NULL) return NULL;
+    const tare_tensor *found = look(self, name);
+    if (found != NULL) return tensor_new(self, found);
+    if (PyErr_Occurred()) return NULL;
+    Py_INCREF(otherwise);
+    return otherwise;
+}
+
+static Py_ssize_t length(PyObject *object)
+{
+    const owner *self = opened(object);
+    return self != NULL ? (Py_ssize_t)tare_count(self->model) : -1;
+}
+
+static PyObject *name_of(const owner *self, const tare_tensor *at)
+{
+    tare_string name = tare_name(self->model, at);
+    return text_decode(name.data, name.size);
+}
+
+PyObject *model_names(const owner *self)
+{
+    size_t count = tare_count(self->model);
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        PyObject *name = name_of(self, tare_at(self->model, i));
+        if (name == NULL || PyList_SetItem(list, (Py_ssize_t)i, name) != 0) Py_CLEAR(list);
+    }
+    return list;
+}
+
+/* What Mapping has: views of collections.abc, which ask this object again. */
+static PyObject *view(PyObject *self, const char *kind)
+{
+    if (opened(self) == NULL) return NULL;
+    PyObject *type = module_attribute("collections.abc", kind);
+    PyObject *made = type != NULL ? PyObject_CallFunctionObjArgs(type, self, NULL) : NULL;
+    Py_XDECREF(type);
+    return made;
+}
+
+static PyObject *keys(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return view(self, "KeysView");
+}
+
+static PyObject *values(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return view(self, "ValuesView");
+}
+
+static PyObject *items(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return view(self, "ItemsView");
+}
+
+/* Names in the order of the file, of a model that may be closed meanwhile. */
+typedef struct iterator {
+    PyObject_HEAD owner *owner;
+    size_t at;
+} iterator;
+
+static PyObject *iterate(PyObject *object)
+{
+    owner *of = opened(object);
+    iterator *self = of != NULL ? object_new(iterator_type) : NULL;
+    if (self == NULL) return NULL;
+    self->owner = owner_keep(of);
+    return (PyObject *)self;
+}
+
+static PyObject *next(PyObject *object)
+{
+    iterator *self = (iterator *)object;
+    const tare_tensor *at = tare_at(self->owner->model, self->at);
+    if (at == NULL) return NULL;
+    self->at++;
+    return name_of(self->owner, at);
+}
+
+static void iterator_free(PyObject *object)
+{
+    Py_DECREF(((iterator *)object)->owner);
+    object_free(object);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * What else there is to a model
+ */
+
+static PyObject *prefix(PyObject *object, PyObject *text)
+{
+    tare_string start;
+    PyObject *kept;
+    const owner *self = opened(object);
+    if (self == NULL || text_encode(text, &start, &kept) != 0) return NULL;
+    PyObject *list = PyList_New(0);
+    tare_range range = tare_prefix(self->model, start.data, start.size);
+    for (const tare_tensor *at; list != NULL && (at = tare_next(self->model, &range)) != NULL;) {
+        PyObject *name = name_of(self, at);
+        if (name == NULL || PyList_Append(list, name) != 0) Py_CLEAR(list);
+        Py_XDECREF(name);
+    }
+    Py_XDECREF(kept);
+    return list;
+}
+
+static PyObject *get_metadata(PyObject *object, void *unused)
+{
+    (void)unused;
+    model *self = (model *)object;
+    if (opened(object) == NULL) return NULL;
+    if (self->metadata == NULL) {
+        PyObject *made = metadata_dict(self->owner->model);
+        PyObject *proxy = made != NULL ? PyDictProxy_New(made) : NULL;
+        Py_XDECREF(made);
+        if (proxy == NULL) return NULL;
+        if (self->metadata == NULL) /* another thread may have been here */
+            self->metadata = proxy;
+        else
+            Py_DECREF(proxy);
+    }
+    Py_INCREF(self->metadata);
+    return self->metadata;
+}
+
+static PyObject *get_shards(PyObject *object, void *unused)
+{
+    (void)unused;
+    const owner *self = opened(object);
+    if (self == NULL) return NULL;
+    size_t count = tare_shard_count(self->model);
+    PyObject *made = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; made != NULL && i < count; i++) {
+        tare_string name = tare_shard_at(self->model, i).name;
+        PyObject *text = PyUnicode_DecodeFSDefaultAndSize(name.data, (Py_ssize_t)name.size);
+        if (text == NULL || PyTuple_SetItem(made, (Py_ssize_t)i, text) != 0) Py_CLEAR(made);
+    }
+    return made;
+}
+
+static PyObject *load(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    owner *self = opened(object);
+    if (self == NULL) return NULL;
+    owner_keep(self); /* whatever is closed meanwhile */
+    PyObject *made = load_call(self, args, kwargs);
+    Py_DECREF(self);
+    return made;
+}
+
+static PyObject *get_closed(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(((model *)self)->owner == NULL);
+}
+
+static PyObject *close_model(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    model_clear(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *enter(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (opened(self) == NULL) return NULL;
+    Py_INCREF(self);
+    return self;
+}
+
+static PyObject *leave(PyObject *self, PyObject *args)
+{
+    (void)args;
+    return close_model(self, NULL);
+}
+
+static PyObject *represent(PyObject *object)
+{
+    const owner *self = ((model *)object)->owner;
+    if (self == NULL) return PyUnicode_FromString("<tare.Model, closed>");
+    tare_string name = tare_shard_at(self->model, 0).name;
+    PyObject *text = PyUnicode_DecodeFSDefaultAndSize(name.data, (Py_ssize_t)name.size),
+             *made = NULL;
+    size_t shards = tare_shard_count(self->model);
+    if (text != NULL)
+        made = PyUnicode_FromFormat("<tare.Model %R: %zu tensors, %zu shard%s>", text,
+                                    tare_count(self->model), shards, shards == 1 ? "" : "s");
+    Py_XDECREF(text);
+    return made;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Types
+ */
+
+static PyGetSetDef model_members[] = {
+    {"metadata", get_metadata, NULL, NULL, NULL},
+    {"shards", get_shards, NULL, NULL, NULL},
+    {"closed", get_closed, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef model_methods[] = {
+    {"get", get, METH_VARARGS, NULL},
+    {"keys", keys, METH_NOARGS, NULL},
+    {"values", values, METH_NOARGS, NULL},
+    {"items", items, METH_NOARGS, NULL},
+    {"prefix", prefix, METH_O, NULL},
+    {"load", (PyCFunction)(void (*)(void))load, METH_VARARGS | METH_KEYWORDS, NULL},
+    {"close", close_model, METH_NOARGS, NULL},
+    {"__enter__", enter, METH_NOARGS, NULL},
+    {"__exit__", leave, METH_VARARGS, NULL},
+    {"__reduce__", object_refuse_pickle, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot model_slots[] = {
+    {Py_tp_doc, (void *)"An open model: a read-only mapping of names to tensors."},
+    {Py_tp_new, (void *)object_refuse_new},
+    {Py_tp_dealloc, (void *)model_free},
+    {Py_tp_traverse, (void *)model_visit},
+    {Py_tp_clear, (void *)model_clear},
+    {Py_tp_repr, (void *)represent},
+    {Py_tp_iter, (void *)iterate},
+    {Py_tp_getset, model_members},
+    {Py_tp_methods, model_methods},
+    {Py_mp_length, (void *)length},
+    {Py_mp_subscript, (void *)get_item},
+    {Py_sq_contains, (void *)contains},
+    {0, NULL},
+};
+
+static PyType_Spec model_spec = {
+    "tare._tare.Model", sizeof(model), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, model_slots,
+};
+
+static PyType_Slot iterator_slots[] = {
+    {Py_tp_new, (void *)object_refuse_new},
+    {Py_tp_dealloc, (void *)iterator_free},
+    {Py_tp_iter, (void *)PyObject_SelfIter},
+    {Py_tp_iternext, (void *)next},
+    {0, NULL},
+};
+
+static PyType_Spec iterator_spec = {
+    "tare._tare.NameIterator", sizeof(iterator), 0, Py_TPFLAGS_DEFAULT, iterator_slots,
+};
+
+int model_add_types(void)
+{
+    return module_add_type(&model_spec, &model_type) == 0
+               ? module_add_type(&iterator_spec, &iterator_type)
+               : -1;
+}

@@ -1,0 +1,144 @@
+#include "tarepy.h"
+
+#include <stdlib.h>
+
+static PyTypeObject *owner_type, *memory_type;
+
+/* ------------------------------------------------------------------------------------------------
+ * Models
+ */
+
+static void owner_free(PyObject *object)
+{
+    owner *self = (owner *)object;
+    PyObject_GC_UnTrack(object);
+    tare_close(self->model);
+    if (self->view.obj != NULL) PyBuffer_Release(&self->view);
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_Del(object);
+    Py_DECREF(type);
+}
+
+/* The object whose bytes were opened may lead back here. */
+static int owner_visit(PyObject *object, visitproc visit, void *arg)
+{
+    Py_VISIT(((owner *)object)->view.obj);
+    Py_VISIT(Py_TYPE(object));
+    return 0;
+}
+
+static tare_status open_path(owner *self, PyObject *path, tare_options *options, tare_error *error)
+{
+    tare_status status;
+    options->flags = TARE_COPY_ON_WRITE; /* so that nobody can crash by writing to an array */
+    self->writable = true;
+    Py_BEGIN_ALLOW_THREADS status = tare_open(PyBytes_AsString(path), options, &self->model, error);
+    Py_END_ALLOW_THREADS return status;
+}
+
+/* With the GIL: other threads should not write to the bytes meanwhile. */
+static tare_status open_view(owner *self, tare_options *options, tare_error *error)
+{
+    self->writable = !self->view.readonly;
+    return tare_open_bytes(self->view.buf, (size_t)self->view.len, options, &self->model, error);
+}
+
+static int is_path(PyObject *source)
+{
+    return PyUnicode_Check(source) || PyObject_HasAttrString(source, "__fspath__");
+}
+
+owner *owner_open(PyObject *source, uint32_t backing, bool safe)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_error error;
+    tare_status status;
+    PyObject *path = NULL;
+    owner *self = object_new(owner_type);
+    if (self == NULL) return NULL;
+    options.backing = backing;
+    if (is_path(source)) {
+        if (!PyUnicode_FSConverter(source, &path)) goto failed;
+        status = open_path(self, path, &options, &error);
+        Py_DECREF(path);
+    } else {
+        if (PyObject_GetBuffer(source, &self->view, PyBUF_SIMPLE) != 0) {
+            self->view.obj = NULL;
+            if (PyObject_CheckBuffer(source)) goto failed;
+            PyErr_Format(PyExc_TypeError, "a path or the bytes of a file are opened, not %R",
+                         (PyObject *)Py_TYPE(source));
+            goto failed;
+        }
+        status = open_view(self, &options, &error);
+    }
+    if (status == TARE_OK) return self;
+    error_raise(&error, safe);
+failed:
+    Py_DECREF(self);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Memory
+ */
+
+static void memory_free(PyObject *object)
+{
+    memory *self = (memory *)object;
+    tare_block_close(self->block);
+    free(self->data);
+    object_free(self);
+}
+
+memory *memory_of_block(tare_block *block)
+{
+    memory *self = object_new(memory_type);
+    if (self != NULL)
+        self->block = block;
+    else
+        tare_block_close(block);
+    return self;
+}
+
+memory *memory_new(uint64_t size)
+{
+    memory *self = object_new(memory_type);
+    if (self == NULL) return NULL;
+    if (size < SIZE_MAX - 64) self->data = aligned_alloc(64, ((size_t)size + 64) & ~(size_t)63);
+    if (self->data != NULL) return self;
+    Py_DECREF(self);
+    PyErr_NoMemory();
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Types
+ */
+
+static PyType_Slot owner_slots[] = {
+    {Py_tp_new, (void *)object_refuse_new},
+    {Py_tp_dealloc, (void *)owner_free},
+    {Py_tp_traverse, (void *)owner_visit},
+    {0, NULL},
+};
+
+static PyType_Spec owner_spec = {
+    "tare._tare.Owner", sizeof(owner), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, owner_slots,
+};
+
+static PyType_Slot memory_slots[] = {
+    {Py_tp_new, (void *)object_refuse_new},
+    {Py_tp_dealloc, (void *)memory_free},
+    {0, NULL},
+};
+
+static PyType_Spec memory_spec = {
+    "tare._tare.Memory", sizeof(memory), 0, Py_TPFLAGS_DEFAULT, memory_slots,
+};
+
+int owner_add_types(void)
+{
+    return module_add_type(&owner_spec, &owner_type) == 0
+               ? module_add_type(&memory_spec, &memory_type)
+               : -1;
+}

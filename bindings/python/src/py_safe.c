@@ -1,0 +1,337 @@
+/* safe_open as the package safetensors has it; tare/safetensors tells what differs. */
+#include "tarepy.h"
+
+#include <string.h>
+
+static PyTypeObject *open_type, *slice_type;
+
+typedef struct opened {
+    PyObject_HEAD owner *owner; /* NULL once closed */
+    PyObject *device;           /* where tensors of torch go; NULL: where they are */
+    framework kind;
+} opened;
+
+/* What get_slice returns. */
+typedef struct slice {
+    PyObject_HEAD owner *owner;
+    PyObject *device;
+    const tare_tensor *at;
+    framework kind;
+} slice;
+
+/* ------------------------------------------------------------------------------------------------
+ * Opening
+ */
+
+static int fail(const char *format, PyObject *object)
+{
+    PyObject *text = PyUnicode_FromFormat(format, object);
+    if (text != NULL) error_raise_named("RequestError", true, text);
+    Py_XDECREF(text);
+    return -1;
+}
+
+static int is_one_of(const char *name, const char *const *list)
+{
+    for (; *list != NULL; list++)
+        if (strcmp(name, *list) == 0) return 1;
+    return 0;
+}
+
+static int take_framework(opened *self, PyObject *object)
+{
+    static const char *const numpys[] = {"np", "numpy", NULL};
+    static const char *const torches[] = {"pt", "torch", "pytorch", NULL};
+    Py_ssize_t size;
+    const char *name = PyUnicode_Check(object) ? PyUnicode_AsUTF8AndSize(object, &size) : "";
+    if (name == NULL) return -1;
+    if (is_one_of(name, numpys))
+        self->kind = FRAMEWORK_NUMPY;
+    else if (is_one_of(name, torches))
+        self->kind = FRAMEWORK_TORCH;
+    else
+        return fail("framework %S is invalid: 'pt' and 'np' are there", object);
+    if (self->kind == FRAMEWORK_NUMPY) return 0;
+    PyObject *torch = PyImport_ImportModule("torch");
+    Py_XDECREF(torch);
+    return torch != NULL ? 0 : -1;
+}
+
+static int take_device(opened *self, PyObject *device)
+{
+    if (device == NULL || device == Py_None) return 0;
+    if (PyUnicode_Check(device) && PyUnicode_CompareWithASCIIString(device, "cpu") == 0) return 0;
+    PyObject *text = PyObject_Str(device);
+    if (text == NULL) return -1;
+    bool cpu = PyUnicode_CompareWithASCIIString(text, "cpu") == 0;
+    Py_DECREF(text);
+    if (cpu) return 0;
+    if (self->kind == FRAMEWORK_NUMPY)
+        return fail("Device %S is not supported for framework numpy", device);
+    Py_INCREF(device);
+    self->device = device;
+    return 0;
+}
+
+static int take_backend(const char *name, uint32_t *backing)
+{
+    *backing = TARE_BACKING_AUTO;
+    if (strcmp(name, "mmap") == 0) return 0;
+    *backing = TARE_BACKING_READ;
+    if (strcmp(name, "pread") == 0) return 0;
+    PyErr_Format(PyExc_ValueError, "backend is 'mmap' or 'pread', not '%s'", name);
+    return -1;
+}
+
+static PyObject *open_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *words[] = {"filename", "framework", "device", "backend", NULL};
+    PyObject *filename, *framework_name, *device = NULL;
+    const char *backend = "mmap";
+    uint32_t backing;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$s:safe_open", words, &filename,
+                                     &framework_name, &device, &backend))
+        return NULL;
+    if (!PyUnicode_Check(filename) && !PyObject_HasAttrString(filename, "__fspath__"))
+        return PyErr_Format(PyExc_TypeError, "filename is a str or a path, not %R",
+                            (PyObject *)Py_TYPE(filename));
+    opened *self = object_new(type);
+    if (self == NULL) return NULL;
+    if (take_framework(self, framework_name) == 0 && take_device(self, device) == 0 &&
+        take_backend(backend, &backing) == 0)
+        self->owner = owner_open(filename, backing, true);
+    if (self->owner != NULL) return (PyObject *)self;
+    Py_DECREF(self);
+    return NULL;
+}
+
+static int open_clear(PyObject *object)
+{
+    Py_CLEAR(((opened *)object)->owner);
+    Py_CLEAR(((opened *)object)->device);
+    return 0;
+}
+
+static int open_visit(PyObject *object, visitproc visit, void *arg)
+{
+    Py_VISIT(((opened *)object)->owner);
+    Py_VISIT(((opened *)object)->device);
+    Py_VISIT(Py_TYPE(object));
+    return 0;
+}
+
+static void open_free(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    open_clear(object);
+    freefunc give = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    give(object);
+    Py_DECREF(type);
+}
+
+static opened *check_open(PyObject *object)
+{
+    opened *self = (opened *)object;
+    if (self->owner != NULL) return self;
+    error_raise_closed(true);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Tensors
+ */
+
+/* On the device that was asked for. Takes `made` over. */
+static PyObject *move(PyObject *made, PyObject *device)
+{
+    if (made == NULL || device == NULL) return made;
+    PyObject *moved = PyObject_CallMethod(made, "to", "O", device);
+    Py_DECREF(made);
+    return moved;
+}
+
+static PyObject *get_tensor(PyObject *object, PyObject *name)
+{
+    opened *self = check_open(object);
+    if (self == NULL) return NULL;
+    const tare_tensor *at = model_find(self->owner, name, true);
+    if (at == NULL) return NULL;
+    return move(array_of(self->kind, self->owner, at, false), self->device);
+}
+
+/* All of them: numpy's in one block, as a load; torch's where they are mapped. */
+static PyObject *get_tensors(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    opened *self = check_open(object);
+    if (self == NULL) return NULL;
+    owner *from = owner_keep(self->owner);
+    PyObject *made = NULL;
+    if (self->kind == FRAMEWORK_NUMPY) {
+        made = load_all(from, FRAMEWORK_NUMPY);
+    } else {
+        size_t count = tare_count(from->model);
+        made = PyDict_New();
+        for (size_t i = 0; made != NULL && i < count; i++) {
+            const tare_tensor *at = tare_at(from->model, i);
+            tare_string text = tare_name(from->model, at);
+            PyObject *name = text_decode(text.data, text.size);
+            PyObject *array = move(array_of(self->kind, from, at, false), self->device);
+            if (name == NULL || array == NULL || PyDict_SetItem(made, name, array) != 0)
+                Py_CLEAR(made);
+            Py_XDECREF(name);
+            Py_XDECREF(array);
+        }
+    }
+    Py_DECREF(from);
+    return made;
+}
+
+static PyObject *get_slice(PyObject *object, PyObject *name)
+{
+    opened *self = check_open(object);
+    if (self == NULL) return NULL;
+    const tare_tensor *at = model_find(self->owner, name, true);
+    slice *made = at != NULL ? object_new(slice_type) : NULL;
+    if (made == NULL) return NULL;
+    Py_XINCREF(self->device);
+    made->owner = owner_keep(self->owner);
+    made->device = self->device;
+    made->kind = self->kind;
+    made->at = at;
+    return (PyObject *)made;
+}
+
+static PyObject *offset_keys(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    const opened *self = check_open(object);
+    return self != NULL ? model_names(self->owner) : NULL;
+}
+
+static PyObject *keys(PyObject *object, PyObject *unused)
+{
+    PyObject *names = offset_keys(object, unused);
+    if (names != NULL && PyList_Sort(names) != 0) Py_CLEAR(names);
+    return names;
+}
+
+static PyObject *metadata(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    const opened *self = check_open(object);
+    if (self == NULL) return NULL;
+    if (tare_metadata_count(self->owner->model) == 0) Py_RETURN_NONE;
+    return metadata_dict(self->owner->model);
+}
+
+static PyObject *enter(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    Py_INCREF(self);
+    return self;
+}
+
+static PyObject *leave(PyObject *self, PyObject *args)
+{
+    (void)args;
+    open_clear(self);
+    Py_RETURN_NONE;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Slices
+ */
+
+static void slice_free(PyObject *object)
+{
+    slice *self = (slice *)object;
+    Py_DECREF(self->owner);
+    Py_XDECREF(self->device);
+    object_free(self);
+}
+
+static PyObject *slice_shape(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    const slice *self = (const slice *)object;
+    const tare_info info = tare_describe(self->owner->model, self->at);
+    PyObject *shape = array_shape(info.shape, info.rank);
+    PyObject *list = shape != NULL ? PySequence_List(shape) : NULL;
+    Py_XDECREF(shape);
+    return list;
+}
+
+static PyObject *slice_dtype(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    const slice *self = (const slice *)object;
+    return PyUnicode_FromString(tare_dtype_name(tare_describe(self->owner->model, self->at).dtype));
+}
+
+static PyObject *slice_item(PyObject *object, PyObject *key)
+{
+    const slice *self = (const slice *)object;
+    return move(slice_read(self->kind, self->owner, self->at, key, true), self->device);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Types
+ */
+
+static PyMethodDef open_methods[] = {
+    {"get_tensor", get_tensor, METH_O, NULL},
+    {"get_tensors", get_tensors, METH_NOARGS, NULL},
+    {"get_slice", get_slice, METH_O, NULL},
+    {"keys", keys, METH_NOARGS, NULL},
+    {"offset_keys", offset_keys, METH_NOARGS, NULL},
+    {"metadata", metadata, METH_NOARGS, NULL},
+    {"__enter__", enter, METH_NOARGS, NULL},
+    {"__exit__", leave, METH_VARARGS, NULL},
+    {"__reduce__", object_refuse_pickle, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot open_slots[] = {
+    {Py_tp_doc, (void *)"Opens a file lazily and returns tensors as asked."},
+    {Py_tp_new, (void *)open_new},
+    {Py_tp_dealloc, (void *)open_free},
+    {Py_tp_traverse, (void *)open_visit},
+    {Py_tp_clear, (void *)open_clear},
+    {Py_tp_methods, open_methods},
+    {0, NULL},
+};
+
+static PyType_Spec open_spec = {
+    "tare._tare.safe_open",
+    sizeof(opened),
+    0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    open_slots,
+};
+
+static PyMethodDef slice_methods[] = {
+    {"get_shape", slice_shape, METH_NOARGS, NULL},
+    {"get_dtype", slice_dtype, METH_NOARGS, NULL},
+    {"__reduce__", object_refuse_pickle, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slice_slots[] = {
+    {Py_tp_new, (void *)object_refuse_new},
+    {Py_tp_dealloc, (void *)slice_free},
+    {Py_tp_methods, slice_methods},
+    {Py_mp_subscript, (void *)slice_item},
+    {0, NULL},
+};
+
+static PyType_Spec slice_spec = {
+    "tare._tare.PySafeSlice", sizeof(slice), 0, Py_TPFLAGS_DEFAULT, slice_slots,
+};
+
+int safe_add_types(void)
+{
+    return module_add_type(&open_spec, &open_type) == 0 ? module_add_type(&slice_spec, &slice_type)
+                                                        : -1;
+}

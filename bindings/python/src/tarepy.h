@@ -1,0 +1,210 @@
+/*
+ * What the files of the extension share. It sees the library through tare.h only.
+ *
+ *   py_module.c   the module: open, near names, what is imported when it is needed
+ *   py_owner.c    what keeps bytes alive: an open model, or memory that was loaded
+ *   py_model.c    Model, a mapping        py_metadata.c  its metadata as Python values
+ *   py_tensor.c   Tensor, and its buffer
+ *   py_array.c    arrays of numpy and torch over bytes that are there
+ *   py_dlpack.c   the same for everybody else
+ *   py_slice.c    indices to a box, and the box to an array
+ *   py_load.c     many tensors into one block
+ *   py_save.c     files and bytes of safetensors
+ *   py_safe.c     safe_open as the package safetensors has it
+ *   py_error.c    errors of the library to exceptions
+ *
+ * The module has one state for the process: it does not support subinterpreters. All of it runs
+ * under the GIL but for calls that read, which give it up and hold a reference to an owner meanwhile.
+ */
+#ifndef TAREPY_H
+#define TAREPY_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tare.h"
+
+/* Calls shorter than this keep the GIL. */
+#define TAREPY_SHORT_SIZE ((uint64_t)256 << 10)
+
+/* ------------------------------------------------------------------------------------------------
+ * py_owner.c
+ */
+
+/* An open model. Tensors, arrays and buffers hold a reference; a Model's close() drops its own. */
+typedef struct owner {
+    PyObject_HEAD tare_model *model;
+    Py_buffer view; /* of the object whose bytes were opened; view.obj NULL for files */
+    bool writable;  /* bytes in memory may be written to without harm to a file */
+} owner;
+
+/* Memory that tensors were read into. */
+typedef struct memory {
+    PyObject_HEAD tare_block *block; /* or NULL, and then */
+    void *data;
+} memory;
+
+/* Opens what `source` is: a path, or an object with a buffer. `safe` picks the exceptions of the
+ * package safetensors. */
+owner *owner_open(PyObject *source, uint32_t backing, bool safe);
+
+/* One reference more. */
+static inline owner *owner_keep(owner *self)
+{
+    Py_INCREF((PyObject *)self);
+    return self;
+}
+
+/* Takes the block over, also when it fails. */
+memory *memory_of_block(tare_block *block);
+
+/* `size` bytes, aligned to 64. */
+memory *memory_new(uint64_t size);
+
+int owner_add_types(void);
+
+/* ------------------------------------------------------------------------------------------------
+ * py_array.c
+ */
+
+typedef enum framework { FRAMEWORK_NUMPY, FRAMEWORK_TORCH } framework;
+
+/* What an array is made of; `base` keeps `data` alive. Dtypes whose elements have no whole bytes of
+ * their own become arrays of uint8. */
+typedef struct piece {
+    PyObject *base;
+    void *data;
+    const uint64_t *shape;
+    uint64_t size; /* bytes */
+    uint32_t rank;
+    tare_dtype dtype;
+    bool writable;
+} piece;
+
+/* The facts of a tensor over bytes of its model or, where it has none in memory, without data. */
+piece piece_of(owner *self, const tare_tensor *tensor);
+
+/* Gives a piece memory of its own with the tensor's bytes. The caller drops piece->base. */
+int piece_read(piece *made, const owner *self, const tare_tensor *tensor);
+
+PyObject *array_make(framework kind, const piece *from);
+
+/* An array of the tensor: where its bytes lie if `zero_copy`, and if not, or they are not in memory,
+ * a copy of them. One of numpy is read-only if `read_only`. */
+PyObject *array_of(framework kind, owner *self, const tare_tensor *tensor, bool read_only);
+
+/* Raises, before work is done, what array_make would raise about that dtype. */
+int array_check(framework kind, tare_dtype dtype);
+
+/* The shape of the uint8 array that stands for a dtype without elements of whole bytes: rows as
+ * bytes. Returns the rank. */
+uint32_t array_byte_shape(const piece *from, uint64_t *shape);
+
+/* Whether elements have whole bytes of their own. */
+bool array_is_plain(tare_dtype dtype);
+
+PyObject *array_shape(const uint64_t *shape, uint32_t rank); /* a tuple */
+
+/* ------------------------------------------------------------------------------------------------
+ * py_dlpack.c
+ */
+
+/* A capsule over the piece; with `bytes` a dtype of one byte is told as uint8. */
+PyObject *dlpack_capsule(const piece *from, bool bytes, bool versioned);
+
+/* What `__dlpack__` returns. */
+PyObject *dlpack_export(owner *self, const tare_tensor *tensor, PyObject *args, PyObject *kwargs);
+
+/* ------------------------------------------------------------------------------------------------
+ * py_slice.c
+ */
+
+/* tensor[key] of the framework: reads the box that the key spans, and no more. */
+PyObject *slice_read(framework kind, owner *self, const tare_tensor *tensor, PyObject *key,
+                     bool safe);
+
+/* ------------------------------------------------------------------------------------------------
+ * py_tensor.c, py_model.c, py_metadata.c, py_load.c, py_save.c, py_safe.c
+ */
+
+typedef struct tensor {
+    PyObject_HEAD owner *owner;
+    const tare_tensor *at;
+    bool raw; /* its buffer is bytes, whatever the dtype */
+} tensor;
+
+PyObject *tensor_new(owner *self, const tare_tensor *at);
+bool tensor_is(PyObject *object); /* whether it is a Tensor */
+int tensor_add_types(void);
+
+typedef struct model {
+    PyObject_HEAD owner *owner; /* NULL once closed */
+    PyObject *metadata;         /* NULL until it is asked for */
+} model;
+
+PyObject *model_open(PyObject *source, uint32_t backing);
+PyObject *model_names(const owner *self); /* a list, in the order of the file */
+int model_add_types(void);
+
+/* The tensor of that name, or NULL with an exception: TypeError for what is no str, KeyError (or
+ * what safetensors raises, if `safe`) with near names. */
+const tare_tensor *model_find(const owner *self, PyObject *name, bool safe);
+
+/* A dict; the first shard that has a key counts. */
+PyObject *metadata_dict(const tare_model *from);
+
+PyObject *load_all(owner *self, framework kind); /* into one block; a dict */
+PyObject *load_call(owner *self, PyObject *args, PyObject *kwargs);
+
+PyObject *save_call(PyObject *module, PyObject *args);
+
+int safe_add_types(void);
+
+/* ------------------------------------------------------------------------------------------------
+ * py_error.c
+ */
+
+/* Raises what the error stands for; always NULL. */
+PyObject *error_raise(const tare_error *error, bool safe);
+
+/* Raises that no tensor has that name, with near ones; always NULL. */
+PyObject *error_raise_missing(const tare_model *in, PyObject *name, bool safe);
+
+/* Raises an exception of tare.errors, or of tare.safetensors, by its name; always NULL. */
+PyObject *error_raise_named(const char *name, bool safe, PyObject *message);
+
+PyObject *error_raise_closed(bool safe);
+
+/* ------------------------------------------------------------------------------------------------
+ * py_module.c
+ */
+
+/* Text of a file: UTF-8, with bytes that are none as lone surrogates, as os.fsdecode has them. */
+PyObject *text_decode(const char *data, size_t size);
+
+/* The bytes of a str. Fails with TypeError for another object. *kept, if it is not NULL afterwards,
+ * is to be dropped when they were used. */
+int text_encode(PyObject *text, tare_string *bytes, PyObject **kept);
+
+/* An attribute of a module, imported now; a new reference. */
+PyObject *module_attribute(const char *module, const char *name);
+
+/* Makes a type of the spec, adds it to the module and keeps it in *type. */
+int module_add_type(PyType_Spec *spec, PyTypeObject **type);
+
+/* An object of a type whose fields beyond the head are all zero. */
+void *object_new(PyTypeObject *type);
+
+/* Frees one, and drops its type. */
+void object_free(void *self);
+
+/* tp_new of what is only made here. */
+PyObject *object_refuse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
+
+/* __reduce__ of what holds an open file. */
+PyObject *object_refuse_pickle(PyObject *self, PyObject *unused);
+
+#endif

@@ -1,0 +1,39 @@
+"""Tensors of large models by name: dtype, shape and bytes.
+
+    import tare
+
+    with tare.open("model.safetensors") as model:
+        weight = model["model.embed_tokens.weight"].numpy()
+"""
+
+from collections.abc import Mapping as _Mapping
+
+from ._tare import Model, Tensor, __version__, open
+from .errors import (
+    ArgumentError,
+    CancelledError,
+    ClosedError,
+    FileError,
+    FormatError,
+    MissingTensorError,
+    TareError,
+)
+from .saving import save, save_file
+
+_Mapping.register(Model)
+
+__all__ = [
+    "ArgumentError",
+    "CancelledError",
+    "ClosedError",
+    "FileError",
+    "FormatError",
+    "MissingTensorError",
+    "Model",
+    "TareError",
+    "Tensor",
+    "__version__",
+    "open",
+    "save",
+    "save_file",
+]

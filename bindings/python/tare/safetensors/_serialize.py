@@ -1,0 +1,74 @@
+"""The calls of safetensors that know no framework, and what its other calls have in common here."""
+
+from collections.abc import Sequence
+from typing import Any, Dict, List, Optional, Tuple
+
+from .. import _tare, errors
+from .._tare import Model, open
+from ..saving import Path, Spec, dtype_code
+from ._errors import ArgumentError, FormatError, SafetensorError
+
+
+def translated(error: Exception) -> Exception:
+    """The same as an exception of theirs, where they have one for it."""
+    if isinstance(error, SafetensorError) or not isinstance(error, ValueError):
+        return error
+    made = (FormatError if isinstance(error, errors.FormatError) else ArgumentError)(*error.args)
+    if isinstance(error, errors.TareError):
+        made.status, made.offset, made.shard = error.status, error.offset, error.shard
+    return made
+
+
+def write(path: Optional[Path], specs: List[Spec], metadata: Optional[Dict[str, str]]) -> Optional[bytes]:
+    try:
+        return _tare.save(path, specs, dict(metadata or {}), 0)
+    except ValueError as error:
+        raise translated(error) from None
+
+
+def open_bytes(data: bytes) -> Model:
+    try:
+        return open(memoryview(data))
+    except errors.TareError as error:
+        raise translated(error) from None
+
+
+class TensorSpec:
+    """One tensor to serialize: `data_ptr` is an address, whose bytes must stay until that is done."""
+
+    def __init__(self, *, dtype: str, shape: "Sequence[int]", data_ptr: int, data_len: int) -> None:
+        try:
+            self.dtype = dtype_code(dtype)
+        except ValueError as error:
+            raise translated(error) from None
+        self.shape = list(shape)
+        if dtype == "float4_e2m1fn_x2" and self.shape:
+            self.shape[-1] *= 2
+        self.data_ptr = data_ptr
+        self.data_len = data_len
+
+    def __repr__(self) -> str:
+        return f"TensorSpec(dtype={self.dtype!r}, shape={self.shape}, data_len={self.data_len})"
+
+
+def specs_of(tensor_dict: "Dict[str, TensorSpec]") -> List[Spec]:
+    return [(name, spec.dtype, tuple(spec.shape), (spec.data_ptr, spec.data_len))
+            for name, spec in tensor_dict.items()]
+
+
+def serialize(tensor_dict: "Dict[str, TensorSpec]", metadata: Optional[Dict[str, str]] = None) -> bytes:
+    made = write(None, specs_of(tensor_dict), metadata)
+    assert made is not None
+    return made
+
+
+def serialize_file(tensor_dict: "Dict[str, TensorSpec]", filename: Path,
+                   metadata: Optional[Dict[str, str]] = None) -> None:
+    write(filename, specs_of(tensor_dict), metadata)
+
+
+def deserialize(bytes: bytes) -> List[Tuple[str, Dict[str, Any]]]:
+    with open_bytes(bytes) as model:
+        return [(tensor.name, {"shape": list(tensor.shape), "dtype": tensor.dtype,
+                               "data": bytearray(tensor.tobytes())})
+                for tensor in model.values()]
