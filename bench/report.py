@@ -45,7 +45,8 @@ def write_report(options):
     others = [json.loads(path.read_text()) for path in sorted(options.results.glob("*-load-*.json"))]
     if lookup is None:
         sys.exit(f"report.py: nothing in {options.results}; run ./x bench all --save first")
-    for path in report_page.write(options.report_to, lookup, opening, loading, others):
+    python = newest("python", options.results)
+    for path in report_page.write(options.report_to, lookup, opening, loading, others, python):
         print(f"written: {os.path.relpath(path)}", file=sys.stderr)
 
 

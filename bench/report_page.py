@@ -2,6 +2,7 @@
 
 import report_charts
 import report_load_page
+import report_python
 from report_figures import (
     ABSL, BASE, GGUF, PAIRS, PATTERNS, SWEEP, bars_of, compared, counter, divide, engines_of, is_rival,
     least_of, line_rows, number, own_time, sets_of, size_of, time_of,
@@ -275,7 +276,7 @@ def charts_section(drawn):
                    if name in drawn)
 
 
-def markdown(result, opening, loading, others, drawn):
+def markdown(result, opening, loading, others, python, drawn):
     results = [result] + ([opening] if opening is not None else [])
     what = "".join(f"- {PATTERNS[p]} (`{p}`): {text}\n" for p, text in WHAT.items())
     parts = [
@@ -305,10 +306,12 @@ def markdown(result, opening, loading, others, drawn):
         parts.append(report_load_page.section(loading))
     for other in others:
         parts.append(report_load_page.section(other, other["processors"]))
+    if python is not None:
+        parts.append(report_python.section(python))
     return "\n".join(part for part in parts if part)
 
 
-def write(folder, result, opening, loading, others):
+def write(folder, result, opening, loading, others, python):
     """Writes the page and its charts below `folder`; returns the paths."""
     drawn = charts(result, opening)
     if loading is not None:
@@ -321,5 +324,5 @@ def write(folder, result, opening, loading, others):
         paths.append(folder / "charts" / name)
         paths[-1].write_text(drawing)
     paths.append(folder / "benchmarks.md")
-    paths[-1].write_text(markdown(result, opening, loading, others, drawn))
+    paths[-1].write_text(markdown(result, opening, loading, others, python, drawn))
     return paths

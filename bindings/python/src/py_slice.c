@@ -6,6 +6,9 @@
 
 enum { RANK_MAX = 64 };
 
+#define NO_INDEX \
+    "%R is no index: integers, slices, ... and None are. For others take Tensor.numpy()"
+
 typedef struct box {
     uint64_t shape[RANK_MAX]; /* of the tensor */
     uint64_t start[RANK_MAX], stop[RANK_MAX];
@@ -34,7 +37,11 @@ static void add_axis(box *b, uint64_t size, PyObject *step)
 static int take_integer(box *b, uint32_t axis, PyObject *index)
 {
     Py_ssize_t at = PyNumber_AsSsize_t(index, PyExc_IndexError);
-    if (at == -1 && PyErr_Occurred()) return -1;
+    if (at == -1 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_TypeError)) return -1; /* an array with several numbers */
+        PyErr_Clear();
+        return fail(b, NO_INDEX, index, 0);
+    }
     uint64_t size = b->shape[axis], place = (uint64_t)at;
     if (at < 0) place += size;
     if (at < 0 ? place >= size : (uint64_t)at >= size)
@@ -112,10 +119,7 @@ static int take_key(box *b, PyObject *key)
         } else if (PyIndex_Check(item) && !PyBool_Check(item)) {
             failed = take_integer(b, axis++, item);
         } else {
-            failed = fail(b,
-                          "%R is no index: integers, slices, ... and None are. For others take "
-                          "Tensor.numpy()",
-                          item, 0);
+            failed = fail(b, NO_INDEX, item, 0);
         }
         if (failed != 0) return -1;
     }

@@ -1,0 +1,96 @@
+"""Loads: one block, aligned; names, progress, options."""
+
+import io
+import sys
+
+import numpy
+import pytest
+import tare
+from conftest import build
+
+
+@pytest.mark.parametrize("align", [None, 1, 64, 4096, 2 << 20])
+@pytest.mark.parametrize("direct", [None, False, True])
+def test_arrays_are_aligned_writable_and_equal(path, tensors, align, direct):
+    arrays = tare.open(path).load(align=align, direct=direct, threads=2)
+    assert list(arrays) == list(tare.open(path))
+    for name, array in arrays.items():
+        assert array.dtype == tensors[name].dtype and array.shape == tensors[name].shape
+        numpy.testing.assert_array_equal(array, tensors[name])
+        assert array.flags.writeable and array.ctypes.data % (align or 64) == 0
+    assert len({id(array.base) for array in arrays.values()}) == 1
+    arrays["t.F32"][:] = 1
+    assert (tare.open(path)["t.F32"].numpy() == tensors["t.F32"]).all()
+
+
+def test_names_choose_and_order(path, tensors):
+    model = tare.open(path)
+    assert list(model.load(["scalar", "t.I8"])) == ["scalar", "t.I8"]
+    assert list(model.load(name for name in ("t.I8",))) == ["t.I8"]
+    assert list(model.load(model.prefix("t.F"))) == model.prefix("t.F")
+    assert list(model.load([model["t.I8"], "scalar"])) == ["t.I8", "scalar"]
+    assert list(model.load(["t.I8", "t.I8"])) == ["t.I8"]
+    assert model.load([]) == {}
+    with pytest.raises(KeyError, match="did you mean"):
+        model.load(["t.I8", "t.I9"])
+    for wrong in ("t.I8", 3, [3], [None]):
+        with pytest.raises(TypeError):
+            model.load(wrong)
+
+
+def test_options_out_of_range_are_value_errors(path):
+    model = tare.open(path)
+    for wrong in ({"align": 3}, {"align": 0}, {"align": 4 << 20}, {"align": -1}, {"threads": 0},
+                  {"threads": 1025}, {"threads": -1}, {"framework": "jax"}):  # fmt: skip
+        with pytest.raises(ValueError):
+            model.load(**wrong)
+    with pytest.raises(TypeError):
+        model.load(align="x")
+
+
+def test_progress_is_called_from_nothing_to_all(path):
+    calls = []
+    model = tare.open(path)
+    model.load(progress=lambda done, total: calls.append((done, total)))
+    total = sum(tensor.nbytes for tensor in model.values())
+    assert calls[0] == (0, total) and calls[-1] == (total, total)
+    assert calls == sorted(calls)
+
+
+def test_an_error_of_progress_stops_the_load_and_arrives(path):
+    with pytest.raises(ZeroDivisionError):
+        tare.open(path).load(progress=lambda done, total: 1 / 0)
+    with pytest.raises(TypeError):
+        tare.open(path).load(progress=3)
+
+
+def test_progress_true_is_a_bar_of_tqdm(path, monkeypatch):
+    text = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", text)
+    assert len(tare.open(path).load(progress=True)) == 15
+    assert "100%" in text.getvalue() and "loading" in text.getvalue()
+
+
+def test_progress_true_without_tqdm_shows_nothing(path, monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    assert len(tare.open(path).load(progress=True)) == 15
+    assert capfd.readouterr().err == ""
+
+
+def test_bytes_and_read_models_load_too(path, tensors):
+    for model in (tare.open(path.read_bytes()), tare.open(path, mmap=False)):
+        numpy.testing.assert_array_equal(model.load()["t.F64"], tensors["t.F64"])
+
+
+def test_a_file_that_shrinks_is_an_error(tmp_path):
+    file = tmp_path / "a.safetensors"
+    content = build([("t", "U8", [1 << 20], bytes(1 << 20))])
+    file.write_bytes(content)
+    model = tare.open(file)
+    with open(file, "r+b") as out:
+        out.truncate(1000)
+    for use in (model.load, model["t"].tobytes, lambda: model["t"][:], lambda: model["t"][5000:]):
+        with pytest.raises(tare.FileError) as caught:
+            use()
+        assert isinstance(caught.value, OSError) and caught.value.status == "TARE_E_CHANGED"
+        assert "'t'" in str(caught.value)

@@ -1,0 +1,135 @@
+"""tare.safetensors where it is not about arrays: signatures, exceptions, closed files."""
+
+import inspect
+import pathlib
+
+import numpy
+import pytest
+import safetensors
+import safetensors.numpy
+import tare
+import tare.safetensors
+import tare.safetensors.numpy
+from tare.safetensors import SafetensorError, safe_open
+
+
+def test_names_and_signatures_are_theirs():
+    for theirs, ours in ((safetensors, tare.safetensors), (safetensors.numpy, tare.safetensors.numpy)):
+        for name in ("SafetensorError", "TensorSpec", "deserialize", "safe_open", "serialize",
+                     "serialize_file", "load", "load_file", "save", "save_file"):  # fmt: skip
+            if name.startswith("_") or not hasattr(theirs, name) or not hasattr(ours, name):
+                continue
+            if inspect.isfunction(getattr(theirs, name)):
+                one, other = (inspect.signature(getattr(m, name)) for m in (theirs, ours))
+                assert [(p.name, p.kind, p.default) for p in one.parameters.values()] == [
+                    (p.name, p.kind, p.default) for p in other.parameters.values()], name
+    missing = [name for name in dir(safetensors) if not name.startswith("_")
+               and not hasattr(tare.safetensors, name)]
+    assert missing == []
+    methods = {name for name in dir(safetensors.safe_open) if not name.startswith("__")}
+    assert methods <= set(dir(safe_open))
+
+
+def test_exceptions_are_caught_by_who_catches_theirs(path, tmp_path):
+    assert SafetensorError is safetensors.SafetensorError
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(path.read_bytes()[:-1])
+    file = safe_open(path, "np")
+    part = file.get_slice("t.F32")
+    for use in (lambda: safe_open(bad, "np"), lambda: file.get_tensor("x"), lambda: file.get_slice("x"),
+                lambda: part[5], lambda: part[0, 0, 0, 0], lambda: part["x"],
+                lambda: tare.safetensors.load(b"\0"), lambda: safe_open(path, "none"),
+                lambda: safe_open(path, "np", "cuda:0"),
+                lambda: tare.safetensors.save({"__metadata__": numpy.zeros(1)}),
+                lambda: tare.safetensors.save({"a": numpy.zeros(1, "c16")}),
+                lambda: tare.safetensors.TensorSpec(dtype="x", shape=[], data_ptr=0, data_len=0),
+                lambda: tare.safetensors.deserialize(b"{")):  # fmt: skip
+        with pytest.raises(safetensors.SafetensorError):
+            use()
+    with pytest.raises(KeyError, match=r"no tensor is named 't.F23'; did you mean"):
+        file.get_tensor("t.F23")
+    with pytest.raises(FileNotFoundError):
+        safe_open(tmp_path / "none.safetensors", "np")
+    for wrong in (lambda: safe_open(path), lambda: safe_open(3, "np"), lambda: file.get_tensor(3),
+                  lambda: tare.safetensors.save({"a": numpy.zeros(1)}, {"a": 1})):  # fmt: skip
+        with pytest.raises(TypeError):
+            wrong()
+
+
+def test_without_their_package_the_error_is_our_own(path):
+    import subprocess
+    import sys
+
+    program = """if True:
+        import sys
+        sys.modules["safetensors"] = None
+        from tare.safetensors import SafetensorError, load, safe_open
+        assert SafetensorError.__module__ == "tare.safetensors._errors"
+        try: load(b"")
+        except SafetensorError as error: print(error.status)"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "TARE_E_TRUNCATED\n", done.stderr
+
+
+def test_files_end_with_the_context(path, tensors):
+    with safe_open(path, framework="numpy", device="cpu") as file:
+        part = file.get_slice("t.F32")
+        array = file.get_tensor("t.F32")
+    for use in (lambda: file.get_tensor("t.F32"), file.keys, file.offset_keys, file.metadata,
+                file.get_tensors, lambda: file.get_slice("t.F32")):  # fmt: skip
+        with pytest.raises(SafetensorError, match="File is closed"):
+            use()
+    assert (array == tensors["t.F32"]).all() and (part[0] == tensors["t.F32"][0]).all()
+
+
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+def test_arrays_are_the_callers_to_write(path, tensors, backend):
+    before = path.read_bytes()
+    with safe_open(path, "np", backend=backend) as file:
+        for name, array in tensors.items():
+            found = file.get_tensor(name)
+            numpy.testing.assert_array_equal(found, array)
+            found[...] = 0
+        assert set(file.get_tensors()) == set(tensors)
+    loaded = tare.safetensors.load_file(path, backend=backend)
+    loaded["t.F32"][...] = 5
+    assert path.read_bytes() == before
+    with pytest.raises(ValueError, match="backend"):
+        safe_open(path, "np", backend="disk")
+
+
+def test_arrays_of_bytes_are_the_callers_to_write(path):
+    content = path.read_bytes()
+    kept = bytes(bytearray(content))
+    tare.safetensors.load(content)["t.F32"][...] = 5
+    assert content == kept
+
+
+def test_a_file_can_be_saved_over_what_was_loaded_from_it(path, tensors):
+    loaded = tare.safetensors.load_file(path)
+    with safe_open(path, "np") as file:
+        mapped = file.get_tensor("t.F64")
+        tare.safetensors.save_file(loaded, path, {"a": "b"})
+        numpy.testing.assert_array_equal(mapped, tensors["t.F64"])
+    assert tare.safetensors.safe_open(path, "np").metadata() == {"a": "b"}
+    numpy.testing.assert_array_equal(tare.safetensors.load_file(path)["t.U16"], tensors["t.U16"])
+    assert [p.name for p in pathlib.Path(path).parent.iterdir()] == [path.name]
+
+
+def test_serialize_and_deserialize_are_each_others_reverse(path, tensors):
+    array = tensors["t.I32"]
+    specs = {name: module.TensorSpec(dtype="int32", shape=array.shape, data_ptr=array.ctypes.data,
+                                     data_len=array.nbytes)
+             for name, module in (("ours", tare.safetensors), ("theirs", safetensors))}
+    ours = tare.safetensors.serialize({"t": specs["ours"]}, {"k": "v"})
+    assert ours == bytes(safetensors.serialize({"t": specs["theirs"]}, {"k": "v"}))
+    assert tare.safetensors.deserialize(ours) == safetensors.deserialize(ours)
+    tare.safetensors.serialize_file({"t": specs["ours"]}, path)
+    assert tare.safetensors.load_file(path)["t"].tolist() == array.tolist()
+
+
+def test_metadata_of_a_file_without_any_is_none(path, tmp_path):
+    assert safe_open(path, "np").metadata() == {"format": "np", "é": "ü"}
+    tare.safetensors.save_file({}, tmp_path / "empty.safetensors")
+    assert safe_open(tmp_path / "empty.safetensors", "np").metadata() is None
+    assert safe_open(tmp_path / "empty.safetensors", "np").keys() == []

@@ -1,0 +1,199 @@
+"""Ways to the bytes of a tensor: numpy, buffers, DLPack, slices."""
+
+import pathlib
+
+import ml_dtypes
+import numpy
+import pytest
+import tare
+from conftest import BITS, ML, build
+
+
+def test_numpy_is_zero_copy_and_read_only(path, tensors):
+    model = tare.open(path)
+    for name, array in tensors.items():
+        found = model[name].numpy()
+        assert found.dtype == array.dtype and found.shape == array.shape
+        numpy.testing.assert_array_equal(found, array)
+        assert found.flags.c_contiguous and found.flags.aligned and not found.flags.writeable
+        assert not found.flags.owndata and (found.size == 0 or numpy.shares_memory(found, model[name].numpy()))
+    with pytest.raises(ValueError):
+        model["t.F32"].numpy()[0] = 1
+
+
+def test_bytes_that_are_not_aligned_are_said_to_be():
+    model = tare.open(build([("a", "U8", [1], b"x"), ("b", "F32", [2], b"\0\0\x80?\0\0\0@")]))
+    array = model["b"].numpy()
+    assert array.tolist() == [1, 2] and array.sum() == 3
+    assert array.flags.aligned == (array.ctypes.data % 4 == 0)
+
+
+def test_ml_dtypes_have_the_bits_of_the_file():
+    content = bytes(range(240))
+    rows = [(code, code, [240 * 8 // BITS[code]], content) for code in ML]
+    model = tare.open(build(rows))
+    for code, name in ML.items():
+        array = model[code].numpy()
+        assert array.dtype == numpy.dtype(getattr(ml_dtypes, name))
+        assert array.tobytes() == content
+        assert numpy.asarray(model[code]).dtype == array.dtype  # not silently its bytes
+        assert model[code][3:5].tobytes() == array[3:5].tobytes()
+        with pytest.raises(BufferError, match="Tensor.raw"):
+            memoryview(model[code])
+        assert bytes(model[code].raw) == content
+        assert model.load([code])[code].dtype == array.dtype
+
+
+def test_without_ml_dtypes_the_error_says_what_to_install(path):
+    """In a process of its own: this one has it already."""
+    import subprocess
+    import sys
+
+    program = """if True:
+        import sys, tare
+        sys.modules["ml_dtypes"] = None
+        model = tare.open(sys.stdin.buffer.read())
+        for use in (model["b"].numpy, model.load, lambda: model["b"][0]):
+            try: use()
+            except ImportError as error: assert "pip install ml_dtypes" in str(error), error
+            else: sys.exit("no error")
+        print(model["b"].tobytes())"""
+    content = build([("b", "BF16", [2], b"abcd")])
+    done = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True)
+    assert done.stdout == b"b'abcd'\n", done.stderr.decode()
+
+
+def test_dtypes_without_whole_bytes_are_bytes_of_rows():
+    rows = [("f4", "F4", [3, 4], bytes(range(6))), ("f6", "F6_E2M3", [2, 4], bytes(range(6))),
+            ("odd", "F4", [2, 3], bytes(range(3)))]
+    model = tare.open(build(rows))
+    assert model["f4"].numpy().tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert model["f6"].numpy().tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert model["odd"].numpy().tolist() == [0, 1, 2]
+    assert model["f4"][1:, 2:].tolist() == [[3], [5]]
+    assert model.load()["f4"].tolist() == [[0, 1], [2, 3], [4, 5]]
+    with pytest.raises(tare.FormatError, match="dimension 1"):
+        model["f4"][:, 1:]
+    with pytest.raises(IndexError, match="a step"):
+        model["f4"][::2]
+    with pytest.raises(BufferError, match="no such dtype"):
+        model["f4"].__dlpack__()
+
+
+def test_the_buffer_has_shape_and_format(path, tensors):
+    model = tare.open(path)
+    for name, array in tensors.items():
+        view = memoryview(model[name])
+        assert view.shape == array.shape and view.readonly and view.nbytes == array.nbytes
+        assert view.itemsize == array.itemsize and view.c_contiguous
+        numpy.testing.assert_array_equal(numpy.asarray(view), array)
+    assert bytes(model["t.F32"]) == tensors["t.F32"].tobytes()
+    assert model["t.F32"].tobytes() == tensors["t.F32"].tobytes()
+    assert numpy.asarray(model["t.C64"]).tolist() == tensors["t.C64"].tolist()
+    assert model["t.F32"].raw.format == "B" and model["t.F32"].raw.shape == (240,)
+    with open("/dev/zero", "rb") as zeros, pytest.raises((BufferError, TypeError)):
+        zeros.readinto(model["t.F32"])
+
+
+def test_array_takes_dtype_and_copy(path, tensors):
+    tensor = tare.open(path)["t.I16"]
+    assert numpy.asarray(tensor, dtype="f8").dtype == "f8"
+    assert tensor.__array__("f4").dtype == "f4" and tensor.__array__().dtype == "i2"
+    copied = tensor.__array__(copy=True)
+    assert copied.flags.writeable and copied.tolist() == tensors["t.I16"].tolist()
+
+
+def test_dlpack_goes_to_numpy(path, tensors):
+    model = tare.open(path)
+    for name, array in tensors.items():
+        found = numpy.from_dlpack(model[name])
+        assert found.dtype == array.dtype
+        numpy.testing.assert_array_equal(found, array)
+    assert model["t.F32"].__dlpack_device__() == (1, 0)
+    model["t.F32"].__dlpack__()  # and nobody takes it
+    model["t.F32"].__dlpack__(max_version=(1, 1), copy=True)
+    for wrong in ({"stream": 1}, {"dl_device": (2, 0)}):
+        with pytest.raises(BufferError):
+            model["t.F32"].__dlpack__(**wrong)
+
+
+def test_dlpack_of_read_only_bytes_is_marked_or_copied(path):
+    content = path.read_bytes()
+    tensor = tare.open(content)["t.F32"]
+    assert not numpy.from_dlpack(tensor).flags.writeable
+    assert "dltensor_versioned" in repr(tensor.__dlpack__(max_version=(1, 0)))
+    assert "dltensor_versioned" not in repr(tensor.__dlpack__())  # a copy: it could be written to
+    with pytest.raises(BufferError, match="without a copy"):
+        tensor.__dlpack__(copy=False)
+
+
+KEYS = [
+    0, -1, slice(None), slice(1, 2), slice(-2, None), slice(5, 9), slice(2, 1), slice(None, None, 2),
+    slice(None, None, -1), slice(None, 0, -1), slice(2, None, -2), ..., (), None, (0, 1), (0, 1, 2),
+    (..., 0), (0, ...), (slice(1), ..., slice(0, 4, 3)), (None, 0, None), (slice(None), None, ..., None),
+    (slice(None), slice(1, 3), slice(2, 4)), (-1, slice(None, None, -2), 3), numpy.int64(2),
+    (slice(0, 0), 1), (0, slice(None), slice(4, 1, -2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS, ids=repr)
+def test_slices_are_those_of_numpy(path, tensors, key):
+    model = tare.open(path)
+    for name in ("t.F32", "t.U8", "t.C64", "t.BOOL"):
+        found, wanted = model[name][key], tensors[name][key]
+        assert found.shape == wanted.shape and found.dtype == wanted.dtype
+        numpy.testing.assert_array_equal(found, wanted)
+        assert found.flags.writeable and found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("key", [3, -4, (0, 0, 5), (0,) * 4, (..., ...), [0, 1], True, "a", 1.5,
+                                 (slice(None),) * 4, numpy.array([True, False, True])], ids=repr)
+def test_indices_that_do_not_fit_are_index_errors(path, key):
+    with pytest.raises(IndexError) as caught:
+        tare.open(path)["t.F32"][key]
+    assert isinstance(caught.value, tare.TareError)
+
+
+def test_slices_with_a_step_of_zero_are_value_errors(path):
+    with pytest.raises(ValueError, match="zero"):
+        tare.open(path)["t.F32"][::0]
+
+
+def test_slices_of_scalars_and_of_nothing(path):
+    model = tare.open(path)
+    assert model["scalar"][()] == 7 and model["scalar"][...] == 7
+    assert model["empty"][:].shape == (0, 3) and model["empty"][:, 1].shape == (0,)
+    with pytest.raises(IndexError):
+        model["scalar"][0]
+
+
+def test_slices_read_only_those_bytes(tmp_path):
+    """Of a file of 1 GiB that is a hole: what is read is told by the kernel."""
+    file = tmp_path / "large.safetensors"
+    rows, width = 1 << 14, 1 << 16
+    with open(file, "wb") as out:
+        head = build([("t", "U8", [rows, width], b"")]).replace(b"[0, 0]", b"[0, %d]" % (rows * width))
+        size = len(head) - 8
+        out.write(size.to_bytes(8, "little") + head[8:])
+        out.truncate(8 + size + rows * width)
+
+    def read_bytes():
+        return int(pathlib.Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
+
+    tensor = tare.open(file)["t"]
+    before = read_bytes()
+    assert tensor[100:110].shape == (10, width)
+    assert tensor[:, 7:9].shape == (rows, 2)
+    own = read_bytes()
+    assert 10 * width + 2 * rows <= own - before < 10 * width + 2 * rows + 200_000
+
+
+def test_foreign_bytes_can_be_written_through_torch_only_when_they_may(path):
+    """What `writable` decides, without torch: DLPack's own flag."""
+    mapped = numpy.from_dlpack(tare.open(path)["t.F32"])
+    kept = numpy.from_dlpack(tare.open(bytearray(path.read_bytes()))["t.F32"])
+    assert numpy.lib.NumpyVersion(numpy.__version__) < "2.1.0" or (
+        mapped.flags.writeable and kept.flags.writeable)
+    if mapped.flags.writeable:
+        mapped[:] = 9
+        assert (tare.open(path)["t.F32"].numpy() != 9).any(), "the file is as it was"

@@ -1,0 +1,59 @@
+"""Types: the package under mypy --strict, and the stubs against what they describe."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import tare
+
+pytest.importorskip("mypy")
+
+PROGRAM = """
+import tare
+from tare.safetensors import load_file, safe_open
+
+with tare.open("a") as model:
+    shape: tuple[int, ...] = model["a"].shape
+    names: list[str] = model.prefix("a")
+    text: str = next(iter(model))
+    view: memoryview = model["a"].raw
+    part = model["a"][0, 1:2, ..., None]
+    arrays = model.load(names, align=64, progress=True, framework="torch")
+    model["a"] = 3  # E
+    model.load(framework="jax")  # E
+    model[3]  # E
+loaded = load_file("a", backend="mmap")
+with safe_open("a", "np") as file:
+    keys: list[str] = file.keys()
+    file.get_tensor(3)  # E
+"""
+
+
+def mypy(*arguments, folder):
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
+def test_programs_are_checked_against_the_stubs(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = mypy("mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "program.py", folder=tmp_path)
+    wrong = [number for number, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# E")]
+    found = sorted({int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line})
+    assert found == wrong, done.stdout + done.stderr
+
+
+def test_the_package_is_typed(tmp_path):
+    folder = pathlib.Path(tare.__file__).parent
+    done = mypy("mypy", "--strict", "--ignore-missing-imports", "--cache-dir", str(tmp_path / "cache"),
+                "--disable-error-code", "no-any-return", "--disable-error-code", "import-untyped",
+                "--exclude", "torch.py", "-p", "tare", folder=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "py.typed").is_file()
+
+
+def test_stubs_have_what_there_is(tmp_path):
+    (tmp_path / "allowed").write_text("tare._tare.Tensor.__buffer__\ntare._tare.safe_open\n")
+    done = mypy("mypy.stubtest", "--ignore-missing-stub", "--ignore-positional-only", "--allowlist",
+                "allowed", "tare._tare", folder=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
