@@ -31,13 +31,19 @@ LARGE_COUNT = 40
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="3 repetitions, 400 MB of large tensors")
+    parser.add_argument(
+        "--quick", action="store_true", help="3 repetitions, 400 MB of large tensors"
+    )
     parser.add_argument("--repetitions", type=int)
-    parser.add_argument("--large", type=float, metavar="GIB", help="default 4, less where memory is short")
+    parser.add_argument(
+        "--large", type=float, metavar="GIB", help="default 4, less where memory is short"
+    )
     parser.add_argument("--save", action="store_true", help="keep the figures in bench/results/")
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS, metavar="FOLDER")
     parser.add_argument("--json-out", type=pathlib.Path, metavar="FILE")
-    parser.add_argument("--names", type=pathlib.Path, metavar="FILE", help="names of small tensors, one a line")
+    parser.add_argument(
+        "--names", type=pathlib.Path, metavar="FILE", help="names of small tensors, one a line"
+    )
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/bench")
     parser.add_argument("--inside", action="store_true", help="use the Python that runs this")
     options = parser.parse_args()
@@ -55,7 +61,10 @@ def enter(options):
 
     python = run_python.environment(str(ROOT / "build/python"))
     compiler = os.environ.get("CC", "cc")
-    if run_python.build(python, options.build / "python", compiler, "", xxhash_of(options.build)) != 0:
+    if (
+        run_python.build(python, options.build / "python", compiler, "", xxhash_of(options.build))
+        != 0
+    ):
         sys.exit("bench_python.py: the binding was not built")
     more = {"PYTHONPATH": str(options.build / "python/site"), "PYTHONDONTWRITEBYTECODE": "1"}
     arguments = [str(a) for a in sys.argv[1:]] + ["--inside"]
@@ -77,7 +86,9 @@ def write_names(make_model, target):
     """Those of set L."""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         file = pathlib.Path(folder, "l.safetensors")
-        subprocess.run([make_model, file, "--set", "L", "--single"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [make_model, file, "--set", "L", "--single"], check=True, stdout=subprocess.DEVNULL
+        )
         with open(file, "rb") as stream:
             (size,) = struct.unpack("<Q", stream.read(8))
             header = json.loads(stream.read(size))
@@ -155,36 +166,86 @@ def bench_small(bench, path, torch):
     names = list(model)
     count, base = len(names), (("safetensors", theirs), ("tare", ours))
     check_equal(safetensors.numpy.load_file(path), tare.safetensors.numpy.load_file(path))
-    bench.compare("open", "small", 1, {"safetensors": lambda: safetensors.safe_open(path, "np"),
-                                       "tare": lambda: tare.safetensors.safe_open(path, "np")})
+    bench.compare(
+        "open",
+        "small",
+        1,
+        {
+            "safetensors": lambda: safetensors.safe_open(path, "np"),
+            "tare": lambda: tare.safetensors.safe_open(path, "np"),
+        },
+    )
     bench.compare("keys", "small", count, {engine: file.keys for engine, file in base})
-    bench.compare("get_tensor", "small", count, {
-        **{engine: lambda get=file.get_tensor: {name: get(name) for name in names} for engine, file in base},
-        "tare_model": lambda: {name: model[name].numpy() for name in names}})
-    bench.compare("get_slice", "small", count, {
-        engine: lambda get=file.get_slice: [get(name) for name in names] for engine, file in base})
-    bench.compare("read_slice", "small", count, {
-        engine: lambda get=file.get_slice: [get(name)[1:3] for name in names] for engine, file in base})
-    bench.compare("load_file", "small", count, {
-        "safetensors": lambda: safetensors.numpy.load_file(path),
-        "tare": lambda: tare.safetensors.numpy.load_file(path)})
+    bench.compare(
+        "get_tensor",
+        "small",
+        count,
+        {
+            **{
+                engine: lambda get=file.get_tensor: {name: get(name) for name in names}
+                for engine, file in base
+            },
+            "tare_model": lambda: {name: model[name].numpy() for name in names},
+        },
+    )
+    bench.compare(
+        "get_slice",
+        "small",
+        count,
+        {engine: lambda get=file.get_slice: [get(name) for name in names] for engine, file in base},
+    )
+    bench.compare(
+        "read_slice",
+        "small",
+        count,
+        {
+            engine: lambda get=file.get_slice: [get(name)[1:3] for name in names]
+            for engine, file in base
+        },
+    )
+    bench.compare(
+        "load_file",
+        "small",
+        count,
+        {
+            "safetensors": lambda: safetensors.numpy.load_file(path),
+            "tare": lambda: tare.safetensors.numpy.load_file(path),
+        },
+    )
     if torch:
         import safetensors.torch
         import tare.safetensors.torch
 
-        base = (("safetensors", safetensors.safe_open(path, "pt")),
-                ("tare", tare.safetensors.safe_open(path, "pt")))
-        bench.compare("get_tensor_torch", "small", count, {
-            engine: lambda get=file.get_tensor: {name: get(name) for name in names} for engine, file in base})
-        bench.compare("load_file_torch", "small", count, {
-            "safetensors": lambda: safetensors.torch.load_file(path),
-            "tare": lambda: tare.safetensors.torch.load_file(path)})
+        base = (
+            ("safetensors", safetensors.safe_open(path, "pt")),
+            ("tare", tare.safetensors.safe_open(path, "pt")),
+        )
+        bench.compare(
+            "get_tensor_torch",
+            "small",
+            count,
+            {
+                engine: lambda get=file.get_tensor: {name: get(name) for name in names}
+                for engine, file in base
+            },
+        )
+        bench.compare(
+            "load_file_torch",
+            "small",
+            count,
+            {
+                "safetensors": lambda: safetensors.torch.load_file(path),
+                "tare": lambda: tare.safetensors.torch.load_file(path),
+            },
+        )
 
 
 def copied(tensors):
     """In place, so that no more than one tensor is there three times."""
     for name in tensors:
-        tensors[name] = tensors[name].clone() if hasattr(tensors[name], "clone") else tensors[name].copy()
+        tensors[name] = (
+            tensors[name].clone() if hasattr(tensors[name], "clone") else tensors[name].copy()
+        )
     return tensors
 
 
@@ -198,17 +259,29 @@ def bench_large(bench, path, size, torch):
             return model.load(**options)
 
     check_equal(safetensors.numpy.load_file(path), load())
-    bench.compare("load_aligned", "large", size, {
-        "safetensors_copy": lambda: copied(safetensors.numpy.load_file(path)),
-        "safetensors": lambda: safetensors.numpy.load_file(path),
-        "safetensors_pread": lambda: safetensors.numpy.load_file(path, backend="pread"),
-        "tare": load})
+    bench.compare(
+        "load_aligned",
+        "large",
+        size,
+        {
+            "safetensors_copy": lambda: copied(safetensors.numpy.load_file(path)),
+            "safetensors": lambda: safetensors.numpy.load_file(path),
+            "safetensors_pread": lambda: safetensors.numpy.load_file(path, backend="pread"),
+            "tare": load,
+        },
+    )
     if torch:
         import safetensors.torch
 
-        bench.compare("load_aligned_torch", "large", size, {
-            "safetensors_copy": lambda: copied(safetensors.torch.load_file(path)),
-            "tare": lambda: load(framework="torch")})
+        bench.compare(
+            "load_aligned_torch",
+            "large",
+            size,
+            {
+                "safetensors_copy": lambda: copied(safetensors.torch.load_file(path)),
+                "tare": lambda: load(framework="torch"),
+            },
+        )
 
 
 def facts(options, size, torch):
@@ -216,20 +289,30 @@ def facts(options, size, torch):
     import safetensors
     import tare
 
-    versions = {"safetensors": safetensors.__version__, "numpy": numpy.__version__,
-                "python": platform.python_version(), "torch": torch.__version__ if torch else "not there"}
+    versions = {
+        "safetensors": safetensors.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__ if torch else "not there",
+    }
     return {
         "what": "python",
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": command_output("git", "rev-parse", "HEAD"),
-        "changed_since_commit": bool(command_output("git", "status", "--porcelain", "--", "src", "include",
-                                                    "bindings")),
-        "processor": processor(), "processors": len(os.sched_getaffinity(0)),
+        "changed_since_commit": bool(
+            command_output("git", "status", "--porcelain", "--", "src", "include", "bindings")
+        ),
+        "processor": processor(),
+        "processors": len(os.sched_getaffinity(0)),
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "compiler": command_output(os.environ.get("CC", "cc"), "--version").split("\n")[0],
-        "compiler_flags": "-O3 -DNDEBUG", "tare_version": tare.__version__, "engines": versions,
-        "load_average_before": list(os.getloadavg()), "large_size": size,
-        "cache_state": "warm: files in the page cache", "repetitions": options.repetitions,
+        "compiler_flags": "-O3 -DNDEBUG",
+        "tare_version": tare.__version__,
+        "engines": versions,
+        "load_average_before": list(os.getloadavg()),
+        "large_size": size,
+        "cache_state": "warm: files in the page cache",
+        "repetitions": options.repetitions,
     }
 
 
@@ -254,7 +337,11 @@ def main():
         bench.repetitions = max(3, options.repetitions // 2)
         result["repetitions_large"] = bench.repetitions
         each = size // LARGE_COUNT
-        write_model(large, [(f"layers.{i}.weight", [each // 16384, 8192]) for i in range(LARGE_COUNT)], chunk)
+        write_model(
+            large,
+            [(f"layers.{i}.weight", [each // 16384, 8192]) for i in range(LARGE_COUNT)],
+            chunk,
+        )
         bench_large(bench, large, size, torch)
     result["runs"] = bench.runs
     if options.json_out:

@@ -1,5 +1,5 @@
-"""What the binding for Python reached beside the package safetensors: tables, bars, and the section of
-docs/benchmarks.md."""
+"""What the binding for Python reached beside the package safetensors: tables, bars, and the section
+of docs/benchmarks.md."""
 
 import statistics
 
@@ -21,8 +21,11 @@ PATTERNS = {
 }
 ENGINES = ["tare", "tare_model", "safetensors", "safetensors_copy", "safetensors_pread"]
 BARS = [
-    ("open", "safetensors", 8), ("get_tensor", "safetensors", 4), ("load_file", "safetensors", 10),
-    ("load_file_torch", "safetensors", 10), ("load_aligned", "safetensors_copy", 1.8),
+    ("open", "safetensors", 8),
+    ("get_tensor", "safetensors", 4),
+    ("load_file", "safetensors", 10),
+    ("load_file_torch", "safetensors", 10),
+    ("load_aligned", "safetensors_copy", 1.8),
     ("load_aligned_torch", "safetensors_copy", 1.8),
 ]
 
@@ -51,16 +54,27 @@ def text_of(pattern, nanoseconds):
 def rows_of(result):
     """Only engines and patterns that ran."""
     patterns = [pattern for pattern in PATTERNS if median(result, pattern, "tare") is not None]
-    engines = [engine for engine in ENGINES
-               if any(median(result, pattern, engine) is not None for pattern in patterns)]
+    engines = [
+        engine
+        for engine in ENGINES
+        if any(median(result, pattern, engine) is not None for pattern in patterns)
+    ]
     rows = [["", "unit", *engines, "safetensors / tare"]]
     for pattern in patterns:
         values = [median(result, pattern, engine) for engine in engines]
         ratio = divide(median(result, pattern, "safetensors"), median(result, pattern, "tare"))
         if ratio is None:
-            ratio = divide(median(result, pattern, "safetensors_copy"), median(result, pattern, "tare"))
-        rows.append([pattern, PATTERNS[pattern][2], *[text_of(pattern, value) for value in values],
-                     f"{number(ratio)}x"])
+            ratio = divide(
+                median(result, pattern, "safetensors_copy"), median(result, pattern, "tare")
+            )
+        rows.append(
+            [
+                pattern,
+                PATTERNS[pattern][2],
+                *[text_of(pattern, value) for value in values],
+                f"{number(ratio)}x",
+            ]
+        )
     return rows
 
 
@@ -76,8 +90,11 @@ def slower_lines(result):
 
 
 def print_result(result):
-    print(f"python: {result['date']}, commit {result['commit'][:12] or 'none'}, {result['processor']}, "
-          + ", ".join(f"{what} {version}" for what, version in result["engines"].items()))
+    print(
+        f"python: {result['date']}, commit {result['commit'][:12] or 'none'}, "
+        f"{result['processor']}, "
+        + ", ".join(f"{what} {version}" for what, version in result["engines"].items())
+    )
     print_table(rows_of(result))
     print()
     print_table([["bar", "reached", "wanted", ""]] + [bar.texts() for bar in bars_of(result)])
@@ -87,19 +104,27 @@ def print_result(result):
 
 def section(result):
     versions = ", ".join(f"{what} {version}" for what, version in result["engines"].items())
-    what = "".join(f"- `{pattern}`: {words}\n" for pattern, (_, words, _, _) in PATTERNS.items()
-                   if median(result, pattern, "tare") is not None)
+    what = "".join(
+        f"- `{pattern}`: {words}\n"
+        for pattern, (_, words, _, _) in PATTERNS.items()
+        if median(result, pattern, "tare") is not None
+    )
     slower = slower_lines(result)
-    where = ("Slower than safetensors: " + "; ".join(slower) + "." if slower
-             else "In no row of this run was a median of safetensors lower.")
+    where = (
+        "Slower than safetensors: " + "; ".join(slower) + "."
+        if slower
+        else "In no row of this run was a median of safetensors lower."
+    )
     return (
-        f"## Python\n\nThe binding beside the package safetensors in one process, in turn, files in the "
-        f"page cache; {result['date'][:10]}, commit `{result['commit'][:12]}`, {result['processor']}, "
-        f"{result['processors']} processors; {versions}. Medians of {result['repetitions']} repetitions "
-        f"({result['repetitions_large']} of loads of large tensors). The small tensors are the names of "
-        f"set L, 256 bytes each; the large ones 40 of {result['large_size'] / 40 / 1e6:.0f} MB, F16.\n\n"
-        + what + "\n`tare` is `tare.safetensors`, `tare_model` is `model[name].numpy()`. `safetensors_copy` "
-        "is `load_file` and a copy of each array, `safetensors_pread` `load_file` with that backend, whose "
-        "arrays are not aligned beyond what malloc gives.\n\n" + table(rows_of(result)) + "\n"
+        "## Python\n\nThe binding beside the package safetensors in one process, in turn, files in "
+        f"the page cache; {result['date'][:10]}, commit `{result['commit'][:12]}`, "
+        f"{result['processor']}, {result['processors']} processors; {versions}. Medians of "
+        f"{result['repetitions']} repetitions ({result['repetitions_large']} of loads of large "
+        "tensors). The small tensors are the names of set L, 256 bytes each; the large ones 40 of "
+        f"{result['large_size'] / 40 / 1e6:.0f} MB, F16.\n\n{what}\n`tare` is `tare.safetensors`, "
+        "`tare_model` is `model[name].numpy()`. `safetensors_copy` is `load_file` and a copy of "
+        "each array, `safetensors_pread` is `load_file` with that backend; the arrays of these are "
+        f"aligned as malloc does it.\n\n{table(rows_of(result))}\n"
         + table([["bar", "reached", "wanted", ""]] + [bar.texts() for bar in bars_of(result)])
-        + f"\n{where}\n")
+        + f"\n{where}\n"
+    )

@@ -1,9 +1,9 @@
 /*
  * Arrays over bytes that are there.
  *
- * numpy's are made through its C interface, by the table that numpy publishes for that and keeps the
- * order of: a fifth of the time of any way through Python. Its headers are not needed. torch's are
- * made through DLPack.
+ * numpy's are made through its C interface, by the table that numpy publishes for that and keeps
+ * the order of: a fifth of the time of any way through Python. Its headers are not needed.
+ * torch's are made through DLPack.
  */
 #include "tarepy.h"
 

@@ -70,7 +70,7 @@ typedef struct export
 }
 export;
 
-/* Called by whoever has the tensor, on any thread, perhaps without the GIL or after Python ended. */
+/* Called by whoever has the tensor, on any thread, maybe without the GIL or after Python's end. */
 static void release(export *self)
 {
     if (Py_IsInitialized()) {

@@ -27,8 +27,8 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Where signals are looked at, so that Ctrl-C stops a load. Not at every chunk: taking the GIL waits
- * for whatever other thread has it. */
+/* Where signals are looked at, so that Ctrl-C stops a load. Not at every chunk: taking the GIL
+ * waits for whatever other thread has it. */
 static int report(void *context, uint64_t done, uint64_t total)
 {
     loading *self = context;

@@ -14,7 +14,7 @@
  *   py_error.c    errors of the library to exceptions
  *
  * The module has one state for the process: it does not support subinterpreters. All of it runs
- * under the GIL but for calls that read, which give it up and hold a reference to an owner meanwhile.
+ * under the GIL but for calls that read, which give it up and hold a reference to an owner.
  */
 #ifndef TAREPY_H
 #define TAREPY_H
@@ -92,8 +92,8 @@ int piece_read(piece *made, const owner *self, const tare_tensor *tensor);
 
 PyObject *array_make(framework kind, const piece *from);
 
-/* An array of the tensor: where its bytes lie if `zero_copy`, and if not, or they are not in memory,
- * a copy of them. One of numpy is read-only if `read_only`. */
+/* An array of the tensor, where its bytes lie if that can be, else of a copy. One of numpy is
+ * read-only if `read_only`; others may be written to. */
 PyObject *array_of(framework kind, owner *self, const tare_tensor *tensor, bool read_only);
 
 /* Raises, before work is done, what array_make would raise about that dtype. */

@@ -1,9 +1,9 @@
 """Tensors of large models by name: dtype, shape and bytes.
 
-    import tare
+import tare
 
-    with tare.open("model.safetensors") as model:
-        weight = model["model.embed_tokens.weight"].numpy()
+with tare.open("model.safetensors") as model:
+    weight = model["model.embed_tokens.weight"].numpy()
 """
 
 from collections.abc import Mapping as _Mapping

@@ -4,7 +4,7 @@ from typing import Optional
 
 
 class TareError(Exception):
-    """The library refused something. The message names the file, and the tensor where there is one."""
+    """The library refused something. The message names the file, and the tensor if there is one."""
 
     status: str = ""  #: such as "TARE_E_JSON"
     offset: Optional[int] = None  #: bytes from the start of that shard, or of the shard index

@@ -56,22 +56,32 @@ def spec_of(name: str, array: Any, kept: List[Any]) -> Spec:
     return numpy_spec(name, array, kept)
 
 
-def write(path: Optional[Path], tensors: "Mapping[str, Any]", metadata: Optional[Dict[str, str]],
-          align: int) -> Optional[bytes]:
+def write(
+    path: Optional[Path],
+    tensors: "Mapping[str, Any]",
+    metadata: Optional[Dict[str, str]],
+    align: int,
+) -> Optional[bytes]:
     kept: List[Any] = []  # until all is written
     specs = [spec_of(name, array, kept) for name, array in tensors.items()]
     return _tare.save(path, specs, dict(metadata or {}), align)
 
 
-def save_file(tensors: "Mapping[str, Any]", path: Path, metadata: Optional[Dict[str, str]] = None, *,
-              align: int = 0) -> None:
+def save_file(
+    tensors: "Mapping[str, Any]",
+    path: Path,
+    metadata: Optional[Dict[str, str]] = None,
+    *,
+    align: int = 0,
+) -> None:
     """Writes a safetensors file of arrays of numpy or torch, or of tensors of open models. The file
     replaces another one as a whole, when it is complete and on the disk."""
     write(path, tensors, metadata, align)
 
 
-def save(tensors: "Mapping[str, Any]", metadata: Optional[Dict[str, str]] = None, *,
-         align: int = 0) -> bytes:
+def save(
+    tensors: "Mapping[str, Any]", metadata: Optional[Dict[str, str]] = None, *, align: int = 0
+) -> bytes:
     """The bytes of that file."""
     made = write(None, tensors, metadata, align)
     assert made is not None

@@ -1,4 +1,4 @@
-"""Files to test with. Made by json and struct, so that nothing under test is needed to make them."""
+"""Files to test with, made by json and struct: nothing under test is needed to make them."""
 
 import json
 import pathlib
@@ -45,7 +45,11 @@ def numbers(dtype, *shape):
 def example():
     """[(name, dtype, array)]"""
     made = [(f"t.{code}", code, numbers(dtype, 3, 4, 5)) for code, dtype in PLAIN.items()]
-    return [*made, ("scalar", "F32", numpy.array(7, "f4")), ("empty", "F32", numpy.zeros((0, 3), "f4"))]
+    return [
+        *made,
+        ("scalar", "F32", numpy.array(7, "f4")),
+        ("empty", "F32", numpy.zeros((0, 3), "f4")),
+    ]
 
 
 @pytest.fixture

@@ -35,8 +35,12 @@ def environment(cache):
 
 
 def has_headers():
-    done = subprocess.run([sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('include'))"],
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('include'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return pathlib.Path(done.stdout.strip(), "Python.h").is_file()
 
 
@@ -44,32 +48,61 @@ def build(python, folder, compiler, sanitizers, xxhash):
     """Into FOLDER/site; what was compiled before stays."""
     defines = {"TARE_WERROR": "ON", "TARE_SANITIZE": sanitizers, "TARE_XXHASH_INCLUDE_DIR": xxhash}
     settings = [f"--config-settings=cmake.define.{key}={value}" for key, value in defines.items()]
-    return run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-               "--no-build-isolation", "--upgrade", "--target", folder / "site", *settings,
-               f"--config-settings=build-dir={folder}/objects",
-               "--config-settings=cmake.build-type=" + ("Debug" if sanitizers else "Release"),
-               BINDING, CC=compiler)  # fmt: skip
+    return run(
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-build-isolation",
+        "--upgrade",
+        "--target",
+        folder / "site",
+        *settings,
+        f"--config-settings=build-dir={folder}/objects",
+        "--config-settings=cmake.build-type=" + ("Debug" if sanitizers else "Release"),
+        BINDING,
+        CC=compiler,
+    )
+
+
+def output(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def sanitizer(compiler):
     """Runtimes to load before Python itself, which knows nothing of them; empty where that is not
-    how this compiler has them."""
-    paths = []
-    for name in ("libasan.so", "libubsan.so"):
-        done = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True)
-        if os.path.isabs(done.stdout.strip()):
-            paths.append(os.path.realpath(done.stdout.strip()))
-    return " ".join(paths)
+    how this compiler has them: clang links its own into a program."""
+    if "clang" in output(compiler, "--version"):
+        return ""
+    paths = [output(compiler, f"-print-file-name={name}") for name in ("libasan.so", "libubsan.so")]
+    return " ".join(os.path.realpath(path) for path in paths if os.path.isabs(path))
 
 
 def test(python, folder, preload, arguments):
     more = {"PYTHONPATH": str(folder / "site")}
     if preload:
-        more.update(LD_PRELOAD=preload, TARE_TEST_SANITIZED="1", PYTHONMALLOC="malloc",
-                    ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=8",
-                    UBSAN_OPTIONS="print_stacktrace=1")  # fmt: skip
-    return run(python, "-m", "pytest", "-c", BINDING / "pyproject.toml", "--rootdir", BINDING, TESTS,
-               *arguments, **more)  # fmt: skip
+        more.update(
+            LD_PRELOAD=preload,
+            TARE_TEST_SANITIZED="1",
+            PYTHONMALLOC="malloc",
+            ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=8",
+            UBSAN_OPTIONS="print_stacktrace=1",
+        )
+    return run(
+        python,
+        "-m",
+        "pytest",
+        "-c",
+        BINDING / "pyproject.toml",
+        "--rootdir",
+        BINDING,
+        TESTS,
+        *arguments,
+        **more,
+    )
 
 
 USE = """if True:
@@ -86,9 +119,11 @@ def install(python, folder, compiler):
     pip = (user, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
     if run(*pip, "numpy", BINDING, CC=compiler) != 0 or run(user, "-c", USE) != 0:
         return 1
-    program = ("import os, sys, tare_build; os.chdir(sys.argv[1]);"
-               "print(tare_build.build_sdist(sys.argv[2]));"
-               "tare_build.fetch_header(sys.argv[2])")
+    program = (
+        "import os, sys, tare_build; os.chdir(sys.argv[1]);"
+        "print(tare_build.build_sdist(sys.argv[2]));"
+        "tare_build.fetch_header(sys.argv[2])"
+    )
     header = folder / "header"
     subprocess.run(["rm", "-rf", header], check=True)
     header.mkdir()

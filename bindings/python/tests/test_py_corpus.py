@@ -1,5 +1,5 @@
-"""The corpus of good and hostile files, through Python: nothing crashes the interpreter, and what the
-manifest says is what comes out."""
+"""The corpus of good and hostile files, through Python: nothing crashes the interpreter, and what
+the manifest says is what comes out."""
 
 import binascii
 import collections
@@ -27,8 +27,14 @@ def touch(model):
     for name in model:
         tensor = model[name]
         assert tensor.name == name and len(tensor.tobytes()) == tensor.nbytes
-        for use in (tensor.numpy, lambda: tensor[...], lambda: memoryview(tensor).nbytes,
-                    lambda: tensor.__dlpack__(), lambda: bytes(tensor.raw), lambda: tensor[0]):  # fmt: skip
+        for use in (
+            tensor.numpy,
+            lambda: tensor[...],
+            lambda: memoryview(tensor).nbytes,
+            lambda: tensor.__dlpack__(),
+            lambda: bytes(tensor.raw),
+            lambda: tensor[0],
+        ):
             try:
                 use()
             except (ValueError, IndexError, BufferError, MemoryError):
@@ -47,8 +53,15 @@ def test_the_verdict_is_that_of_the_manifest(row):
         with tare.open(path) as model:
             found = [(tensor.name, tensor.dtype, list(tensor.shape), tensor.shard, tensor.offset,
                       tensor.nbytes) for tensor in model.values()]  # fmt: skip
-            wanted = [(name_of(f[0]), f[1], [int(n) for n in f[2].strip("-").split(",") if n], *map(int, f[3:6]))
-                      for f in EXPECT[row[0]]]
+            wanted = [
+                (
+                    name_of(f[0]),
+                    f[1],
+                    [int(n) for n in f[2].strip("-").split(",") if n],
+                    *map(int, f[3:6]),
+                )
+                for f in EXPECT[row[0]]
+            ]
             assert sorted(found) == sorted(wanted)
             touch(model)
     else:
@@ -60,7 +73,11 @@ def test_the_verdict_is_that_of_the_manifest(row):
             safe_open(path, "np")
     if path.is_file() and path.suffix != ".json":
         content = path.read_bytes()
-        for use in (lambda: touch(tare.open(content)), lambda: load(content), lambda: deserialize(content)):
+        for use in (
+            lambda: touch(tare.open(content)),
+            lambda: load(content),
+            lambda: deserialize(content),
+        ):
             try:
                 use()
             except (tare.TareError, ValueError, MemoryError):

@@ -11,10 +11,16 @@ PAGE = ROOT / "docs/python.md"
 
 
 def make_model():
-    rows = [("model.embed.weight", [8, 16]), ("model.layers.0.attn.weight", [4, 4]),
-            ("model.layers.0.norm", [4]), ("lm_head.weight", [2, 16])]
-    tensors = [(name, "F32", shape, numpy.arange(numpy.prod(shape), dtype="f4").tobytes())
-               for name, shape in rows]
+    rows = [
+        ("model.embed.weight", [8, 16]),
+        ("model.layers.0.attn.weight", [4, 4]),
+        ("model.layers.0.norm", [4]),
+        ("lm_head.weight", [2, 16]),
+    ]
+    tensors = [
+        (name, "F32", shape, numpy.arange(numpy.prod(shape), dtype="f4").tobytes())
+        for name, shape in rows
+    ]
     return build([*tensors, ("model.norm", "BF16", [2], b"abcd")], {"format": "np"})
 
 
@@ -36,7 +42,9 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(make_model())
     names, checked = {}, 0
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
     for block in blocks:
         for code, expected in lines_of(block):
             if expected is None:

@@ -107,10 +107,17 @@ def test_nothing_leaks(path):
                 tensor.numpy(), tensor[...], tensor.tobytes(), tensor.raw, tensor.__dlpack__()
                 tensor.name, tensor.shape, repr(tensor)
             model.load(), dict(model.items()), model.metadata, model.prefix("t"), model.shards
-            for fails in (lambda: model["t"], lambda: model["t.F32"][9], lambda: model["t.F32"]["x"],
-                          lambda: model.load(["x"]), lambda: model.load(3), lambda: tare.open(bad),
-                          lambda: tare.open("/nowhere"), lambda: tare.open(3),
-                          lambda: model.load(progress=lambda done, total: 1 / 0)):  # fmt: skip
+            for fails in (
+                lambda: model["t"],
+                lambda: model["t.F32"][9],
+                lambda: model["t.F32"]["x"],
+                lambda: model.load(["x"]),
+                lambda: model.load(3),
+                lambda: tare.open(bad),
+                lambda: tare.open("/nowhere"),
+                lambda: tare.open(3),
+                lambda: model.load(progress=lambda done, total: 1 / 0),
+            ):
                 with pytest.raises(Exception):
                     fails()
         with safe_open(path, "np") as file:
@@ -224,7 +231,9 @@ def test_a_forked_child_uses_the_model(path, tensors):
     if child == 0:
         status = 1
         try:
-            good = (array == tensors["t.F32"]).all() and (model["t.I8"].numpy() == tensors["t.I8"]).all()
+            good = (array == tensors["t.F32"]).all() and (
+                model["t.I8"].numpy() == tensors["t.I8"]
+            ).all()
             good = good and len(model.load()) == len(tensors) and model["scalar"][()] == 7
             model.close()
             status = 0 if good and array.sum() == 1770 else 2

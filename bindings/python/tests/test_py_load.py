@@ -40,8 +40,16 @@ def test_names_choose_and_order(path, tensors):
 
 def test_options_out_of_range_are_value_errors(path):
     model = tare.open(path)
-    for wrong in ({"align": 3}, {"align": 0}, {"align": 4 << 20}, {"align": -1}, {"threads": 0},
-                  {"threads": 1025}, {"threads": -1}, {"framework": "jax"}):  # fmt: skip
+    for wrong in (
+        {"align": 3},
+        {"align": 0},
+        {"align": 4 << 20},
+        {"align": -1},
+        {"threads": 0},
+        {"threads": 1025},
+        {"threads": -1},
+        {"framework": "jax"},
+    ):
         with pytest.raises(ValueError):
             model.load(**wrong)
     with pytest.raises(TypeError):

@@ -21,7 +21,9 @@ def test_is_a_mapping_in_the_order_of_the_file(path, tensors):
     assert [tensor.name for tensor in model.values()] == list(model)
     assert [name for name, tensor in model.items() if tensor.name == name] == list(model)
     assert "scalar" in model and "scala" not in model and 3 not in model and "\ud800" not in model
-    assert model.get("scalar").name == "scalar" and model.get("x") is None and model.get("x", 5) == 5
+    assert (
+        model.get("scalar").name == "scalar" and model.get("x") is None and model.get("x", 5) == 5
+    )
     assert repr(model).endswith("model.safetensors': 15 tensors, 1 shard>")
     match model:
         case {"scalar": found}:
@@ -98,7 +100,9 @@ def test_metadata_of_gguf_has_types():
 def test_shards_are_files(tmp_path):
     names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     for number, name in enumerate(names):
-        content = build([(f"t{number}", "U8", [2], b"ab")], {"n": str(number), f"only{number}": "x"})
+        content = build(
+            [(f"t{number}", "U8", [2], b"ab")], {"n": str(number), f"only{number}": "x"}
+        )
         (tmp_path / name).write_bytes(content)
     index = {"weight_map": {"t0": names[0], "t1": names[1]}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -115,9 +119,19 @@ def test_closed_models_say_so(path):
         tensor = model["scalar"]
     assert model.closed and repr(model) == "<tare.Model, closed>"
     model.close()
-    for use in (lambda: model["scalar"], lambda: "scalar" in model, lambda: len(model), model.keys,
-                lambda: iter(model), lambda: model.metadata, model.load, model.__enter__,
-                lambda: model.shards, lambda: model.prefix(""), lambda: model.get("scalar")):  # fmt: skip
+    for use in (
+        lambda: model["scalar"],
+        lambda: "scalar" in model,
+        lambda: len(model),
+        model.keys,
+        lambda: iter(model),
+        lambda: model.metadata,
+        model.load,
+        model.__enter__,
+        lambda: model.shards,
+        lambda: model.prefix(""),
+        lambda: model.get("scalar"),
+    ):
         with pytest.raises(tare.ClosedError, match="the model is closed"):
             use()
     assert tensor.numpy() == 7 and "scalar" in list(keys)

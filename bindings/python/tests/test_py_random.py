@@ -10,18 +10,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-SETTINGS = settings(max_examples=150, deadline=None,
-                    suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 shapes = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)
 some_array = st.sampled_from(sorted(PLAIN.values())).flatmap(
-    lambda dtype: arrays.arrays(numpy.dtype(dtype), shapes,
-                                elements=arrays.from_dtype(numpy.dtype(dtype), allow_subnormal=False)))
+    lambda dtype: arrays.arrays(
+        numpy.dtype(dtype),
+        shapes,
+        elements=arrays.from_dtype(numpy.dtype(dtype), allow_subnormal=False),
+    )
+)
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).filter(
-    lambda name: name != "__metadata__")
+    lambda name: name != "__metadata__"
+)
 models = st.dictionaries(names, some_array, max_size=8)
-metadata = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])),
-                           st.text(st.characters(exclude_categories=["Cs"])), max_size=1)
+metadata = st.dictionaries(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.text(st.characters(exclude_categories=["Cs"])),
+    max_size=1,
+)
 
 
 def same(found, wanted):
@@ -33,19 +42,27 @@ def same(found, wanted):
 @given(models, metadata)
 def test_what_is_saved_is_what_safetensors_saves_and_both_read_it(tmp_path, tensors, texts):
     theirs = safetensors.numpy.save(tensors, texts or None)
-    assert tare.save(tensors, texts) == theirs == tare.safetensors.numpy.save(tensors, texts or None)
+    assert (
+        tare.save(tensors, texts) == theirs == tare.safetensors.numpy.save(tensors, texts or None)
+    )
     file = tmp_path / "model.safetensors"
     tare.save_file(tensors, file, texts)
     assert file.read_bytes() == theirs
     assert dict(tare.open(file).metadata) == texts
-    for read in (tare.safetensors.numpy.load_file(file), tare.safetensors.numpy.load(theirs),
-                 tare.open(file).load(), {k: t.numpy() for k, t in tare.open(theirs).items()}):
+    for read in (
+        tare.safetensors.numpy.load_file(file),
+        tare.safetensors.numpy.load(theirs),
+        tare.open(file).load(),
+        {k: t.numpy() for k, t in tare.open(theirs).items()},
+    ):
         assert read.keys() == tensors.keys()
         for name, array in tensors.items():
             same(read[name], array)
     with safetensors.safe_open(file, "np") as one, tare.safetensors.safe_open(file, "np") as other:
         assert one.keys() == other.keys() and one.metadata() == other.metadata()
-        full = [[name for name in file.offset_keys() if tensors[name].size] for file in (one, other)]
+        full = [
+            [name for name in file.offset_keys() if tensors[name].size] for file in (one, other)
+        ]
         assert full[0] == full[1]  # theirs has empty ones of one offset in any order
         for name in one.keys():
             same(other.get_tensor(name), one.get_tensor(name))
@@ -91,7 +108,13 @@ def test_random_bytes_are_refused(content):
 
 def test_arrays_that_are_not_contiguous_are_saved_as_they_look():
     array = numpy.arange(24, dtype="<i4").reshape(4, 6)
-    for odd in (array.T, array[::2, 1::3], array[::-1], array.astype(">i4"), numpy.asfortranarray(array)):
+    for odd in (
+        array.T,
+        array[::2, 1::3],
+        array[::-1],
+        array.astype(">i4"),
+        numpy.asfortranarray(array),
+    ):
         for save in (tare.save, tare.safetensors.numpy.save):
             assert (tare.open(save({"t": odd}))["t"].numpy() == odd).all()
 

@@ -14,17 +14,34 @@ from tare.safetensors import SafetensorError, safe_open
 
 
 def test_names_and_signatures_are_theirs():
-    for theirs, ours in ((safetensors, tare.safetensors), (safetensors.numpy, tare.safetensors.numpy)):
-        for name in ("SafetensorError", "TensorSpec", "deserialize", "safe_open", "serialize",
-                     "serialize_file", "load", "load_file", "save", "save_file"):  # fmt: skip
+    for theirs, ours in (
+        (safetensors, tare.safetensors),
+        (safetensors.numpy, tare.safetensors.numpy),
+    ):
+        for name in (
+            "SafetensorError",
+            "TensorSpec",
+            "deserialize",
+            "safe_open",
+            "serialize",
+            "serialize_file",
+            "load",
+            "load_file",
+            "save",
+            "save_file",
+        ):
             if name.startswith("_") or not hasattr(theirs, name) or not hasattr(ours, name):
                 continue
             if inspect.isfunction(getattr(theirs, name)):
                 one, other = (inspect.signature(getattr(m, name)) for m in (theirs, ours))
                 assert [(p.name, p.kind, p.default) for p in one.parameters.values()] == [
-                    (p.name, p.kind, p.default) for p in other.parameters.values()], name
-    missing = [name for name in dir(safetensors) if not name.startswith("_")
-               and not hasattr(tare.safetensors, name)]
+                    (p.name, p.kind, p.default) for p in other.parameters.values()
+                ], name
+    missing = [
+        name
+        for name in dir(safetensors)
+        if not name.startswith("_") and not hasattr(tare.safetensors, name)
+    ]
     assert missing == []
     methods = {name for name in dir(safetensors.safe_open) if not name.startswith("__")}
     assert methods <= set(dir(safe_open))
@@ -36,22 +53,33 @@ def test_exceptions_are_caught_by_who_catches_theirs(path, tmp_path):
     bad.write_bytes(path.read_bytes()[:-1])
     file = safe_open(path, "np")
     part = file.get_slice("t.F32")
-    for use in (lambda: safe_open(bad, "np"), lambda: file.get_tensor("x"), lambda: file.get_slice("x"),
-                lambda: part[5], lambda: part[0, 0, 0, 0], lambda: part["x"],
-                lambda: tare.safetensors.load(b"\0"), lambda: safe_open(path, "none"),
-                lambda: safe_open(path, "np", "cuda:0"),
-                lambda: tare.safetensors.save({"__metadata__": numpy.zeros(1)}),
-                lambda: tare.safetensors.save({"a": numpy.zeros(1, "c16")}),
-                lambda: tare.safetensors.TensorSpec(dtype="x", shape=[], data_ptr=0, data_len=0),
-                lambda: tare.safetensors.deserialize(b"{")):  # fmt: skip
+    for use in (
+        lambda: safe_open(bad, "np"),
+        lambda: file.get_tensor("x"),
+        lambda: file.get_slice("x"),
+        lambda: part[5],
+        lambda: part[0, 0, 0, 0],
+        lambda: part["x"],
+        lambda: tare.safetensors.load(b"\0"),
+        lambda: safe_open(path, "none"),
+        lambda: safe_open(path, "np", "cuda:0"),
+        lambda: tare.safetensors.save({"__metadata__": numpy.zeros(1)}),
+        lambda: tare.safetensors.save({"a": numpy.zeros(1, "c16")}),
+        lambda: tare.safetensors.TensorSpec(dtype="x", shape=[], data_ptr=0, data_len=0),
+        lambda: tare.safetensors.deserialize(b"{"),
+    ):
         with pytest.raises(safetensors.SafetensorError):
             use()
     with pytest.raises(KeyError, match=r"no tensor is named 't.F23'; did you mean"):
         file.get_tensor("t.F23")
     with pytest.raises(FileNotFoundError):
         safe_open(tmp_path / "none.safetensors", "np")
-    for wrong in (lambda: safe_open(path), lambda: safe_open(3, "np"), lambda: file.get_tensor(3),
-                  lambda: tare.safetensors.save({"a": numpy.zeros(1)}, {"a": 1})):  # fmt: skip
+    for wrong in (
+        lambda: safe_open(path),
+        lambda: safe_open(3, "np"),
+        lambda: file.get_tensor(3),
+        lambda: tare.safetensors.save({"a": numpy.zeros(1)}, {"a": 1}),
+    ):
         with pytest.raises(TypeError):
             wrong()
 
@@ -75,8 +103,14 @@ def test_files_end_with_the_context(path, tensors):
     with safe_open(path, framework="numpy", device="cpu") as file:
         part = file.get_slice("t.F32")
         array = file.get_tensor("t.F32")
-    for use in (lambda: file.get_tensor("t.F32"), file.keys, file.offset_keys, file.metadata,
-                file.get_tensors, lambda: file.get_slice("t.F32")):  # fmt: skip
+    for use in (
+        lambda: file.get_tensor("t.F32"),
+        file.keys,
+        file.offset_keys,
+        file.metadata,
+        file.get_tensors,
+        lambda: file.get_slice("t.F32"),
+    ):
         with pytest.raises(SafetensorError, match="File is closed"):
             use()
     assert (array == tensors["t.F32"]).all() and (part[0] == tensors["t.F32"][0]).all()
@@ -118,9 +152,12 @@ def test_a_file_can_be_saved_over_what_was_loaded_from_it(path, tensors):
 
 def test_serialize_and_deserialize_are_each_others_reverse(path, tensors):
     array = tensors["t.I32"]
-    specs = {name: module.TensorSpec(dtype="int32", shape=array.shape, data_ptr=array.ctypes.data,
-                                     data_len=array.nbytes)
-             for name, module in (("ours", tare.safetensors), ("theirs", safetensors))}
+    specs = {
+        name: module.TensorSpec(
+            dtype="int32", shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes
+        )
+        for name, module in (("ours", tare.safetensors), ("theirs", safetensors))
+    }
     ours = tare.safetensors.serialize({"t": specs["ours"]}, {"k": "v"})
     assert ours == bytes(safetensors.serialize({"t": specs["theirs"]}, {"k": "v"}))
     assert tare.safetensors.deserialize(ours) == safetensors.deserialize(ours)

@@ -16,7 +16,9 @@ def test_numpy_is_zero_copy_and_read_only(path, tensors):
         assert found.dtype == array.dtype and found.shape == array.shape
         numpy.testing.assert_array_equal(found, array)
         assert found.flags.c_contiguous and found.flags.aligned and not found.flags.writeable
-        assert not found.flags.owndata and (found.size == 0 or numpy.shares_memory(found, model[name].numpy()))
+        assert not found.flags.owndata and (
+            found.size == 0 or numpy.shares_memory(found, model[name].numpy())
+        )
     with pytest.raises(ValueError):
         model["t.F32"].numpy()[0] = 1
 
@@ -64,8 +66,11 @@ def test_without_ml_dtypes_the_error_says_what_to_install(path):
 
 
 def test_dtypes_without_whole_bytes_are_bytes_of_rows():
-    rows = [("f4", "F4", [3, 4], bytes(range(6))), ("f6", "F6_E2M3", [2, 4], bytes(range(6))),
-            ("odd", "F4", [2, 3], bytes(range(3)))]
+    rows = [
+        ("f4", "F4", [3, 4], bytes(range(6))),
+        ("f6", "F6_E2M3", [2, 4], bytes(range(6))),
+        ("odd", "F4", [2, 3], bytes(range(3))),
+    ]
     model = tare.open(build(rows))
     assert model["f4"].numpy().tolist() == [[0, 1], [2, 3], [4, 5]]
     assert model["f6"].numpy().tolist() == [[0, 1, 2], [3, 4, 5]]
@@ -128,9 +133,11 @@ def test_dlpack_of_read_only_bytes_is_marked_or_copied(path):
 
 
 KEYS = [
-    0, -1, slice(None), slice(1, 2), slice(-2, None), slice(5, 9), slice(2, 1), slice(None, None, 2),
+    0, -1, slice(None), slice(1, 2), slice(-2, None), slice(5, 9), slice(2, 1),
+    slice(None, None, 2),
     slice(None, None, -1), slice(None, 0, -1), slice(2, None, -2), ..., (), None, (0, 1), (0, 1, 2),
-    (..., 0), (0, ...), (slice(1), ..., slice(0, 4, 3)), (None, 0, None), (slice(None), None, ..., None),
+    (..., 0), (0, ...), (slice(1), ..., slice(0, 4, 3)), (None, 0, None),
+    (slice(None), None, ..., None),
     (slice(None), slice(1, 3), slice(2, 4)), (-1, slice(None, None, -2), 3), numpy.int64(2),
     (slice(0, 0), 1), (0, slice(None), slice(4, 1, -2)),
 ]  # fmt: skip
@@ -146,8 +153,23 @@ def test_slices_are_those_of_numpy(path, tensors, key):
         assert found.flags.writeable and found.flags.c_contiguous
 
 
-@pytest.mark.parametrize("key", [3, -4, (0, 0, 5), (0,) * 4, (..., ...), [0, 1], True, "a", 1.5,
-                                 (slice(None),) * 4, numpy.array([True, False, True])], ids=repr)
+@pytest.mark.parametrize(
+    "key",
+    [
+        3,
+        -4,
+        (0, 0, 5),
+        (0,) * 4,
+        (..., ...),
+        [0, 1],
+        True,
+        "a",
+        1.5,
+        (slice(None),) * 4,
+        numpy.array([True, False, True]),
+    ],
+    ids=repr,
+)
 def test_indices_that_do_not_fit_are_index_errors(path, key):
     with pytest.raises(IndexError) as caught:
         tare.open(path)["t.F32"][key]
@@ -172,7 +194,9 @@ def test_slices_read_only_those_bytes(tmp_path):
     file = tmp_path / "large.safetensors"
     rows, width = 1 << 14, 1 << 16
     with open(file, "wb") as out:
-        head = build([("t", "U8", [rows, width], b"")]).replace(b"[0, 0]", b"[0, %d]" % (rows * width))
+        head = build([("t", "U8", [rows, width], b"")]).replace(
+            b"[0, 0]", b"[0, %d]" % (rows * width)
+        )
         size = len(head) - 8
         out.write(size.to_bytes(8, "little") + head[8:])
         out.truncate(8 + size + rows * width)
@@ -193,7 +217,8 @@ def test_foreign_bytes_can_be_written_through_torch_only_when_they_may(path):
     mapped = numpy.from_dlpack(tare.open(path)["t.F32"])
     kept = numpy.from_dlpack(tare.open(bytearray(path.read_bytes()))["t.F32"])
     assert numpy.lib.NumpyVersion(numpy.__version__) < "2.1.0" or (
-        mapped.flags.writeable and kept.flags.writeable)
+        mapped.flags.writeable and kept.flags.writeable
+    )
     if mapped.flags.writeable:
         mapped[:] = 9
         assert (tare.open(path)["t.F32"].numpy() != 9).any(), "the file is as it was"

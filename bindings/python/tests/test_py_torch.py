@@ -25,14 +25,19 @@ DTYPES = {
 
 def same(a, b):
     assert a.dtype == b.dtype and a.shape == b.shape
-    assert torch.equal(a.contiguous().view(-1).view(torch.uint8) if a.numel() else a.flatten(),
-                       b.contiguous().view(-1).view(torch.uint8) if b.numel() else b.flatten())
+    assert torch.equal(
+        a.contiguous().view(-1).view(torch.uint8) if a.numel() else a.flatten(),
+        b.contiguous().view(-1).view(torch.uint8) if b.numel() else b.flatten(),
+    )
 
 
 @pytest.fixture
 def every(tmp_path):
-    rows = [(code, code, [2, 240 * 4 // BITS[code]], bytes(n % 2 for n in range(240)))
-            for code in DTYPES if hasattr(torch, DTYPES[code])]
+    rows = [
+        (code, code, [2, 240 * 4 // BITS[code]], bytes(n % 2 for n in range(240)))
+        for code in DTYPES
+        if hasattr(torch, DTYPES[code])
+    ]
     file = tmp_path / "every.safetensors"
     file.write_bytes(build(rows))
     return file
@@ -41,8 +46,12 @@ def every(tmp_path):
 def test_every_dtype_is_what_safetensors_makes_of_it(every):
     model, reference = tare.open(every), theirs.load_file(every)
     for name in model:
-        for found in (model[name].torch(), model.load(framework="torch")[name],
-                      ours.load_file(every)[name], ours.load(every.read_bytes())[name]):
+        for found in (
+            model[name].torch(),
+            model.load(framework="torch")[name],
+            ours.load_file(every)[name],
+            ours.load(every.read_bytes())[name],
+        ):
             same(found, reference[name])
 
 
@@ -78,7 +87,10 @@ def test_bytes_stay_while_a_tensor_lives(every):
     model.close()
     del model
     every.unlink()
-    assert tensor.shape == (1, 30) and "every.safetensors" in pathlib.Path("/proc/self/maps").read_text()
+    assert (
+        tensor.shape == (1, 30)
+        and "every.safetensors" in pathlib.Path("/proc/self/maps").read_text()
+    )
     del tensor
     assert "every.safetensors" not in pathlib.Path("/proc/self/maps").read_text()
 
@@ -97,8 +109,16 @@ def test_slices_are_those_of_safetensors(every, key):
 
 def test_empty_scalar_and_unaligned_tensors(tmp_path):
     file = tmp_path / "odd.safetensors"
-    file.write_bytes(build([("x", "U8", [1], b"x"), ("f", "F32", [], b"\0\0\x80?"), ("e", "F32", [0, 3], b""),
-                            ("q", "F4", [2, 4], b"abcd")]))
+    file.write_bytes(
+        build(
+            [
+                ("x", "U8", [1], b"x"),
+                ("f", "F32", [], b"\0\0\x80?"),
+                ("e", "F32", [0, 3], b""),
+                ("q", "F4", [2, 4], b"abcd"),
+            ]
+        )
+    )
     found = ours.load_file(file)
     assert found["f"].item() == 1 and found["f"].shape == () and found["e"].shape == (0, 3)
     if hasattr(torch, "float4_e2m1fn_x2"):
@@ -122,10 +142,19 @@ def outcome(call, *arguments):
 
 def test_shared_and_odd_tensors_are_refused_as_theirs():
     base = torch.arange(12.0)
-    for tensors in ({"a": base, "b": base}, {"a": base[:6], "b": base[6:]}, {"a": base[:7], "b": base[6:]},
-                    {"a": base.view(3, 4).T}, {"a": base[::2]}, {"a": base, "b": torch.zeros(3)},
-                    {"a": torch.eye(2).to_sparse()}, {"a": 3}, [base], {"a": torch.zeros(0), "b": torch.zeros(0)},
-                    {"a": base.view(3, 4), "b": base}):  # fmt: skip
+    for tensors in (
+        {"a": base, "b": base},
+        {"a": base[:6], "b": base[6:]},
+        {"a": base[:7], "b": base[6:]},
+        {"a": base.view(3, 4).T},
+        {"a": base[::2]},
+        {"a": base, "b": torch.zeros(3)},
+        {"a": torch.eye(2).to_sparse()},
+        {"a": 3},
+        [base],
+        {"a": torch.zeros(0), "b": torch.zeros(0)},
+        {"a": base.view(3, 4), "b": base},
+    ):
         assert outcome(ours.save, tensors) == outcome(theirs.save, tensors), tensors
 
 
@@ -152,7 +181,9 @@ def test_models_with_tied_weights_are_saved_and_loaded_as_theirs(tmp_path):
     with pytest.raises(RuntimeError, match="Missing key"):
         ours.load_model(small, tmp_path / "ours")
     assert ours.load_model(small, tmp_path / "ours", strict=False) == (
-        {"weight", "bias"}, ["first.bias", "first.weight"])
+        {"weight", "bias"},
+        ["first.bias", "first.weight"],
+    )
 
 
 def test_another_device_is_asked_for(every):

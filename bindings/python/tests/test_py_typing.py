@@ -37,23 +37,47 @@ def mypy(*arguments, folder):
 
 def test_programs_are_checked_against_the_stubs(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
-    done = mypy("mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "program.py", folder=tmp_path)
+    done = mypy(
+        "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "program.py", folder=tmp_path
+    )
     wrong = [number for number, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# E")]
-    found = sorted({int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line})
+    found = sorted(
+        {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
+    )
     assert found == wrong, done.stdout + done.stderr
 
 
 def test_the_package_is_typed(tmp_path):
     folder = pathlib.Path(tare.__file__).parent
-    done = mypy("mypy", "--strict", "--ignore-missing-imports", "--cache-dir", str(tmp_path / "cache"),
-                "--disable-error-code", "no-any-return", "--disable-error-code", "import-untyped",
-                "--exclude", "torch.py", "-p", "tare", folder=tmp_path)  # fmt: skip
+    done = mypy(
+        "mypy",
+        "--strict",
+        "--ignore-missing-imports",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "--disable-error-code",
+        "no-any-return",
+        "--disable-error-code",
+        "import-untyped",
+        "--exclude",
+        "torch.py",
+        "-p",
+        "tare",
+        folder=tmp_path,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "py.typed").is_file()
 
 
 def test_stubs_have_what_there_is(tmp_path):
     (tmp_path / "allowed").write_text("tare._tare.Tensor.__buffer__\ntare._tare.safe_open\n")
-    done = mypy("mypy.stubtest", "--ignore-missing-stub", "--ignore-positional-only", "--allowlist",
-                "allowed", "tare._tare", folder=tmp_path)  # fmt: skip
+    done = mypy(
+        "mypy.stubtest",
+        "--ignore-missing-stub",
+        "--ignore-positional-only",
+        "--allowlist",
+        "allowed",
+        "tare._tare",
+        folder=tmp_path,
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -19,7 +19,9 @@ def translated(error: Exception) -> Exception:
     return made
 
 
-def write(path: Optional[Path], specs: List[Spec], metadata: Optional[Dict[str, str]]) -> Optional[bytes]:
+def write(
+    path: Optional[Path], specs: List[Spec], metadata: Optional[Dict[str, str]]
+) -> Optional[bytes]:
     try:
         return _tare.save(path, specs, dict(metadata or {}), 0)
     except ValueError as error:
@@ -34,7 +36,7 @@ def open_bytes(data: bytes) -> Model:
 
 
 class TensorSpec:
-    """One tensor to serialize: `data_ptr` is an address, whose bytes must stay until that is done."""
+    """One tensor to serialize: `data_ptr` is an address, whose bytes must stay until then."""
 
     def __init__(self, *, dtype: str, shape: "Sequence[int]", data_ptr: int, data_len: int) -> None:
         try:
@@ -52,23 +54,36 @@ class TensorSpec:
 
 
 def specs_of(tensor_dict: "Dict[str, TensorSpec]") -> List[Spec]:
-    return [(name, spec.dtype, tuple(spec.shape), (spec.data_ptr, spec.data_len))
-            for name, spec in tensor_dict.items()]
+    return [
+        (name, spec.dtype, tuple(spec.shape), (spec.data_ptr, spec.data_len))
+        for name, spec in tensor_dict.items()
+    ]
 
 
-def serialize(tensor_dict: "Dict[str, TensorSpec]", metadata: Optional[Dict[str, str]] = None) -> bytes:
+def serialize(
+    tensor_dict: "Dict[str, TensorSpec]", metadata: Optional[Dict[str, str]] = None
+) -> bytes:
     made = write(None, specs_of(tensor_dict), metadata)
     assert made is not None
     return made
 
 
-def serialize_file(tensor_dict: "Dict[str, TensorSpec]", filename: Path,
-                   metadata: Optional[Dict[str, str]] = None) -> None:
+def serialize_file(
+    tensor_dict: "Dict[str, TensorSpec]", filename: Path, metadata: Optional[Dict[str, str]] = None
+) -> None:
     write(filename, specs_of(tensor_dict), metadata)
 
 
 def deserialize(bytes: bytes) -> List[Tuple[str, Dict[str, Any]]]:
     with open_bytes(bytes) as model:
-        return [(tensor.name, {"shape": list(tensor.shape), "dtype": tensor.dtype,
-                               "data": bytearray(tensor.tobytes())})
-                for tensor in model.values()]
+        return [
+            (
+                tensor.name,
+                {
+                    "shape": list(tensor.shape),
+                    "dtype": tensor.dtype,
+                    "data": bytearray(tensor.tobytes()),
+                },
+            )
+            for tensor in model.values()
+        ]

@@ -22,8 +22,9 @@ def save(tensor_dict: Dict[str, Any], metadata: Optional[Dict[str, str]] = None)
     return made
 
 
-def save_file(tensor_dict: Dict[str, Any], filename: Path,
-              metadata: Optional[Dict[str, str]] = None) -> None:
+def save_file(
+    tensor_dict: Dict[str, Any], filename: Path, metadata: Optional[Dict[str, str]] = None
+) -> None:
     """Writes a safetensors file of these arrays. Arrays that are not contiguous are packed."""
     kept: List[Any] = []
     write(filename, _specs(tensor_dict, kept), metadata)

@@ -8,8 +8,10 @@ from .._tare import safe_open
 from ..saving import Path, Spec, torch_spec
 from ._serialize import open_bytes, translated, write
 
-SHARED = ("save_model() keeps one name of each; "
-          "https://huggingface.co/docs/safetensors/torch_shared_tensors tells more")
+SHARED = (
+    "save_model() keeps one name of each; "
+    "https://huggingface.co/docs/safetensors/torch_shared_tensors tells more"
+)
 
 
 def _extent(tensor: torch.Tensor) -> Tuple[int, int]:
@@ -43,19 +45,25 @@ def _shared(tensors: Dict[str, torch.Tensor]) -> List[Set[str]]:
 
 def _is_whole(tensor: torch.Tensor) -> bool:
     storage = tensor.untyped_storage()
-    return (tensor.data_ptr() == storage.data_ptr()
-            and tensor.numel() * tensor.element_size() == storage.nbytes())
+    return (
+        tensor.data_ptr() == storage.data_ptr()
+        and tensor.numel() * tensor.element_size() == storage.nbytes()
+    )
 
 
-def _names_to_drop(tensors: Dict[str, torch.Tensor], preferred: Iterable[str] = ()) -> Dict[str, List[str]]:
+def _names_to_drop(
+    tensors: Dict[str, torch.Tensor], preferred: Iterable[str] = ()
+) -> Dict[str, List[str]]:
     """{name to keep: names of the same bytes}, which no file can have twice."""
     wanted = set(preferred)
     dropped = {}
     for names in _shared(tensors):
         whole = {name for name in names if _is_whole(tensors[name])}
         if not whole:
-            raise RuntimeError(f"the tensors {sorted(names)} share memory, and none of them is all of "
-                               "it: saving one would lose what the others have beyond it")
+            raise RuntimeError(
+                f"the tensors {sorted(names)} share memory, and none of them is all of "
+                "it: saving one would lose what the others have beyond it"
+            )
         keep = min(whole & wanted or whole)
         dropped[keep] = sorted(names - {keep})
     return dropped
@@ -69,14 +77,20 @@ def _check(tensors: Dict[str, torch.Tensor]) -> None:
             raise ValueError(f"{name!r} is a {type(tensor)}, not a torch.Tensor")
     sparse = [name for name, tensor in tensors.items() if tensor.layout != torch.strided]
     if sparse:
-        raise ValueError(f"sparse tensors cannot be saved: {sparse}; to_dense() makes others of them")
+        raise ValueError(
+            f"sparse tensors cannot be saved: {sparse}; to_dense() makes others of them"
+        )
     shared = _shared(tensors)
     if shared:
-        raise RuntimeError(f"Some tensors share memory, which would be saved twice: {shared}. {SHARED}")
+        raise RuntimeError(
+            f"Some tensors share memory, which would be saved twice: {shared}. {SHARED}"
+        )
     for name, tensor in tensors.items():
         if not tensor.is_contiguous():
-            raise ValueError(f"{name!r} is non contiguous; contiguous() packs it, or save only the "
-                             "tensor that it is a part of")
+            raise ValueError(
+                f"{name!r} is non contiguous; contiguous() packs it, or save only the "
+                "tensor that it is a part of"
+            )
 
 
 def _specs(tensors: Dict[str, torch.Tensor], kept: List[Any]) -> List[Spec]:
@@ -95,8 +109,9 @@ def save(tensors: Dict[str, torch.Tensor], metadata: Optional[Dict[str, str]] = 
     return made
 
 
-def save_file(tensors: Dict[str, torch.Tensor], filename: Path,
-              metadata: Optional[Dict[str, str]] = None) -> None:
+def save_file(
+    tensors: Dict[str, torch.Tensor], filename: Path, metadata: Optional[Dict[str, str]] = None
+) -> None:
     """Writes a safetensors file of these tensors."""
     kept: List[Any] = []
     write(filename, _specs(tensors, kept), metadata)
@@ -108,17 +123,22 @@ def load(data: bytes) -> Dict[str, torch.Tensor]:
         return model.load(framework="torch")
 
 
-def load_file(filename: Path, device: Union[str, int] = "cpu", *,
-              backend: str = "mmap") -> Dict[str, torch.Tensor]:
+def load_file(
+    filename: Path, device: Union[str, int] = "cpu", *, backend: str = "mmap"
+) -> Dict[str, torch.Tensor]:
     """All tensors of a file. On the CPU they are mapped, as those of safetensors: writing to one
     changes the tensor and not the file."""
     with safe_open(filename, framework="pt", device=device, backend=backend) as file:
         return file.get_tensors()
 
 
-def save_model(model: torch.nn.Module, filename: str, metadata: Optional[Dict[str, str]] = None,
-               force_contiguous: bool = True) -> None:
-    """Saves a module. Of tensors that share memory one is written; metadata has the others' names."""
+def save_model(
+    model: torch.nn.Module,
+    filename: str,
+    metadata: Optional[Dict[str, str]] = None,
+    force_contiguous: bool = True,
+) -> None:
+    """Saves a module. Of tensors that share memory one is written; metadata names the others."""
     tensors = model.state_dict()
     texts = dict(metadata or {})
     for keep, names in _names_to_drop(tensors).items():
@@ -133,10 +153,16 @@ def save_model(model: torch.nn.Module, filename: str, metadata: Optional[Dict[st
         raise ValueError(f"{error} Or use save_model(..., force_contiguous=True)") from error
 
 
-def load_model(model: torch.nn.Module, filename: Path, strict: bool = True,
-               device: Union[str, int] = "cpu", *, backend: str = "mmap") -> Tuple[Set[str], List[str]]:
-    """Loads a file that save_model wrote into a module: the names that the file lacks, and those that
-    the module lacks."""
+def load_model(
+    model: torch.nn.Module,
+    filename: Path,
+    strict: bool = True,
+    device: Union[str, int] = "cpu",
+    *,
+    backend: str = "mmap",
+) -> Tuple[Set[str], List[str]]:
+    """Loads a file that save_model wrote into a module: the names that the file lacks, and those
+    that the module lacks."""
     tensors = load_file(filename, device=device, backend=backend)
     dropped = _names_to_drop(model.state_dict(), preferred=tensors)
     result = model.load_state_dict(tensors, strict=False)
@@ -149,6 +175,8 @@ def load_model(model: torch.nn.Module, filename: Path, strict: bool = True,
         if missing:
             lines.append("Missing key(s) in state_dict: " + ", ".join(map(repr, sorted(missing))))
         if unexpected:
-            lines.append("Unexpected key(s) in state_dict: " + ", ".join(map(repr, sorted(unexpected))))
+            lines.append(
+                "Unexpected key(s) in state_dict: " + ", ".join(map(repr, sorted(unexpected)))
+            )
         raise RuntimeError("\n    ".join(lines))
     return missing, unexpected
