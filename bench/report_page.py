@@ -276,7 +276,7 @@ def charts_section(drawn):
                    if name in drawn)
 
 
-def markdown(result, opening, loading, others, python, drawn):
+def markdown(result, opening, loading, others, pythons, drawn):
     results = [result] + ([opening] if opening is not None else [])
     what = "".join(f"- {PATTERNS[p]} (`{p}`): {text}\n" for p, text in WHAT.items())
     parts = [
@@ -306,12 +306,11 @@ def markdown(result, opening, loading, others, python, drawn):
         parts.append(report_load_page.section(loading))
     for other in others:
         parts.append(report_load_page.section(other, other["processors"]))
-    if python is not None:
-        parts.append(report_python.section(python))
+    parts += [report_python.section(python) for python in pythons if python is not None]
     return "\n".join(part for part in parts if part)
 
 
-def write(folder, result, opening, loading, others, python):
+def write(folder, result, opening, loading, others, pythons):
     """Writes the page and its charts below `folder`; returns the paths."""
     drawn = charts(result, opening)
     if loading is not None:
@@ -324,5 +323,5 @@ def write(folder, result, opening, loading, others, python):
         paths.append(folder / "charts" / name)
         paths[-1].write_text(drawing)
     paths.append(folder / "benchmarks.md")
-    paths[-1].write_text(markdown(result, opening, loading, others, python, drawn))
+    paths[-1].write_text(markdown(result, opening, loading, others, pythons, drawn))
     return paths

@@ -85,14 +85,16 @@ static PyObject *make_dict(owner *self, const wanted *list, framework kind, memo
 {
     PyObject *made = PyDict_New();
     for (size_t i = 0; made != NULL && i < list->count; i++) {
-        const tare_tensor *at = tensor_at(self, list, i);
-        piece from = piece_of(self, at);
-        from.base = (PyObject *)block;
-        from.data = tare_block_data(block->block, i);
-        from.writable = true;
-        tare_string text = tare_name(self->model, at);
+        const tare_info info = tare_describe(self->model, tensor_at(self, list, i));
+        const piece from = {.base = (PyObject *)block,
+                            .data = tare_block_data(block->block, i),
+                            .shape = info.shape,
+                            .size = info.size,
+                            .rank = info.rank,
+                            .dtype = info.dtype,
+                            .writable = true};
         PyObject *name = list->names != NULL ? PyList_GetItem(list->names, (Py_ssize_t)i)
-                                             : text_decode(text.data, text.size);
+                                             : text_decode(info.name, info.name_size);
         PyObject *array = name != NULL ? array_make(kind, &from) : NULL;
         if (array == NULL || PyDict_SetItem(made, name, array) != 0) Py_CLEAR(made);
         if (list->names == NULL) Py_XDECREF(name);
