@@ -46,7 +46,8 @@ def write_report(options):
     if lookup is None:
         sys.exit(f"report.py: nothing in {options.results}; run ./x bench all --save first")
     pythons = [newest("python", options.results)]
-    pythons += [json.loads(path.read_text()) for path in sorted(options.results.glob("*-python-*.json"))]
+    for path in sorted(options.results.glob("*-python-*.json")):
+        pythons.append(json.loads(path.read_text()))
     for path in report_page.write(options.report_to, lookup, opening, loading, others, pythons):
         print(f"written: {os.path.relpath(path)}", file=sys.stderr)
 

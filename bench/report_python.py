@@ -116,7 +116,8 @@ def section(result):
         else "In no row of this run was a median of safetensors lower."
     )
     return (
-        f"## Python on {result['processors']} processors\n\nThe binding beside the package safetensors in one process, in turn, files in "
+        f"## Python on {result['processors']} processors\n\nThe binding beside the "
+        "package safetensors in one process, in turn, files in "
         f"the page cache; {result['date'][:10]}, commit `{result['commit'][:12]}`, "
         f"{result['processor']}, {result['processors']} processors; {versions}. Medians of "
         f"{result['repetitions']} repetitions ({result['repetitions_large']} of loads of large "
