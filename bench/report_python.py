@@ -109,6 +109,7 @@ def section(result):
         for pattern, (_, words, _, _) in PATTERNS.items()
         if median(result, pattern, "tare") is not None
     )
+    missed = [bar for bar in bars_of(result) if not bar.met]
     slower = slower_lines(result)
     where = (
         "Slower than safetensors: " + "; ".join(slower) + "."
@@ -127,5 +128,6 @@ def section(result):
         "each array, `safetensors_pread` is `load_file` with that backend; the arrays of these are "
         f"aligned as malloc does it.\n\n{table(rows_of(result))}\n"
         + table([["bar", "reached", "wanted", ""]] + [bar.texts() for bar in bars_of(result)])
+        + ("\n[Why](adr/0009-python-binding.md) bars are not met.\n" if missed else "")
         + f"\n{where}\n"
     )
