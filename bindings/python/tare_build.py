@@ -67,7 +67,7 @@ def fetch_header(folder):
         ],
         check=True,
     )
-    (archive,) = pathlib.Path(folder).glob("*.tar.gz")
+    (archive,) = pathlib.Path(folder).glob("xxhash-*.tar.gz")
     with tarfile.open(archive) as files:
         (header,) = (m for m in files.getmembers() if m.name.endswith("/deps/xxhash/xxhash.h"))
         pathlib.Path(folder, "xxhash.h").write_bytes(files.extractfile(header).read())

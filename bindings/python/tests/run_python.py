@@ -106,8 +106,8 @@ def test(python, folder, preload, arguments):
 
 
 USE = """if True:
-    import tare
-    model = tare.open(tare.save({"a": numpy.arange(3)})) if (numpy := __import__("numpy")) else 0
+    import numpy, tare
+    model = tare.open(tare.save({"a": numpy.arange(3)}))
     assert model["a"].numpy().tolist() == [0, 1, 2] and "site-packages" in tare.__file__
     print("tare", tare.__version__, tare.__file__)"""
 
