@@ -122,9 +122,9 @@ bool tarei_os_is_cached(int descriptor, uint64_t offset)
     return true;
 }
 
-int tarei_os_map(int descriptor, size_t size, const void **mapping)
+int tarei_os_map(int descriptor, size_t size, bool writable, const void **mapping)
 {
-    (void)descriptor, (void)size;
+    (void)descriptor, (void)size, (void)writable;
     *mapping = NULL;
     return ENOTSUP;
 }
