@@ -1,0 +1,87 @@
+//! The contract of loaders of weights: names, and bytes by name.
+
+use crate::{Model, OpenOptions, Result};
+
+/// Where weights come from: names, and bytes by name.
+pub trait WeightLoader {
+    /// The bytes of the tensor of that name. `None` if there is no such tensor, which differs from
+    /// one of no bytes, `Some(&[])`.
+    fn tensor_bytes(&self, name: &str) -> Option<&[u8]>;
+
+    /// The names of all tensors, in order.
+    fn names(&self) -> Vec<String>;
+}
+
+/// Bytes are `None` as well where they are not in memory: [`Backing::Read`](crate::Backing::Read),
+/// readers.
+impl WeightLoader for Model {
+    fn tensor_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.find(name)?.data()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.tensors().map(|tensor| tensor.name().into_owned()).collect()
+    }
+}
+
+/// Weights in memory.
+///
+/// ```
+/// use tare::{BytesWeightLoader, WeightLoader};
+///
+/// let weights = BytesWeightLoader::from_pairs(vec![
+///     ("w".to_owned(), vec![1, 2, 3, 4]),
+///     ("b".to_owned(), vec![]),
+/// ]);
+/// assert_eq!(weights.tensor_bytes("w"), Some(&[1, 2, 3, 4][..]));
+/// assert_eq!(weights.tensor_bytes("b"), Some(&[][..]));
+/// assert_eq!(weights.tensor_bytes("x"), None);
+/// assert_eq!(weights.names(), ["w", "b"]);
+/// ```
+///
+/// The bytes are the loader's:
+///
+/// ```compile_fail,E0505
+/// use tare::{BytesWeightLoader, WeightLoader};
+///
+/// let weights = BytesWeightLoader::from_pairs(vec![("w".to_owned(), vec![1])]);
+/// let bytes = weights.tensor_bytes("w");
+/// drop(weights);
+/// println!("{bytes:?}");
+/// ```
+#[derive(Debug)]
+pub struct BytesWeightLoader(Model);
+
+impl BytesWeightLoader {
+    /// From pairs, as a search through them from the start would find them: of those with one name
+    /// the first is found, and all are listed.
+    ///
+    /// # Panics
+    /// Where memory runs out, as a `Vec` does, or with 2^30 pairs or more.
+    pub fn from_pairs(pairs: Vec<(String, Vec<u8>)>) -> Self {
+        match OpenOptions::new().keep_first(true).open_pairs(&pairs) {
+            Ok(model) => Self(model),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// From the bytes of a safetensors file.
+    pub fn from_safetensors(bytes: Vec<u8>) -> Result<Self> {
+        Model::from_bytes(bytes).map(Self)
+    }
+
+    /// The model that it is, for all else that can be asked.
+    pub fn model(&self) -> &Model {
+        &self.0
+    }
+}
+
+impl WeightLoader for BytesWeightLoader {
+    fn tensor_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.0.tensor_bytes(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.names()
+    }
+}
