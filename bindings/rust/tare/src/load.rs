@@ -52,7 +52,7 @@ impl<'a> LoadOptions<'a> {
     }
 
     /// At most that many threads, the caller's included, up to 1024. Default: one for each
-    /// processor, at most 16; 16 past the page cache; 1 for a reader.
+    /// processor, at most 16; more where reads wait for a disk; 1 for a reader.
     #[must_use]
     pub fn threads(mut self, count: u32) -> Self {
         self.raw.threads = count;
@@ -66,7 +66,8 @@ impl<'a> LoadOptions<'a> {
         self
     }
 
-    /// The most bytes of all reads at one time, from 4 KiB on. Default: threads times the chunk.
+    /// The most bytes of all reads at one time, from 4 KiB on. Default: threads times the chunk,
+    /// at most 64 MiB.
     #[must_use]
     pub fn flight_size_max(mut self, size: u64) -> Self {
         self.raw.flight_size_max = size;

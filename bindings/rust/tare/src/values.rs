@@ -281,7 +281,7 @@ values! {
 values! {
     /// Which way bytes of files take when they are loaded.
     Io: u32;
-    Auto = TARE_IO_AUTO, "Past the page cache, unless most of what is wanted seems to be in it.";
+    Auto = TARE_IO_AUTO, "Through the page cache, unless what is wanted would not stay in it.";
     Buffered = TARE_IO_BUFFERED, "Through the page cache.";
     Direct = TARE_IO_DIRECT, "Past it; through it where the file system refuses.";
 }
@@ -289,7 +289,7 @@ values! {
 values! {
     /// What the operating system is told about tensors: see [`Model::advise`](crate::Model::advise).
     Advice: u32;
-    WillNeed = TARE_ADVISE_WILL_NEED, "Start to read them into the page cache; does not wait.";
+    WillNeed = TARE_ADVISE_WILL_NEED, "Start to read them into the page cache.";
     DoNotNeed = TARE_ADVISE_DO_NOT_NEED, "Their pages may go.";
     Populate = TARE_ADVISE_POPULATE, "Read them, and wait until they are there.";
     Lock = TARE_ADVISE_LOCK, "Read them and keep them in memory.";
