@@ -436,6 +436,8 @@ TARE_API tare_status tare_open_files(const tare_file *files, size_t count,
                                      const tare_options *options, tare_model **out,
                                      tare_error *error);
 
+typedef int (*tare_file_visit)(void *context, const char *name, size_t name_size);
+
 /*
  * Tells which files a model is made of, for those who fetch them: calls `visit` for each shard that
  * a file whose name ends in `.json` lists, sorted; for each part of a split GGUF file, told from the
@@ -444,9 +446,7 @@ TARE_API tare_status tare_open_files(const tare_file *files, size_t count,
  * index is read and checked, that of other files is not. `visit` is called on the thread that called.
  */
 TARE_API tare_status tare_list_files(const tare_file *file, const tare_options *options,
-                                     int (*visit)(void *context, const char *name,
-                                                  size_t name_size),
-                                     void *context, tare_error *error);
+                                     tare_file_visit visit, void *context, tare_error *error);
 
 /* Gives back all that the model holds. NULL is allowed. */
 TARE_API void tare_close(tare_model *model);
@@ -514,14 +514,14 @@ TARE_API const tare_tensor *tare_next(const tare_model *model, tare_range *range
  * and only those that are as near as the nearest. Near are names that differ by few edits, and those
  * that have all components of `name` (parts between dots or slashes) and more. With
  * TARE_SUGGEST_PREFIX `name` is a prefix that no tensor has, and so are the results. Returns how
- * many there are; entries beyond are empty. They borrow the model's names. Looks at every name:
+ * many there are; of TARE_SUGGEST_COUNT entries of `out` others are empty. They borrow the model's names. Looks at every name:
  * milliseconds for 100,000 of them.
  */
 #define TARE_SUGGEST_COUNT 3
 #define TARE_SUGGEST_SIZE_MAX 512u /* longer names are not suggested */
 #define TARE_SUGGEST_PREFIX 1u
 TARE_API size_t tare_suggest(const tare_model *model, const char *name, size_t name_size,
-                             uint32_t flags, tare_string out[TARE_SUGGEST_COUNT]);
+                             uint32_t flags, tare_string *out);
 
 /* The edits (insert, remove, replace, swap neighbours; letter case is no edit) that make `a` into
  * `b`, or bound + 1 when more than `bound` are needed, or one is over TARE_SUGGEST_SIZE_MAX. A bound

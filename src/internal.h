@@ -102,8 +102,7 @@ tare_status tarei_shards_open(tarei_opening *opening, const char *path);
 tare_status tarei_shards_open_files(tarei_opening *opening, const tare_file *files, size_t count);
 
 /* Tells the names of the files that a model is made of. */
-typedef int (*tarei_visit)(void *context, const char *name, size_t name_size);
-tare_status tarei_shards_list(tarei_opening *opening, const tare_file *file, tarei_visit visit,
+tare_status tarei_shards_list(tarei_opening *opening, const tare_file *file, tare_file_visit visit,
                               void *context);
 
 /* ------------------------------------------------------------------------------------------------
@@ -123,7 +122,7 @@ bool tarei_split_is(const char *name, tarei_split *split);
 tare_status tarei_split_open(tarei_opening *opening, const tarei_folder *folder, const char *name);
 
 /* Names them. TARE_E_CANCELLED, of which the error does not tell yet, where `visit` says so. */
-tare_status tarei_split_visit(tarei_opening *opening, const char *name, tarei_visit visit,
+tare_status tarei_split_visit(tarei_opening *opening, const char *name, tare_file_visit visit,
                               void *context);
 
 /* ------------------------------------------------------------------------------------------------

@@ -365,8 +365,7 @@ tare_status tare_open_files(const tare_file *files, size_t count, const tare_opt
 }
 
 tare_status tare_list_files(const tare_file *file, const tare_options *options,
-                            int (*visit)(void *context, const char *name, size_t name_size),
-                            void *context, tare_error *error)
+                            tare_file_visit visit, void *context, tare_error *error)
 {
     tare_error unused;
     tare_model *model;

@@ -215,7 +215,7 @@ typedef struct map_user {
     tare_status (*use)(tarei_opening *opening, const struct map_user *user,
                        const tarei_weight_map *map, const char *name);
     const tarei_folder *folder;
-    tarei_visit visit;
+    tare_file_visit visit;
     void *context;
 } map_user;
 
@@ -336,7 +336,7 @@ tare_status tarei_shards_open_files(tarei_opening *opening, const tare_file *fil
     return status;
 }
 
-tare_status tarei_shards_list(tarei_opening *opening, const tare_file *file, tarei_visit visit,
+tare_status tarei_shards_list(tarei_opening *opening, const tare_file *file, tare_file_visit visit,
                               void *context)
 {
     tarei_folder folder;

@@ -127,7 +127,7 @@ static tare_status check_shared(tarei_opening *opening)
     return TARE_OK;
 }
 
-tare_status tarei_split_visit(tarei_opening *opening, const char *name, tarei_visit visit,
+tare_status tarei_split_visit(tarei_opening *opening, const char *name, tare_file_visit visit,
                               void *context)
 {
     tarei_split split;

@@ -191,7 +191,7 @@ static void consider(candidates *found, tare_string name, tare_string asked, boo
 }
 
 size_t tare_suggest(const tare_model *model, const char *name, size_t name_size, uint32_t flags,
-                    tare_string out[TARE_SUGGEST_COUNT])
+                    tare_string *out)
 {
     candidates found = {.count = 0};
     for (size_t i = 0; i < TARE_SUGGEST_COUNT; i++) out[i] = (tare_string){NULL, 0};

@@ -221,6 +221,37 @@ extern "C" {
         options: *const tare_save_options,
         error: *mut tare_error,
     ) -> tare_status;
+    pub fn tare_save_bytes(
+        tensors: *const tare_save_tensor,
+        count: usize,
+        options: *const tare_save_options,
+        target: *mut c_void,
+        target_size: usize,
+        size: *mut u64,
+        error: *mut tare_error,
+    ) -> tare_status;
+    pub fn tare_open_files(
+        files: *const tare_file,
+        count: usize,
+        options: *const tare_options,
+        out: *mut *mut tare_model,
+        error: *mut tare_error,
+    ) -> tare_status;
+    pub fn tare_list_files(
+        file: *const tare_file,
+        options: *const tare_options,
+        visit: tare_file_visit,
+        context: *mut c_void,
+        error: *mut tare_error,
+    ) -> tare_status;
+    pub fn tare_suggest(
+        model: *const tare_model,
+        name: *const c_char,
+        name_size: usize,
+        flags: u32,
+        out: *mut tare_string,
+    ) -> usize;
+    pub fn tare_name_distance(a: tare_string, b: tare_string, bound: u32) -> u32;
     pub fn tare_shard_count(model: *const tare_model) -> usize;
     pub fn tare_shard_at(model: *const tare_model, shard: usize) -> tare_shard_info;
     pub fn tare_model_stat(model: *const tare_model, out: *mut tare_stat);

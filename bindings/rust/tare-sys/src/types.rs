@@ -65,6 +65,20 @@ pub struct tare_info {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct tare_file {
+    pub name: *const c_char,
+    pub bytes: *const c_void,
+    pub size: usize,
+    pub reader: *const tare_reader,
+    pub later: [u64; 2],
+}
+
+pub type tare_file_visit = Option<
+    unsafe extern "C" fn(context: *mut c_void, name: *const c_char, name_size: usize) -> c_int,
+>;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct tare_pair {
     pub name: *const c_char,
     pub name_size: usize,

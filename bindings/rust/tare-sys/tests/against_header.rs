@@ -199,6 +199,7 @@ fn facts_of_rust() -> Facts {
         tare_error { status, system_error, shard, reserved, offset, message }
         tare_string { data, size }
         tare_info { name, name_size, shape, rank, dtype, size, offset, shard, reserved, later }
+        tare_file { name, bytes, size, reader, later }
         tare_pair { name, name_size, data, size }
         tare_reader { struct_size, context, read_at, total_size }
         tare_allocator { struct_size, context, allocate, release }
