@@ -514,8 +514,8 @@ TARE_API const tare_tensor *tare_next(const tare_model *model, tare_range *range
  * and only those that are as near as the nearest. Near are names that differ by few edits, and those
  * that have all components of `name` (parts between dots or slashes) and more. With
  * TARE_SUGGEST_PREFIX `name` is a prefix that no tensor has, and so are the results. Returns how
- * many there are; of TARE_SUGGEST_COUNT entries of `out` others are empty. They borrow the model's names. Looks at every name:
- * milliseconds for 100,000 of them.
+ * many there are; the rest of the TARE_SUGGEST_COUNT entries of `out` are empty. They borrow the
+ * model's names. Looks at every name: milliseconds for 100,000 of them.
  */
 #define TARE_SUGGEST_COUNT 3
 #define TARE_SUGGEST_SIZE_MAX 512u /* longer names are not suggested */
