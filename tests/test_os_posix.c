@@ -195,7 +195,7 @@ Test(os_posix, reading_ahead_is_asked_for_in_small_pieces)
     static const uint8_t bytes[SIZE];
     temp_path large = temp_write(&folder, "large", bytes, SIZE);
     cr_assert_eq(tarei_os_open_file(TAREI_OS_CWD, large.text, &descriptor, &identity), 0);
-    cr_assert_eq(tarei_os_map(descriptor, SIZE, &mapping), 0);
+    cr_assert_eq(tarei_os_map(descriptor, SIZE, false, &mapping), 0);
     os_faults_reset();
     cr_expect_eq(tarei_os_advise_file(descriptor, 0, SIZE, TAREI_OS_WILL_NEED), 0);
     cr_expect_eq(os_fault.calls[OS_FADVISE], (SIZE + PIECE - 1) / PIECE);
