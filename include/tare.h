@@ -121,7 +121,8 @@ extern "C" {
     X(E_SHARD_NAME, 61, "a shard's file name is not allowed")                    \
     X(E_SHARD_TENSOR, 62, "the shard index and a shard disagree about a tensor") \
     X(E_DIGEST, 63, "bytes do not have the expected digest")                     \
-    X(E_SPLIT, 64, "a part of a split file does not belong to the others")
+    X(E_SPLIT, 64, "a part of a split file does not belong to the others")       \
+    X(E_DEVICE, 70, "a device or its driver failed")
 
 typedef int32_t tare_status;
 
@@ -596,6 +597,15 @@ typedef struct tare_digest {
 #define TARE_LOAD_DROP_BEHIND 1u
 #define TARE_LOAD_SMALL_PAGES 2u
 
+typedef struct tare_device tare_device; /* see "Devices" below */
+
+/* A box of a tensor, such as the share of one rank of a tensor-parallel runtime, as tare_read_slice
+ * takes it; see "Slices" below. Both NULL: the whole tensor. */
+typedef struct tare_slice {
+    const uint64_t *start;
+    const uint64_t *stop;
+} tare_slice;
+
 /* All zero but struct_size means: defaults. Fields and bytes beyond are treated as those of
  * tare_options are; values beyond their range are TARE_E_ARGUMENT. */
 typedef struct tare_load_options {
@@ -620,11 +630,16 @@ typedef struct tare_load_options {
     void *progress_context;
     const tare_digest *digests;      /* one for each tensor, to be checked; NULL: none is */
     const tare_allocator *allocator; /* copied; NULL is malloc and free */
+    tare_device *device;             /* where tensors go; NULL: memory of the host */
+    /* One for each tensor: what is loaded of it, row-major and without gaps; NULL: all of all. Not
+     * together with digests. A slice costs some 80 bytes for each of its runs, the stretches that
+     * are contiguous in the tensor, while it is loaded. */
+    const tare_slice *slices;
 } tare_load_options;
 
 /* clang-format off */
 #define TARE_LOAD_OPTIONS_INIT \
-    { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL }
+    { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL }
 /* clang-format on */
 
 /* Tensors that were loaded: bytes of the caller's, to read and to write, until tare_block_close.
@@ -635,7 +650,8 @@ typedef struct tare_block tare_block;
  * Loads tensors into one fresh piece of memory. `tensors` are of `model`, in any order, and may be
  * listed more than once: each entry gets bytes of its own. `tensors` NULL means all tensors in the
  * order of tare_at; `count` is then 0 or tare_count. An entry that is NULL is TARE_E_ARGUMENT, a list
- * of 2^30 entries or of more bytes than this host can address TARE_E_LIMIT. `options` may be NULL.
+ * of 2^30 entries (or runs of slices) or of more bytes than this host can address TARE_E_LIMIT. A
+ * slice that tare_slice_size refuses is refused likewise. `options` may be NULL.
  *
  * The error names the tensor that could not be read (TARE_E_READ, TARE_E_CHANGED) or does not have
  * its digest (TARE_E_DIGEST); of several failures the first to happen counts. After a failure, or
@@ -648,9 +664,10 @@ TARE_API tare_status tare_load(const tare_model *model, const tare_tensor *const
                                tare_error *error);
 
 /*
- * The same into memory of the caller's: targets[i] has room for tare_size bytes of tensor i, and
- * may be NULL where that is 0. Targets must not overlap. options->alignment has no effect. After a
- * failure what targets hold is unspecified, and nothing writes to them any more.
+ * The same into memory of the caller's: targets[i] has room for tare_size bytes of tensor i, or for
+ * those of its slice, and may be NULL where that is 0. Targets must not overlap. options->alignment
+ * has no effect. After a failure what targets hold is unspecified, and nothing writes to them any
+ * more.
  */
 TARE_API tare_status tare_load_into(const tare_model *model, const tare_tensor *const *tensors,
                                     void *const *targets, size_t count,
@@ -670,8 +687,96 @@ TARE_API size_t tare_block_size(const tare_block *block, size_t index);
  * device. Not NULL, also where *size is 0. */
 TARE_API void *tare_block_memory(const tare_block *block, size_t *size);
 
-/* Gives it back through the hooks that it came from. NULL is allowed. */
+/* The device that the memory is of, as long as the block; NULL for memory of the host. */
+TARE_API const tare_device *tare_block_device(const tare_block *block);
+
+/* Gives it back to where it came from, hooks or device. NULL is allowed. */
 TARE_API void tare_block_close(tare_block *block);
+
+/* ------------------------------------------------------------------------------------------------
+ * Devices: memory of a GPU to load into.
+ *
+ *     tare_device *device;
+ *     if (tare_device_open("cuda:0", NULL, &device, &error) == TARE_OK) {
+ *         tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+ *         options.device = device;
+ *         status = tare_load(model, NULL, 0, &options, &block, &error);
+ *         ...
+ *
+ * tare_load then makes one allocation on the device, and tare_block_data and tare_block_memory tell
+ * addresses of the device (a CUdeviceptr, as a pointer); tare_load_into takes such addresses. Plan,
+ * threads, progress, cancelling, digests and errors are those of loads to the host. What differs:
+ *
+ *   - Each thread reads chunks into two slots of pinned memory and copies from there, on a stream of
+ *     its own. All copies are complete when the call returns, also when it failed; work on streams
+ *     of the caller's is not waited for, so nothing of his may still use targets.
+ *   - options.alignment 0 is 256. TARE_LOAD_SMALL_PAGES means nothing, and options.allocator gives
+ *     memory of the host only. Bytes between tensors of a block are unspecified.
+ *   - Pinned memory is twice that of all reads at one time (flight_size_max), and within the
+ *     device's staging_size_max in any case: fewer threads or smaller chunks are used to keep it.
+ *   - With digests, one tensor is read by one thread.
+ *
+ * The driver is looked for at run time: libcuda.so.1 for "cuda". Nothing of CUDA is needed to build
+ * the library, or to use the rest of it. Where the driver, one of its functions or the device is
+ * missing, the call is TARE_E_UNSUPPORTED and the message says which; TARE_E_MEMORY is also for
+ * memory of a device; what else a driver refuses is TARE_E_DEVICE, and the message holds its name
+ * for the reason.
+ *
+ * A device is opened in the context that is current on the calling thread, if that is one of this
+ * device; else in the device's primary context, which is retained until nothing refers to it. A
+ * current context must live that long. Every call leaves the current context of its thread as it
+ * was. After fork() devices are of no use in the child.
+ */
+
+#define TARE_DEVICE_CUDA 2u /* as DLPack numbers kinds of devices */
+
+/* All zero but struct_size means: defaults. Sizes are checked as those of tare_options. */
+typedef struct tare_device_options {
+    size_t struct_size; /* sizeof(tare_device_options) */
+    /* Pinned memory of the host that loads to this device hold at most, from 64 KiB on; 0 is
+     * 256 MiB. It is taken as loads need it and kept for the next ones until tare_device_close,
+     * since pinning costs as much as copying. Of several loads at one time each has the memory of
+     * one thread even so. */
+    uint64_t staging_size_max;
+    const tare_allocator *allocator; /* of what little is kept on the host; copied; NULL is malloc */
+} tare_device_options;
+
+/* clang-format off */
+#define TARE_DEVICE_OPTIONS_INIT { sizeof(tare_device_options), 0, NULL }
+/* clang-format on */
+
+/*
+ * Opens the device that is called so: "cuda:0", or "cuda" for that of the current context, else the
+ * first one. Other names are TARE_E_ARGUMENT. `options` and `error` may be NULL. Any number of loads
+ * may go to one device at one time, from any threads, and any number of devices may be open, also of
+ * one GPU.
+ */
+TARE_API tare_status tare_device_open(const char *name, const tare_device_options *options,
+                                      tare_device **out, tare_error *error);
+
+/* Gives back its pinned memory, and all else as soon as no block is left on it: blocks may be closed
+ * later. No load to it may be under way. NULL is allowed. */
+TARE_API void tare_device_close(tare_device *device);
+
+/* Facts about a device. Text lives as long as the device. */
+typedef struct tare_device_info {
+    uint32_t kind;   /* TARE_DEVICE_* */
+    uint32_t number; /* as its driver counts: 0 for "cuda:0" */
+    tare_string label;     /* "cuda:0" */
+    tare_string name;      /* what the driver calls it */
+    uint64_t staging_size; /* pinned memory held now, bytes */
+    uint64_t later[3];     /* 0 in this version */
+} tare_device_info;
+
+TARE_API tare_device_info tare_device_describe(const tare_device *device);
+
+/*
+ * Measures the link: copies `size` bytes (0 is 2 GiB) from 64 MiB of pinned memory to the device, a
+ * few dozen milliseconds, after taking that much on both sides; *rate becomes bytes a second, the
+ * limit of any load. 0 after a failure.
+ */
+TARE_API tare_status tare_device_measure(tare_device *device, uint64_t size, double *rate,
+                                         tare_error *error);
 
 /*
  * The digest of a tensor's bytes. Files are read, in pieces. `out` must not be NULL; it is all zero

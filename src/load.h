@@ -10,6 +10,7 @@
  *   load_plan.c     parts and chunks; sees records, no bytes
  *   load_way.c      through the page cache or past it, in how many threads
  *   load_chunk.c    one chunk: from where its bytes are to where its parts go
+ *   load_device.c   the way of a chunk to a device: through a slot of pinned memory
  *   load_verify.c   digests, while the bytes are in the cache
  *   load_run.c      the public calls: options, memory, threads, progress
  */
@@ -18,6 +19,7 @@
 
 #include <stdatomic.h>
 
+#include "device.h"
 #include "digest.h"
 #include "internal.h"
 
@@ -27,7 +29,8 @@
 
 #define TAREI_LOAD_WHOLE UINT32_MAX
 
-/* A tensor that was asked for. Those of 0 bytes have no part. */
+/* A tensor that was asked for, or a run of a slice of one: those of an entry follow each other, also
+ * in memory. What has 0 bytes has no part. */
 typedef struct tarei_load_part {
     uint64_t where; /* as in its record */
     uint64_t size;
@@ -51,7 +54,9 @@ typedef struct tarei_load_plan {
     const tare_model *model;
     const tare_tensor *const *tensors; /* NULL: all, in order */
     tarei_memory *memory;
+    const tare_slice *slices; /* by entry; NULL: none */
     uint32_t entry_count;
+    uint32_t part_capacity;
     uint32_t part_count;
     uint32_t chunk_count;
     uint32_t batch_count;
@@ -62,12 +67,25 @@ typedef struct tarei_load_plan {
     uint32_t *batches; /* number of the first chunk of each, and of one more */
     tarei_buffer chunk_buffer;
     tarei_buffer batch_buffer;
+
+    /* Of loads to a device, else 0: the bytes of a slot that a chunk may take; the most bytes
+     * between two targets that are the load's too, so that one copy may bring both; and whether all
+     * chunks of a part are in one batch, so that one thread hashes them as they come. */
+    uint64_t landing_size;
+    uint64_t pad_max;
+    bool in_order;
 } tarei_load_plan;
 
 /* Checks and sorts what was asked for. Free the plan whatever comes of it. */
 tare_status tarei_load_plan_begin(tarei_load_plan *plan, tarei_memory *memory,
                                   const tare_model *model, const tare_tensor *const *tensors,
-                                  size_t count, tare_error *error);
+                                  size_t count, const tare_slice *slices, tare_error *error);
+
+/* Whether a part is the first of its entry. */
+static inline bool tarei_load_begins(const tarei_load_plan *plan, uint32_t part)
+{
+    return part == 0 || plan->parts[part - 1].entry != plan->parts[part].entry;
+}
 
 /*
  * Gives each part a place in one block of *size bytes. What is read past the page cache (`direct`)
@@ -160,6 +178,84 @@ void tarei_load_ways_close(tarei_load_ways *ways);
 void tarei_load_ways_choose(const tarei_load_ways *ways, tare_load_options *options);
 
 /* ------------------------------------------------------------------------------------------------
+ * load_device.c
+ *
+ *   file     ..[===========][=========][==============]..
+ *   slot       [===========]..[=========]....[==============]      as they will lie in the block
+ *   device     [===========]..[=========]....[==============]      one copy, on the lane's stream
+ *
+ * While one slot of a lane is copied from, the other is read into. Bytes that go to places of the
+ * caller's lie one behind another in the slot, and are copied each to its own.
+ */
+
+#define TAREI_LOAD_LANDING_PARTS 1024u /* of a chunk; also the copies from one slot */
+
+/* Copies begin at the same byte of a line of memory on both sides: others are a tenth slower. */
+#define TAREI_LOAD_LINE 256u
+
+/* What one thread is at. `plan` and `chunk` describe the chunk at hand by its places in the slot. */
+typedef struct tarei_load_worker {
+    tarei_lane *lane;
+    uint32_t slot;
+    uint32_t run_count;
+    uint64_t used; /* of the slot */
+    tarei_copy *runs;
+    tarei_load_plan plan;
+    tarei_load_chunk chunk;
+} tarei_load_worker;
+
+typedef struct tarei_load_device {
+    tare_device *device; /* NULL: the load goes to memory of the host, and there is no worker */
+    tarei_memory *memory;
+    tarei_load_worker *workers;
+    uint64_t slot_size;
+    uint32_t worker_count;
+} tarei_load_device;
+
+/* Bytes between the end of one part and the next target, if one copy may bring both. */
+static inline bool tarei_load_pad(const tarei_load_plan *plan, uint64_t end, uint64_t target,
+                                  uint64_t *pad)
+{
+    *pad = target - end;
+    return target >= end && *pad <= plan->pad_max;
+}
+
+/* Whether pinning large slots would take longer than they save: nothing is pinned yet, and few
+ * bytes are to come. */
+bool tarei_load_device_is_new(tare_device *device, uint64_t size);
+
+/* Bytes of all reads at one time that the device's bound on pinned memory allows. */
+uint64_t tarei_load_device_flight(const tare_device *device);
+
+/* Makes ready for up to *threads threads, and tells for how many; the first has its lane. Free it
+ * whatever comes of it. */
+tare_status tarei_load_device_begin(tarei_load_device *load, tare_device *device,
+                                    tarei_memory *memory, uint64_t chunk_size, uint32_t *threads,
+                                    tare_error *error);
+void tarei_load_device_free(tarei_load_device *load);
+
+/* Around all that a thread does: gives it a lane, which others need not wait for, since new ones
+ * take milliseconds. Not *ready: there is none for this thread. Leaving waits for what it has
+ * copied. */
+tare_status tarei_load_device_enter(tarei_load_device *load, uint32_t thread, bool *ready,
+                                    tare_error *error);
+tare_status tarei_load_device_leave(tarei_load_device *load, uint32_t thread, tare_error *error);
+
+/* Finds places in a slot for a chunk, which the worker then describes. May copy what is there.
+ * `direct`: the chunk is read past the page cache, which wants it to lie as in the file. */
+tare_status tarei_load_device_land(tarei_load_device *load, uint32_t thread,
+                                   const tarei_load_plan *plan, const tarei_load_chunk *chunk,
+                                   bool direct, tare_error *error);
+
+/* Copies what has landed. */
+tare_status tarei_load_device_flush(tarei_load_device *load, uint32_t thread, tare_error *error);
+
+/* Memory of the device for a block; *taken is what to give back. */
+tare_status tarei_load_device_take(const tare_device *device, uint64_t size, size_t alignment,
+                                   uint64_t *taken, uint8_t **bytes, tare_error *error);
+void tarei_load_device_give(const tare_device *device, uint64_t taken);
+
+/* ------------------------------------------------------------------------------------------------
  * load_verify.c
  */
 
@@ -182,8 +278,11 @@ typedef struct tarei_load_verify {
 tare_status tarei_load_verify_begin(tarei_load_verify *verify, const tarei_load_plan *plan,
                                     const tare_digest *digests, tare_error *error);
 
-/* Chunk number `number` is complete: hashes what that makes possible. On any thread. */
-tare_status tarei_load_verify_chunk(tarei_load_verify *verify, uint32_t number, tare_error *error);
+/* Chunk number `number` is complete: hashes what that makes possible. On any thread. `parts` are
+ * those of the chunk, or what of them is in it, where their bytes are to be found; if that is no
+ * place to stay, one thread brings all chunks of a part in order. */
+tare_status tarei_load_verify_chunk(tarei_load_verify *verify, uint32_t number,
+                                    const tarei_load_part *parts, tare_error *error);
 
 void tarei_load_verify_free(tarei_load_verify *verify);
 

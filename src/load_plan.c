@@ -3,6 +3,7 @@
 
 #include "load.h"
 #include "os.h"
+#include "slice.h"
 
 /* From this size on a part may lie where direct reads want it: at most 4 KiB lost on 1 MiB. */
 #define CONGRUENT_SIZE_MIN (UINT64_C(1) << 20)
@@ -11,8 +12,9 @@
 
 static tare_status fail_limit(tare_error *error)
 {
-    return tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
-                           "2^30 tensors or more, or more bytes than this host can address");
+    return tarei_error_set(
+        error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
+        "2^30 tensors or runs of slices or more, or more bytes than this host can address");
 }
 
 static uint32_t digit_of(const tarei_load_plan *plan, uint32_t entry, unsigned shift)
@@ -46,38 +48,88 @@ static const uint32_t *sort_entries(const tarei_load_plan *plan, uint32_t *room)
     return from;
 }
 
+static tare_status add_part(tarei_load_plan *plan, uint32_t entry, uint64_t where, uint64_t size,
+                            tare_error *error)
+{
+    plan->parts[plan->part_count++] = (tarei_load_part){
+        .where = where,
+        .size = size,
+        .entry = entry,
+        .stream = TAREI_LOAD_WHOLE,
+    };
+    if (tarei_check_add(plan->size, size, &plan->size) || !tarei_check_fits_size(plan->size))
+        return fail_limit(error);
+    return TARE_OK;
+}
+
+static tare_status box_of(const tarei_load_plan *plan, uint32_t entry, tarei_slice_box *box,
+                          tare_error *error)
+{
+    const tare_slice *slice = &plan->slices[entry];
+    return tarei_slice_make(plan->model, tarei_load_tensor(plan, entry), slice->start, slice->stop,
+                            box, error);
+}
+
+static tare_status add_slice(tarei_load_plan *plan, uint32_t entry, tare_error *error)
+{
+    tarei_slice_box box;
+    uint64_t where = tarei_load_tensor(plan, entry)->where;
+    tare_status status = box_of(plan, entry, &box, error);
+    if (status != TARE_OK) return status;
+    tarei_slice_cursor at = {0, 0, box.first};
+    for (uint64_t left = tarei_slice_runs(&box); left > 0 && status == TARE_OK; left--) {
+        status = add_part(plan, entry, where + tarei_slice_at(&box, &at), box.run, error);
+        tarei_slice_next(&box, &at);
+    }
+    return status;
+}
+
 /* `order` NULL is that of the list. */
 static tare_status make_parts(tarei_load_plan *plan, const uint32_t *order, tare_error *error)
 {
-    for (uint32_t i = 0; i < plan->entry_count; i++) {
+    tare_status status = TARE_OK;
+    for (uint32_t i = 0; i < plan->entry_count && status == TARE_OK; i++) {
         uint32_t entry = order != NULL ? order[i] : i;
         const tare_tensor *tensor = tarei_load_tensor(plan, entry);
         uint64_t size = tarei_model_layout(plan->model, tensor)->size;
-        if (size == 0) continue;
-        plan->parts[plan->part_count++] = (tarei_load_part){
-            .where = tensor->where,
-            .size = size,
-            .entry = entry,
-            .stream = TAREI_LOAD_WHOLE,
-        };
-        if (tarei_check_add(plan->size, size, &plan->size) || !tarei_check_fits_size(plan->size))
-            return fail_limit(error);
+        if (plan->slices != NULL)
+            status = add_slice(plan, entry, error);
+        else if (size != 0)
+            status = add_part(plan, entry, tensor->where, size, error);
     }
+    return status;
+}
+
+/* A part for each entry, or for each run of the slices. */
+static tare_status take_parts(tarei_load_plan *plan, tare_error *error)
+{
+    uint64_t count = plan->slices == NULL ? plan->entry_count : 0;
+    for (uint32_t i = 0; i < plan->entry_count && plan->slices != NULL; i++) {
+        tarei_slice_box box;
+        tare_status status = box_of(plan, i, &box, error);
+        if (status != TARE_OK) return status;
+        count += tarei_slice_runs(&box);
+        if (count >= TAREI_RECORD_COUNT_MAX) return fail_limit(error);
+    }
+    plan->parts = tarei_memory_take(plan->memory, count * (uint64_t)sizeof *plan->parts,
+                                    _Alignof(tarei_load_part));
+    if (plan->parts == NULL) return tarei_error_memory(error);
+    plan->part_capacity = (uint32_t)count;
     return TARE_OK;
 }
 
 tare_status tarei_load_plan_begin(tarei_load_plan *plan, tarei_memory *memory,
                                   const tare_model *model, const tare_tensor *const *tensors,
-                                  size_t count, tare_error *error)
+                                  size_t count, const tare_slice *slices, tare_error *error)
 {
-    *plan = (tarei_load_plan){.model = model, .tensors = tensors, .memory = memory};
+    *plan =
+        (tarei_load_plan){.model = model, .tensors = tensors, .memory = memory, .slices = slices};
     if (count >= TAREI_RECORD_COUNT_MAX) return fail_limit(error);
     tare_status status = tarei_lookup_list(model, tensors, &count, error);
     if (status != TARE_OK) return status;
     plan->entry_count = (uint32_t)count;
-    plan->parts =
-        tarei_memory_take(memory, count * (uint64_t)sizeof *plan->parts, _Alignof(tarei_load_part));
-    if (plan->parts == NULL) return tarei_error_memory(error);
+    status = take_parts(plan, error);
+    if (status != TARE_OK) return status;
     if (tensors == NULL) return make_parts(plan, NULL, error);
     uint64_t room_size = 2 * sizeof(uint32_t) * (uint64_t)count;
     uint32_t *room = tarei_memory_take(memory, room_size, _Alignof(uint32_t));
@@ -93,9 +145,11 @@ tare_status tarei_load_plan_place(tarei_load_plan *plan, size_t alignment, bool 
     uint64_t at = 0;
     for (uint32_t i = 0; i < plan->part_count; i++) {
         tarei_load_part *part = &plan->parts[i];
-        if (tarei_check_round_up(at, alignment, &at)) return fail_limit(error);
+        bool begins = tarei_load_begins(plan, i);
+        if (begins && tarei_check_round_up(at, alignment, &at)) return fail_limit(error);
         /* Both are multiples of the alignment, so their difference is one. */
-        if (direct && part->size >= CONGRUENT_SIZE_MIN && (part->where & (alignment - 1)) == 0)
+        if (begins && direct && part->size >= CONGRUENT_SIZE_MIN &&
+            (part->where & (alignment - 1)) == 0)
             at += (part->where - at) & (TAREI_OS_DIRECT_UNIT - 1);
         part->target = at;
         if (tarei_check_add(at, part->size, &at) || !tarei_check_fits_size(at))
@@ -130,15 +184,33 @@ static uint64_t chunk_limit(uint64_t begin, uint64_t chunk_size)
     return (begin & ~(uint64_t)(TAREI_OS_DIRECT_UNIT - 1)) + chunk_size;
 }
 
+/* Whether a part has room in the slot beside those of the chunk, which take *landed bytes of it. */
+static bool lands(const tarei_load_plan *plan, const tarei_load_chunk *chunk, uint32_t number,
+                  uint64_t *landed)
+{
+    if (plan->landing_size == 0) return true;
+    const tarei_load_part *part = &plan->parts[number];
+    uint64_t pad;
+    if (!tarei_load_pad(plan, part[-1].target + part[-1].size, part->target, &pad))
+        pad = TAREI_LOAD_LINE;
+    if (chunk->part_count == TAREI_LOAD_LANDING_PARTS ||
+        pad + part->size > plan->landing_size - *landed)
+        return false;
+    *landed += pad + part->size;
+    return true;
+}
+
 /* A part that fits into a chunk is never cut: it is hashed in one go then. */
 static bool cut_chunks(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size)
 {
     tarei_load_chunk *chunk = NULL;
+    uint64_t landed = 0;
     for (uint32_t i = 0; i < plan->part_count; i++) {
         tarei_load_part *part = &plan->parts[i];
         uint64_t at = part->where & TAREI_OFFSET_MAX, end = at + part->size;
         if (chunk != NULL && chunk->shard == part->where >> TAREI_OFFSET_BITS && at >= chunk->end &&
-            at - chunk->end <= gap_size && end <= chunk_limit(chunk->begin, chunk_size)) {
+            at - chunk->end <= gap_size && end <= chunk_limit(chunk->begin, chunk_size) &&
+            lands(plan, chunk, i, &landed)) {
             chunk->end = end;
             chunk->part_count++;
             chunk->size += (uint32_t)part->size;
@@ -152,6 +224,7 @@ static bool cut_chunks(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_
              * anything that fits into memory. */
             chunk = plan->chunk_count < INT32_MAX ? add_chunk(plan, i, at, limit) : NULL;
             if (chunk == NULL) return false;
+            landed = chunk->size;
             at = limit;
         }
         if (plan->chunk_count - before > 1) part->stream = plan->stream_count++;
@@ -169,12 +242,18 @@ static bool add_batch(tarei_load_plan *plan, uint32_t chunk)
     return true;
 }
 
+/* Whether a chunk begins with more of the part that the one before it ends with. */
+static bool goes_on(const tarei_load_chunk *chunk)
+{
+    return chunk->part < chunk[-1].part + chunk[-1].part_count;
+}
+
 static bool cut_batches(tarei_load_plan *plan, uint64_t batch_size)
 {
     uint64_t size = batch_size; /* of the last one: the first chunk begins another */
     for (uint32_t i = 0; i < plan->chunk_count; i++) {
         size += plan->chunks[i].size;
-        if (size <= batch_size) continue;
+        if (size <= batch_size || (plan->in_order && i > 0 && goes_on(&plan->chunks[i]))) continue;
         if (!add_batch(plan, i)) return false;
         plan->batch_count++;
         size = plan->chunks[i].size;
@@ -191,7 +270,8 @@ tare_status tarei_load_plan_cut(tarei_load_plan *plan, uint64_t chunk_size, uint
 
 void tarei_load_plan_free(tarei_load_plan *plan)
 {
-    tarei_memory_give(plan->memory, plan->parts, plan->entry_count * (uint64_t)sizeof *plan->parts,
+    tarei_memory_give(plan->memory, plan->parts,
+                      plan->part_capacity * (uint64_t)sizeof *plan->parts,
                       _Alignof(tarei_load_part));
     tarei_buffer_free(&plan->chunk_buffer, plan->memory);
     tarei_buffer_free(&plan->batch_buffer, plan->memory);

@@ -11,9 +11,12 @@
 
 #define CHUNK_SIZE_MIN TAREI_OS_DIRECT_UNIT
 #define CHUNK_SIZE_MAX (UINT64_C(1) << 30)
+#define PAD_MAX 4096u /* copied to a device between two tensors rather than copying twice */
 
 struct tare_block {
     tarei_memory memory;
+    tare_device *device; /* whose memory it is; NULL: the host's */
+    uint64_t taken;      /* from the device */
     uint8_t *bytes;
     uint64_t size;
     size_t alignment;
@@ -31,6 +34,7 @@ typedef struct loading {
     tarei_load_plan plan;
     tarei_load_verify verify;
     tarei_load_ways ways;
+    tarei_load_device device;
     uint8_t *bounce;      /* of all threads, or NULL */
     uint64_t bounce_size; /* for each thread: the largest chunk that goes through it */
     tare_error *error;
@@ -58,6 +62,10 @@ tare_status tarei_load_options(tare_load_options *options, const tare_load_optio
         return fail_argument(error, "options.chunk_size is not from 4 KiB to 1 GiB");
     if (options->flight_size_max != 0 && options->flight_size_max < CHUNK_SIZE_MIN)
         return fail_argument(error, "options.flight_size_max is below 4 KiB");
+    if (options->slices != NULL && options->digests != NULL)
+        return fail_argument(error, "options.digests are of whole tensors, not of slices");
+    if (options->device != NULL && options->alignment == 0)
+        options->alignment = TAREI_DEVICE_ALIGNMENT;
     status = tarei_open_check_alignment(&options->alignment, error);
     return status == TARE_OK ? tarei_open_check_hooks(options->allocator, error) : status;
 }
@@ -82,7 +90,8 @@ static tare_status loading_begin(loading *load, const tare_model *model,
     tare_status status = tarei_load_options(&load->options, options, error);
     if (status != TARE_OK) return status;
     tarei_memory_init(&load->memory, load->options.allocator);
-    return tarei_load_plan_begin(&load->plan, &load->memory, model, tensors, count, error);
+    return tarei_load_plan_begin(&load->plan, &load->memory, model, tensors, count,
+                                 load->options.slices, error);
 }
 
 /* What is read directly comes in whole pages; a reader is asked for several parts at once. */
@@ -102,11 +111,22 @@ static bool take_bounce(loading *load, bool reader)
     return load->bounce != NULL;
 }
 
+/* Between tensors of a block nothing is anybody's; between targets of the caller's all is his. */
+static void landing_choose(loading *load, bool block)
+{
+    tarei_load_plan *plan = &load->plan;
+    const tare_load_options *options = &load->options;
+    plan->landing_size = options->chunk_size;
+    plan->pad_max = !block ? 0 : options->alignment < PAD_MAX ? options->alignment : PAD_MAX;
+    plan->in_order = options->digests != NULL;
+}
+
 /* Everything that is needed but the targets; the threads then take no memory. */
-static tare_status loading_prepare(loading *load)
+static tare_status loading_prepare(loading *load, bool block)
 {
     if (!tarei_load_ways_open(&load->ways, &load->options)) return tarei_error_memory(load->error);
     tarei_load_ways_choose(&load->ways, &load->options);
+    if (load->options.device != NULL) landing_choose(load, block);
     bool direct = load->ways.direct_count != 0, reader = tarei_load_has_reader(load->model);
     uint64_t gap_size = reader ? TAREI_LOAD_GAP_FAR : TAREI_LOAD_GAP_NEAR;
     tare_status status =
@@ -114,6 +134,12 @@ static tare_status loading_prepare(loading *load)
     if (status != TARE_OK) return status;
     if (load->options.threads > load->plan.batch_count)
         load->options.threads = load->plan.batch_count != 0 ? load->plan.batch_count : 1;
+    if (load->options.device != NULL) {
+        status =
+            tarei_load_device_begin(&load->device, load->options.device, &load->memory,
+                                    load->options.chunk_size, &load->options.threads, load->error);
+        if (status != TARE_OK) return status;
+    }
     if ((direct || reader) && !take_bounce(load, reader)) return tarei_error_memory(load->error);
     return tarei_load_verify_begin(&load->verify, &load->plan, load->options.digests, load->error);
 }
@@ -140,6 +166,7 @@ static void loading_end(loading *load)
     tarei_memory_give(&load->memory, load->bounce, load->options.threads * load->bounce_size,
                       TAREI_OS_DIRECT_UNIT);
     tarei_load_ways_close(&load->ways);
+    tarei_load_device_free(&load->device);
     tarei_load_verify_free(&load->verify);
     tarei_load_plan_free(&load->plan);
 }
@@ -179,6 +206,12 @@ static tare_status fail_chunk(const loading *load, const tarei_load_chunk *chunk
                             error);
 }
 
+static bool stop(loading *load, const tare_error *error)
+{
+    tarei_load_stop(&load->course, error);
+    return false;
+}
+
 /* Whether to go on. */
 static bool load_chunk(loading *load, uint32_t number, uint32_t thread)
 {
@@ -189,19 +222,24 @@ static bool load_chunk(loading *load, uint32_t number, uint32_t thread)
         .drop = (load->options.flags & TARE_LOAD_DROP_BEHIND) != 0,
     };
     uint8_t *bounce = load->bounce != NULL ? load->bounce + thread * load->bounce_size : NULL;
+    const tarei_load_plan *plan = &load->plan;
+    const tarei_load_chunk *landed = chunk;
+    tare_error error;
+    if (load->device.device != NULL) {
+        if (tarei_load_device_land(&load->device, thread, plan, chunk, input.direct >= 0, &error) !=
+            TARE_OK)
+            return stop(load, &error);
+        plan = &load->device.workers[thread].plan;
+        landed = &load->device.workers[thread].chunk;
+    }
     uint64_t at = chunk->begin;
     int system_error;
-    tare_error error;
-    tare_status status =
-        tarei_load_chunk_run(&input, &load->plan, chunk, bounce, &at, &system_error);
+    tare_status status = tarei_load_chunk_run(&input, plan, landed, bounce, &at, &system_error);
     if (status != TARE_OK)
         fail_chunk(load, chunk, status, at, system_error, &error);
     else
-        status = tarei_load_verify_chunk(&load->verify, number, &error);
-    if (status != TARE_OK) {
-        tarei_load_stop(&load->course, &error);
-        return false;
-    }
+        status = tarei_load_verify_chunk(&load->verify, number, &plan->parts[landed->part], &error);
+    if (status != TARE_OK) return stop(load, &error);
     uint64_t done = atomic_fetch_add(&load->course.done, chunk->size) + chunk->size;
     return thread != 0 || done == load->plan.size || tarei_load_report(&load->course, done);
 }
@@ -222,10 +260,10 @@ static void announce(const loading *load, uint64_t batch)
 }
 
 /* While a batch is copied the disk reads what comes after those of the other threads. */
-static void work(void *context, uint32_t thread)
+static void load_batches(loading *load, uint32_t thread)
 {
-    loading *load = context;
     const tarei_load_plan *plan = &load->plan;
+    tare_error error;
     for (;;) {
         uint32_t batch = atomic_fetch_add(&load->next, 1);
         if (batch >= plan->batch_count) return;
@@ -233,7 +271,29 @@ static void work(void *context, uint32_t thread)
         announce(load, (uint64_t)batch + load->options.threads);
         for (uint32_t i = plan->batches[batch]; i < plan->batches[batch + 1]; i++)
             if (atomic_load(&load->course.stopped) || !load_chunk(load, i, thread)) return;
+        if (load->device.device != NULL &&
+            tarei_load_device_flush(&load->device, thread, &error) != TARE_OK) {
+            stop(load, &error);
+            return;
+        }
     }
+}
+
+static void work(void *context, uint32_t thread)
+{
+    loading *load = context;
+    tare_error error;
+    if (load->device.device == NULL) {
+        load_batches(load, thread);
+        return;
+    }
+    bool ready;
+    tare_status status = tarei_load_device_enter(&load->device, thread, &ready, &error);
+    if (ready) {
+        load_batches(load, thread);
+        status = tarei_load_device_leave(&load->device, thread, &error);
+    }
+    if (status != TARE_OK) stop(load, &error);
 }
 
 static tare_status loading_run(loading *load)
@@ -261,7 +321,10 @@ static tare_status targets_set(loading *load, void *const *targets)
         return fail_argument(load->error, "targets is NULL");
     for (uint32_t i = 0; i < plan->part_count; i++) {
         tarei_load_part *part = &plan->parts[i];
-        part->target = (uintptr_t)targets[part->entry];
+        if (tarei_load_begins(plan, i))
+            part->target = (uintptr_t)targets[part->entry];
+        else
+            part->target = part[-1].target + part[-1].size;
         if (part->target != 0) continue;
         return tarei_bytes_refuse(plan->model, tarei_load_tensor(plan, part->entry),
                                   TARE_E_ARGUMENT, "target is NULL", load->error);
@@ -278,7 +341,7 @@ tare_status tare_load_into(const tare_model *model, const tare_tensor *const *te
     tare_status status =
         loading_begin(&load, model, tensors, count, options, error != NULL ? error : &unused);
     if (status == TARE_OK) status = targets_set(&load, targets);
-    if (status == TARE_OK) status = loading_prepare(&load);
+    if (status == TARE_OK) status = loading_prepare(&load, false);
     if (status == TARE_OK) status = loading_run(&load);
     loading_end(&load);
     return status;
@@ -294,27 +357,43 @@ static uint64_t block_header_size(size_t count)
     return sizeof *block + count * (uint64_t)sizeof block->entries[0];
 }
 
-static tare_block *block_make(loading *load, uint64_t size)
+static tare_status block_take(tare_block *block, const loading *load, tarei_memory *memory)
+{
+    if (load->options.device != NULL) {
+        tare_status status =
+            tarei_load_device_take(load->options.device, block->size, load->options.alignment,
+                                   &block->taken, &block->bytes, load->error);
+        if (status != TARE_OK) return status;
+        block->device = load->options.device;
+        tarei_device_keep(block->device);
+        return TARE_OK;
+    }
+    block->bytes = tarei_memory_take(memory, block->size, block->alignment);
+    if (block->bytes == NULL) return tarei_error_memory(load->error);
+    bool small = (load->options.flags & TARE_LOAD_SMALL_PAGES) != 0;
+    if (small && load->options.allocator == NULL && block->size >= HUGE_SIZE)
+        tarei_os_advise_memory(block->bytes, (size_t)block->size, TAREI_OS_SMALL_PAGES);
+    return TARE_OK;
+}
+
+static tare_status block_make(loading *load, uint64_t size, tare_block **out)
 {
     tarei_memory *memory = &load->memory;
     uint64_t header_size = block_header_size(load->plan.entry_count);
     tare_block *block = tarei_memory_take(memory, header_size, TAREI_BUFFER_ALIGNMENT);
-    if (block == NULL) return NULL;
+    if (block == NULL) return tarei_error_memory(load->error);
     memset(block, 0, (size_t)header_size);
     block->size = size;
     block->count = load->plan.entry_count;
     block->alignment = load->options.alignment;
     if (block->alignment < TAREI_OS_DIRECT_UNIT && size >= TAREI_OS_DIRECT_UNIT)
         block->alignment = TAREI_OS_DIRECT_UNIT;
-    block->bytes = tarei_memory_take(memory, size, block->alignment);
-    if (block->bytes == NULL) {
+    tare_status status = block_take(block, load, memory);
+    if (status == TARE_OK)
+        *out = block;
+    else
         tarei_memory_give(memory, block, header_size, TAREI_BUFFER_ALIGNMENT);
-        return NULL;
-    }
-    bool small = (load->options.flags & TARE_LOAD_SMALL_PAGES) != 0;
-    if (small && load->options.allocator == NULL && size >= HUGE_SIZE)
-        tarei_os_advise_memory(block->bytes, (size_t)size, TAREI_OS_SMALL_PAGES);
-    return block;
+    return status;
 }
 
 /* Addresses for what only had places, and the bytes of empty tensors: none, but somewhere. */
@@ -325,8 +404,8 @@ static void block_fill(tare_block *block, tarei_load_plan *plan)
         tarei_load_part *part = &plan->parts[i];
         uint8_t *data = block->bytes + part->target;
         part->target = (uintptr_t)data;
-        block->entries[part->entry].data = data;
-        block->entries[part->entry].size = (size_t)part->size;
+        if (tarei_load_begins(plan, i)) block->entries[part->entry].data = data;
+        block->entries[part->entry].size += (size_t)part->size;
     }
 }
 
@@ -341,16 +420,14 @@ tare_status tare_load(const tare_model *model, const tare_tensor *const *tensors
     if (out == NULL) return fail_argument(error, "out is NULL");
     *out = NULL;
     tare_status status = loading_begin(&load, model, tensors, count, options, error);
-    if (status == TARE_OK)
-        status = tarei_load_plan_place(&load.plan, load.options.alignment,
-                                       load.options.io != TARE_IO_BUFFERED, &size, error);
     if (status == TARE_OK) {
-        block = block_make(&load, size);
-        if (block == NULL) status = tarei_error_memory(error);
+        bool straight = load.options.io != TARE_IO_BUFFERED && load.options.device == NULL;
+        status = tarei_load_plan_place(&load.plan, load.options.alignment, straight, &size, error);
     }
+    if (status == TARE_OK) status = block_make(&load, size, &block);
     if (status == TARE_OK) {
         block_fill(block, &load.plan);
-        status = loading_prepare(&load);
+        status = loading_prepare(&load, true);
     }
     if (status == TARE_OK) status = loading_run(&load);
     loading_end(&load);
@@ -383,10 +460,20 @@ void *tare_block_memory(const tare_block *block, size_t *size)
     return block->bytes;
 }
 
+const tare_device *tare_block_device(const tare_block *block)
+{
+    return block->device;
+}
+
 void tare_block_close(tare_block *block)
 {
     if (block == NULL) return;
     tarei_memory memory = block->memory;
-    tarei_memory_give(&memory, block->bytes, block->size, block->alignment);
+    if (block->device != NULL) {
+        tarei_load_device_give(block->device, block->taken);
+        tarei_device_release(block->device);
+    } else {
+        tarei_memory_give(&memory, block->bytes, block->size, block->alignment);
+    }
     tarei_memory_give(&memory, block, block_header_size(block->count), TAREI_BUFFER_ALIGNMENT);
 }

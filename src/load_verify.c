@@ -65,9 +65,9 @@ tare_status tarei_load_verify_begin(tarei_load_verify *verify, const tarei_load_
  * complete by then, unless another thread is at it: that one looks again once it is no longer busy,
  * so that no chunk is left behind. Whoever reaches the end stays busy.
  */
-static tare_status hash_on(tarei_load_verify *verify, tarei_load_stream *stream, tare_error *error)
+static tare_status hash_on(tarei_load_verify *verify, tarei_load_stream *stream,
+                           const tarei_load_part *part, tare_error *error)
 {
-    const tarei_load_part *part = &verify->plan->parts[stream->part];
     while (!atomic_exchange(&stream->busy, true)) {
         uint32_t at = stream->chunk;
         for (; at < stream->chunk_end && atomic_load(&verify->complete[at]); at++) {
@@ -83,20 +83,21 @@ static tare_status hash_on(tarei_load_verify *verify, tarei_load_stream *stream,
     return TARE_OK;
 }
 
-tare_status tarei_load_verify_chunk(tarei_load_verify *verify, uint32_t number, tare_error *error)
+tare_status tarei_load_verify_chunk(tarei_load_verify *verify, uint32_t number,
+                                    const tarei_load_part *parts, tare_error *error)
 {
     if (verify->digests == NULL) return TARE_OK;
     const tarei_load_plan *plan = verify->plan;
     const tarei_load_chunk *chunk = &plan->chunks[number];
     tare_status status = TARE_OK;
     atomic_store(&verify->complete[number], 1);
-    for (uint32_t p = chunk->part; p < chunk->part + chunk->part_count && status == TARE_OK; p++) {
-        const tarei_load_part *part = &plan->parts[p];
+    for (uint32_t i = 0; i < chunk->part_count && status == TARE_OK; i++) {
+        const tarei_load_part *part = &parts[i];
         const uint8_t *bytes = (const uint8_t *)(uintptr_t)part->target;
         status =
             part->stream == TAREI_LOAD_WHOLE
                 ? compare(verify, part->entry, tarei_digest_make(bytes, (size_t)part->size), error)
-                : hash_on(verify, &verify->streams[part->stream], error);
+                : hash_on(verify, &verify->streams[part->stream], part, error);
     }
     return status;
 }

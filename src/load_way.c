@@ -11,12 +11,14 @@
 /* So many threads reach what memory gives, and large reads enough to keep a disk busy. Of small ones
  * it takes more at a time; those of the page cache are announced, so that fewer threads do. */
 #define THREADS_MAX 16u
+#define THREADS_TO_DEVICE 12u /* of files in the page cache: more only get into each other's way */
 #define THREADS_SCATTERED 8u
 #define THREADS_SCATTERED_DIRECT 64u
 
 #define FLIGHT_SIZE (UINT64_C(64) << 20)
 #define CHUNK_SIZE_MIN TAREI_OS_DIRECT_UNIT
 #define CHUNK_SIZE_MAX (UINT64_C(4) << 20)
+#define CHUNK_SIZE_NEW (UINT64_C(1) << 20)     /* to a device that has to pin memory first */
 #define CHUNK_SIZE_SMALL (UINT64_C(256) << 10) /* what is cut down to where there are few bytes */
 
 /* By a few bytes of parts begin to end, which are of one shard. Where they are is left to chance,
@@ -94,7 +96,7 @@ static bool is_scattered(const tarei_load_plan *plan)
     return plan->size / CHUNK_SIZE_SMALL < read_count;
 }
 
-static uint32_t choose_threads(const tarei_load_ways *ways)
+static uint32_t choose_threads(const tarei_load_ways *ways, const tare_load_options *options)
 {
     const tarei_load_plan *plan = ways->plan;
     if (tarei_load_has_reader(plan->model)) return 1;
@@ -104,6 +106,9 @@ static uint32_t choose_threads(const tarei_load_ways *ways)
         if (threads < THREADS_SCATTERED) threads = THREADS_SCATTERED;
         if (ways->direct_count != 0) threads = THREADS_SCATTERED_DIRECT;
     }
+    if (options->device != NULL && ways->absent_count + ways->direct_count == 0 &&
+        threads > THREADS_TO_DEVICE)
+        threads = THREADS_TO_DEVICE;
     uint64_t useful = plan->size / CHUNK_SIZE_SMALL + 1;
     return threads > useful ? (uint32_t)useful : threads;
 }
@@ -115,14 +120,22 @@ static uint64_t choose_chunk_size(const tarei_load_plan *plan, const tare_load_o
     uint64_t flight = options->flight_size_max != 0 ? options->flight_size_max : FLIGHT_SIZE;
     uint64_t size = plan->size / threads / 4;
     if (size > flight / threads) size = flight / threads;
-    if (size > CHUNK_SIZE_MAX) size = CHUNK_SIZE_MAX;
+    uint64_t most = CHUNK_SIZE_MAX;
+    if (options->device != NULL && tarei_load_device_is_new(options->device, plan->size))
+        most = CHUNK_SIZE_NEW;
+    if (size > most) size = most;
     return size > CHUNK_SIZE_SMALL ? size : CHUNK_SIZE_SMALL;
 }
 
 void tarei_load_ways_choose(const tarei_load_ways *ways, tare_load_options *options)
 {
+    if (options->device != NULL) {
+        uint64_t staged = tarei_load_device_flight(options->device);
+        if (options->flight_size_max == 0 || options->flight_size_max > staged)
+            options->flight_size_max = staged;
+    }
     uint64_t flight = options->flight_size_max, size = options->chunk_size;
-    uint32_t threads = options->threads != 0 ? options->threads : choose_threads(ways);
+    uint32_t threads = options->threads != 0 ? options->threads : choose_threads(ways, options);
     if (size == 0) size = choose_chunk_size(ways->plan, options, threads);
     if (flight != 0 && size > flight) size = flight;
     size &= ~(uint64_t)(CHUNK_SIZE_MIN - 1);

@@ -134,6 +134,13 @@ int tarei_os_populate(const void *memory, size_t size);
 int tarei_os_lock(const void *memory, size_t size, uint64_t *size_max);
 int tarei_os_unlock(const void *memory, size_t size);
 
+/* A library of the host's, looked for by its name at run time; NULL where there is none, and `why`
+ * then says so. It stays where it is when closed: drivers leave threads and handlers behind. */
+typedef void (*tarei_os_function)(void);
+void *tarei_os_library_open(const char *name, char *why, size_t why_size);
+tarei_os_function tarei_os_library_find(void *library, const char *name); /* or NULL */
+void tarei_os_library_close(void *library);
+
 /* What an errno value means, in `text`. */
 void tarei_os_error_text(int failure, char *text, size_t size);
 

@@ -7,6 +7,7 @@
 #include "os.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -375,6 +376,32 @@ int tarei_os_lock(const void *memory, size_t size, uint64_t *size_max)
 int tarei_os_unlock(const void *memory, size_t size)
 {
     return munlock(memory, size) == 0 ? 0 : errno;
+}
+
+#ifndef RTLD_NODELETE
+#define RTLD_NODELETE 0
+#endif
+
+void *tarei_os_library_open(const char *name, char *why, size_t why_size)
+{
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (library != NULL) return library;
+    const char *text = dlerror();
+    snprintf(why, why_size, "%s", text != NULL ? text : "it cannot be opened");
+    return NULL;
+}
+
+tarei_os_function tarei_os_library_find(void *library, const char *name)
+{
+    void *found = dlsym(library, name);
+    tarei_os_function function;
+    memcpy(&function, &found, sizeof function); /* POSIX: both kinds of pointers are alike */
+    return function;
+}
+
+void tarei_os_library_close(void *library)
+{
+    dlclose(library);
 }
 
 /* strerror_r returns a status by POSIX, the text by GNU; which one a build gets is not ours alone

@@ -197,6 +197,24 @@ int tarei_os_unlock(const void *memory, size_t size)
  * The rest
  */
 
+void *tarei_os_library_open(const char *name, char *why, size_t why_size)
+{
+    (void)name;
+    if (why_size > 0) why[0] = '\0';
+    return NULL;
+}
+
+tarei_os_function tarei_os_library_find(void *library, const char *name)
+{
+    (void)library, (void)name;
+    return NULL;
+}
+
+void tarei_os_library_close(void *library)
+{
+    (void)library;
+}
+
 /* The few that this file and open_files give; libc's table of all is 3 KB. */
 void tarei_os_error_text(int failure, char *text, size_t size)
 {

@@ -15,39 +15,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "internal.h"
+#include "slice.h"
 
 #define SPAN_SIZE_MAX ((size_t)1 << 20)
 #define SCRATCH_SIZE ((size_t)16 << 10)
 #define FILE_GAP_MAX (UINT64_C(8) << 10)
 #define READER_GAP_MAX (UINT64_C(256) << 10)
 
-/* As of tare_dtype_block_count: what a box must not cut in two. */
-typedef struct block {
-    uint32_t count;
-    uint32_t size;
-} block;
-
-typedef struct box {
-    const tarei_layout *layout;
-    const uint64_t *start; /* or NULL */
-    const uint64_t *stop;  /* or NULL */
-    block block;
-    uint32_t row_rank;     /* the dimensions before this one choose a row */
-    uint64_t outer_stride; /* elements from an index of the last of those to the next */
-    uint64_t row_count;    /* runs of a row */
-    uint64_t row_stride;   /* bytes from one run of a row to the next */
-    uint64_t run;          /* bytes of a run */
-    uint64_t first;        /* of the first run, bytes from the start of the tensor */
-    uint64_t size;         /* bytes of the whole box; if 0, nothing below `layout` counts */
-} box;
-
-/* A run of a box, and how far it is. */
-typedef struct cursor {
-    uint64_t row;
-    uint64_t column;
-    uint64_t row_at; /* first run of the row, bytes from the start of the tensor */
-} cursor;
+typedef tarei_slice_box box;
+typedef tarei_slice_cursor cursor;
 
 static uint64_t start_of(const box *b, uint32_t dimension)
 {
@@ -61,7 +37,7 @@ static uint64_t stop_of(const box *b, uint32_t dimension)
 
 static uint64_t bytes_of(const box *b, uint64_t elements)
 {
-    return elements / b->block.count * b->block.size;
+    return elements / b->block_count * b->block_size;
 }
 
 static tare_status fail_split(const tare_model *model, const tare_tensor *tensor,
@@ -110,7 +86,7 @@ static tare_status box_runs(const tare_model *model, const tare_tensor *tensor, 
             run = extent * stride;
             run_rank = d;
         } else if (run != 0 && extent > 1) {
-            if (stride % b->block.count != 0) return fail_split(model, tensor, d, error);
+            if (stride % b->block_count != 0) return fail_split(model, tensor, d, error);
             if (b->row_count == 1) {
                 b->row_count = extent;
                 b->row_stride = bytes_of(b, stride);
@@ -120,26 +96,27 @@ static tare_status box_runs(const tare_model *model, const tare_tensor *tensor, 
             count *= extent;
         }
         first += start_of(b, d) * stride;
-        if (uneven == none && first % b->block.count != 0) uneven = d;
+        if (uneven == none && first % b->block_count != 0) uneven = d;
         stride *= size;
     }
     if (run == 0) run = stride; /* all of the tensor */
-    if (first % b->block.count != 0) return fail_split(model, tensor, uneven, error);
-    if (run % b->block.count != 0) return fail_split(model, tensor, run_rank, error);
+    if (first % b->block_count != 0) return fail_split(model, tensor, uneven, error);
+    if (run % b->block_count != 0) return fail_split(model, tensor, run_rank, error);
     b->run = bytes_of(b, run);
     b->first = bytes_of(b, first);
     b->size = b->run * count;
     return TARE_OK;
 }
 
-static tare_status box_make(box *b, const tare_model *model, const tare_tensor *tensor,
-                            const uint64_t *start, const uint64_t *stop, tare_error *error)
+tare_status tarei_slice_make(const tare_model *model, const tare_tensor *tensor,
+                             const uint64_t *start, const uint64_t *stop, tarei_slice_box *b,
+                             tare_error *error)
 {
     bool empty;
     const tarei_layout *layout = tarei_model_layout(model, tensor);
     *b = (box){.layout = layout, .start = start, .stop = stop, .row_count = 1};
-    b->block.count = tare_dtype_block_count(layout->dtype);
-    b->block.size = tare_dtype_block_size(layout->dtype);
+    b->block_count = tare_dtype_block_count(layout->dtype);
+    b->block_size = tare_dtype_block_size(layout->dtype);
     tare_status status = box_bounds(model, tensor, b, &empty, error);
     return status == TARE_OK && !empty ? box_runs(model, tensor, b, error) : status;
 }
@@ -156,7 +133,7 @@ static void cursor_row(const box *b, cursor *at)
     at->row_at = b->first + bytes_of(b, elements);
 }
 
-static void cursor_next(const box *b, cursor *at)
+void tarei_slice_next(const tarei_slice_box *b, tarei_slice_cursor *at)
 {
     if (++at->column < b->row_count) return;
     at->column = 0;
@@ -164,20 +141,15 @@ static void cursor_next(const box *b, cursor *at)
     cursor_row(b, at);
 }
 
-static uint64_t cursor_offset(const box *b, const cursor *at)
-{
-    return at->row_at + at->column * b->row_stride;
-}
-
 /* How many of the next `left` runs one read of at most `room` bytes brings; *span is its size. */
 static uint64_t plan_span(const box *b, cursor at, uint64_t left, uint64_t room, uint64_t gap_max,
                           uint64_t *span)
 {
-    uint64_t begin = cursor_offset(b, &at), count = 1;
+    uint64_t begin = tarei_slice_at(b, &at), count = 1;
     *span = b->run;
     for (; count < left; count++) {
-        cursor_next(b, &at);
-        uint64_t end = cursor_offset(b, &at) - begin;
+        tarei_slice_next(b, &at);
+        uint64_t end = tarei_slice_at(b, &at) - begin;
         if (end - *span > gap_max || end + b->run > room) break;
         *span = end + b->run;
     }
@@ -187,9 +159,9 @@ static uint64_t plan_span(const box *b, cursor at, uint64_t left, uint64_t room,
 /* Moves `count` runs of a span together. The span may begin at the target. */
 static void gather(const box *b, cursor *at, uint64_t count, const uint8_t *span, uint8_t *target)
 {
-    uint64_t begin = cursor_offset(b, at);
-    for (; count > 0; count--, target += b->run, cursor_next(b, at)) {
-        const uint8_t *run = span + (cursor_offset(b, at) - begin);
+    uint64_t begin = tarei_slice_at(b, at);
+    for (; count > 0; count--, target += b->run, tarei_slice_next(b, at)) {
+        const uint8_t *run = span + (tarei_slice_at(b, at) - begin);
         if (run != target) memmove(target, run, (size_t)b->run);
     }
 }
@@ -206,7 +178,7 @@ static tare_status read_runs(const tare_model *model, const tare_tensor *tensor,
             plan_span(b, at, left, room < SPAN_SIZE_MAX ? room : SPAN_SIZE_MAX, gap_max, &span);
         uint8_t *landing = span <= rest ? target : scratch;
         tare_status status =
-            tarei_bytes_read(model, tensor, cursor_offset(b, &at), landing, (size_t)span, error);
+            tarei_bytes_read(model, tensor, tarei_slice_at(b, &at), landing, (size_t)span, error);
         if (status != TARE_OK) return status;
         gather(b, &at, count, landing, target);
         target += count * b->run;
@@ -224,7 +196,7 @@ tare_status tare_slice_size(const tare_model *model, const tare_tensor *tensor,
     if (error == NULL) error = &unused;
     tarei_error_clear(error);
     *size = 0;
-    tare_status status = box_make(&b, model, tensor, start, stop, error);
+    tare_status status = tarei_slice_make(model, tensor, start, stop, &b, error);
     if (status == TARE_OK) *size = b.size;
     return status;
 }
@@ -237,7 +209,7 @@ tare_status tare_read_slice(const tare_model *model, const tare_tensor *tensor,
     box b;
     if (error == NULL) error = &unused;
     tarei_error_clear(error);
-    tare_status status = box_make(&b, model, tensor, start, stop, error);
+    tare_status status = tarei_slice_make(model, tensor, start, stop, &b, error);
     if (status != TARE_OK) return status;
     if (target_size != b.size) {
         char why[96];

@@ -53,7 +53,7 @@ static void begin(tarei_load_plan *plan, const tare_model *model, const tare_ten
                   size_t count)
 {
     tare_error error;
-    cr_assert_eq(tarei_load_plan_begin(plan, &memory, model, list, count, &error), TARE_OK);
+    cr_assert_eq(tarei_load_plan_begin(plan, &memory, model, list, count, NULL, &error), TARE_OK);
     for (uint32_t i = 0; i < plan->part_count; i++) plan->parts[i].target = 1 << 20;
 }
 

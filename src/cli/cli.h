@@ -37,8 +37,9 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128 }; /* + th
 #define OPTION_ONLY 0x8000u
 #define OPTION_SHARD_SIZE 0x10000u
 #define OPTION_RAW 0x20000u
-#define OPTION_HELP 0x40000u
-#define OPTION_VERSION 0x80000u
+#define OPTION_DEVICE 0x40000u
+#define OPTION_HELP 0x80000u
+#define OPTION_VERSION 0x100000u
 
 typedef struct cli_options {
     unsigned given;       /* OPTION_* that were there */
@@ -47,6 +48,7 @@ typedef struct cli_options {
     double seconds;       /* to measure */
     uint64_t seed;
     tare_load_options load; /* its numbers and flags as given */
+    const char *device;    /* its name */
     const char *output;
     char **only; /* prefixes, as often as --only was there */
     int only_count;

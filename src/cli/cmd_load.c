@@ -15,6 +15,8 @@ typedef struct load_report {
     uint64_t minor_faults;
     uint64_t major_faults;
     uint64_t peak_size;
+    tare_device *device; /* or NULL */
+    double link;         /* bytes a second that its link carries at most */
 } load_report;
 
 static const char *io_name(uint32_t io)
@@ -22,6 +24,21 @@ static const char *io_name(uint32_t io)
     static const char *const names[] = {
         [TARE_IO_AUTO] = "auto", [TARE_IO_BUFFERED] = "buffered", [TARE_IO_DIRECT] = "direct"};
     return names[io];
+}
+
+static void print_device(const load_report *made, double rate)
+{
+    tare_device_info device = tare_device_describe(made->device);
+    out_key("device");
+    out_format("%s, ", device.label.data);
+    out_escaped(device.name);
+    out_string("\n");
+    out_key("link");
+    out_format("%.2f GB/s at most, of which the load reached %.0f %%\n", made->link / 1e9,
+               made->link > 0 ? rate * 1e11 / made->link : 0);
+    out_key("staging");
+    out_human(device.staging_size);
+    out_string(" of pinned memory\n");
 }
 
 static void print_report(const load_report *made)
@@ -45,13 +62,15 @@ static void print_report(const load_report *made)
     out_style_on(STYLE_GOOD);
     out_format("%.2f GB/s\n", rate);
     out_style_off();
+    if (made->device != NULL) print_device(made, rate);
     out_key("faults");
     out_format("%llu minor, %llu major\n", (unsigned long long)made->minor_faults,
                (unsigned long long)made->major_faults);
     out_key("memory");
     out_human(made->peak_size);
     out_string(" at the peak, ");
-    out_human(made->peak_size > made->block_size ? made->peak_size - made->block_size : 0);
+    uint64_t block_size = made->device == NULL ? made->block_size : 0;
+    out_human(made->peak_size > block_size ? made->peak_size - block_size : 0);
     out_string(" of it beside the tensors\n");
     out_key("threads");
     if (how->threads != 0)
@@ -61,6 +80,19 @@ static void print_report(const load_report *made)
     out_key("io");
     out_format("%s%s\n", io_name(how->io),
                how->flags & TARE_LOAD_DROP_BEHIND ? ", pages dropped behind" : "");
+}
+
+static void json_device(const load_report *made)
+{
+    tare_device_info device = tare_device_describe(made->device);
+    json_open('{');
+    json_key("label");
+    json_string(device.label);
+    json_key("name");
+    json_string(device.name);
+    json_field("link_bytes_per_second", (uint64_t)made->link);
+    json_field("staging_size", device.staging_size);
+    json_close('}');
 }
 
 static void json_report(const load_report *made)
@@ -86,9 +118,15 @@ static void json_report(const load_report *made)
         json_raw("null");
     json_key("io");
     json_text(io_name(how->io));
-    json_field("alignment", how->alignment != 0 ? how->alignment : 64);
+    json_field("alignment", how->alignment != 0 ? how->alignment : made->device != NULL ? 256 : 64);
     json_key("drop_behind");
     json_bool((how->flags & TARE_LOAD_DROP_BEHIND) != 0);
+    json_line();
+    json_key("device");
+    if (made->device != NULL)
+        json_device(made);
+    else
+        json_raw("null");
     json_close('}');
     json_end();
 }
@@ -102,6 +140,7 @@ static void load(const tare_model *model, load_report *made, int *status)
     tare_error error;
     tare_load_options how = made->options->load;
     getrusage(RUSAGE_SELF, &before);
+    how.device = made->device;
     how.progress = transfer_progress;
     transfer_start();
     uint64_t start = latency_now();
@@ -119,14 +158,29 @@ static void load(const tare_model *model, load_report *made, int *status)
     tare_block_close(block);
 }
 
+/* Opened before the model is, so that a driver that starts is no part of any time. The link is
+ * measured while nothing else uses it. */
+static bool open_device(load_report *made)
+{
+    tare_error error;
+    const char *name = made->options->device;
+    if (name == NULL) return true;
+    if (tare_device_open(name, NULL, &made->device, &error) == TARE_OK &&
+        tare_device_measure(made->device, 0, &made->link, &error) == TARE_OK)
+        return true;
+    tare_device_close(made->device);
+    cli_message("%s", error.message);
+    return false;
+}
+
 int cmd_load(const cli_options *options)
 {
     load_report made = {.options = options, .path = options->operands[0]};
     int status = CLI_FAILED;
+    if (!open_device(&made)) return CLI_FAILED;
     tare_model *model = cli_open(options, made.path, NULL);
-    if (model == NULL) return CLI_FAILED;
-    if (selection_make(model, made.path, options->operands + 1, options->operand_count - 1,
-                       &made.what))
+    if (model != NULL && selection_make(model, made.path, options->operands + 1,
+                                        options->operand_count - 1, &made.what))
         load(model, &made, &status);
     if (status == CLI_OK && options_json(options))
         json_report(&made);
@@ -134,5 +188,6 @@ int cmd_load(const cli_options *options)
         print_report(&made);
     selection_free(&made.what);
     tare_close(model);
+    tare_device_close(made.device);
     return status;
 }

@@ -64,7 +64,7 @@ static const cli_command commands[] = {
      "them: tells bytes a second, page faults and the peak of memory. Says nothing about a disk if "
      "the\n"
      "files are in the page cache already.\n",
-     "tare load --threads 4 model.safetensors", 1, 0, FOR_ALL | FOR_LOAD, cmd_load},
+     "tare load --threads 4 model.safetensors", 1, 0, FOR_ALL | FOR_LOAD | OPTION_DEVICE, cmd_load},
     {"hash", "write a manifest: one digest for each tensor", "MODEL [PREFIX...]",
      "Writes one line for each tensor, in the byte order of names: its XXH3-128 as 32 digits, two "
      "blanks,\n"

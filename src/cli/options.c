@@ -27,6 +27,7 @@ static const option table[] = {
     {OPTION_IN_FLIGHT, 0, "in-flight", "SIZE", "how much all reads at one time ask for at most"},
     {OPTION_DROP_BEHIND, 0, "drop-behind", NULL, "leave nothing in the page cache"},
     {OPTION_ALIGN, 0, "align", "SIZE", "where data begins is a multiple of this, up to 2M"},
+    {OPTION_DEVICE, 0, "device", "NAME", "load into the memory of a GPU, such as cuda:0"},
     {OPTION_OUTPUT, 'o', "output", "OUT", "where to write"},
     {OPTION_ONLY, 0, "only", "PREFIX", "take tensors whose names start so; may be given again"},
     {OPTION_SHARD_SIZE, 0, "shard-size", "SIZE", "begin a new file before so much, such as 5GB"},
@@ -222,6 +223,7 @@ static int parse_value(cli_options *options, const option *found, char *value)
     case OPTION_BACKING: return parse_backing(options, value);
     case OPTION_VALUES: return parse_u64(found, value, "count", &options->value_count);
     case OPTION_SECONDS: return parse_seconds(options, value);
+    case OPTION_DEVICE: options->device = value; return CLI_OK;
     case OPTION_OUTPUT: options->output = value; return CLI_OK;
     case OPTION_ONLY: return parse_only(options, value);
     case OPTION_SHARD_SIZE: return parse_size(found, value, &options->shard_size);

@@ -9,7 +9,7 @@ import struct
 import cli_support
 
 MEMBERS = {"model", "tensors", "size", "block_size", "load_ns", "minor_faults", "major_faults",
-           "peak_size", "threads", "io", "alignment", "drop_behind"}
+           "peak_size", "threads", "io", "alignment", "drop_behind", "device"}
 
 
 class Load(cli_support.CliTest):

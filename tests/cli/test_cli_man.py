@@ -1,5 +1,6 @@
 """The man page: well-formed, and it has every command, option, JSON member and exit status."""
 
+import os
 import pathlib
 import re
 import shutil
@@ -34,7 +35,7 @@ class Page(cli_support.CliTest):
         text = self.good("--help").out
         commands = re.findall(r"(?m)^  ([a-z]+) ", text.partition("options:")[0])
         options = re.findall(r" --([a-z-]+)", text.partition("options:")[2].partition("\n\n")[0])
-        self.assertEqual((len(commands), len(options)), (12, 20))
+        self.assertEqual((len(commands), len(options)), (12, 21))
         for command in commands:
             self.assertRegex(self.page, rf"(?m)^\.It Cm {command}\b")
         for option in options:
@@ -56,6 +57,9 @@ class Page(cli_support.CliTest):
         (self.folder / "none").write_bytes(b"")
         documents.append(self.tare("verify", path, "none", "--json").json)
         documents.append(self.good("--version", "--json").json)
+        documents.append(self.good(
+            "load", path, "--device=cuda:0", "--json",
+            environment={"LD_LIBRARY_PATH": os.environ["TARE_FAKE_CUDA"]}).json)
         named = set(re.findall(r"(?m)^\.Li (\w+)", self.page))
         self.assertEqual(set().union(*map(members, documents)), named)
 

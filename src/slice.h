@@ -1,0 +1,49 @@
+/* A box of a tensor as a sequence of runs, stretches that are contiguous in the tensor; slice.c tells
+ * how they are found. */
+#ifndef TAREI_SLICE_H
+#define TAREI_SLICE_H
+
+#include "internal.h"
+
+typedef struct tarei_slice_box {
+    const tarei_layout *layout;
+    const uint64_t *start; /* or NULL */
+    const uint64_t *stop;  /* or NULL */
+    uint32_t block_count;  /* as of tare_dtype_block_count: what a box must not cut in two */
+    uint32_t block_size;
+    uint32_t row_rank;     /* the dimensions before this one choose a row */
+    uint64_t outer_stride; /* elements from an index of the last of those to the next */
+    uint64_t row_count;    /* runs of a row */
+    uint64_t row_stride;   /* bytes from one run of a row to the next */
+    uint64_t run;          /* bytes of a run */
+    uint64_t first;        /* of the first run, bytes from the start of the tensor */
+    uint64_t size;         /* bytes of the whole box; if 0, nothing below `layout` counts */
+} tarei_slice_box;
+
+/* A run of a box, and how far it is. The first one is {0, 0, box.first}. */
+typedef struct tarei_slice_cursor {
+    uint64_t row;
+    uint64_t column;
+    uint64_t row_at; /* first run of the row, bytes from the start of the tensor */
+} tarei_slice_cursor;
+
+/* Checks a box; start and stop are borrowed. */
+tare_status tarei_slice_make(const tare_model *model, const tare_tensor *tensor,
+                             const uint64_t *start, const uint64_t *stop, tarei_slice_box *box,
+                             tare_error *error);
+
+void tarei_slice_next(const tarei_slice_box *box, tarei_slice_cursor *at);
+
+/* Where a run begins, in bytes from the start of the tensor. */
+static inline uint64_t tarei_slice_at(const tarei_slice_box *box, const tarei_slice_cursor *at)
+{
+    return at->row_at + at->column * box->row_stride;
+}
+
+/* How many there are. */
+static inline uint64_t tarei_slice_runs(const tarei_slice_box *box)
+{
+    return box->size != 0 ? box->size / box->run : 0;
+}
+
+#endif

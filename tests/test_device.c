@@ -1,0 +1,214 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/alloc_probe.h"
+#include "support/expect.h"
+#include "support/fake_cuda.h"
+#include "support/load_models.h"
+
+static load_models models;
+
+static void begin(void)
+{
+    fake_cuda_reset();
+    load_models_open(&models);
+}
+
+static void end(void)
+{
+    load_models_close(&models);
+}
+
+TestSuite(device, .init = begin, .fini = end, .timeout = 60);
+
+static tare_device *open_device(const char *name, uint64_t staging_size_max)
+{
+    tare_device_options options = TARE_DEVICE_OPTIONS_INIT;
+    tare_device *device = NULL;
+    tare_error error = expect_poison();
+    options.staging_size_max = staging_size_max;
+    cr_assert_eq(tare_device_open(name, &options, &device, &error), TARE_OK, "%s", error.message);
+    return device;
+}
+
+static tare_block *load(tare_device *device, uint32_t threads, uint64_t chunk_size)
+{
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_block *block = NULL;
+    tare_error error = expect_poison();
+    options.device = device;
+    options.threads = threads;
+    options.chunk_size = chunk_size;
+    tare_status status = tare_load(models.way[LOAD_READ], NULL, 0, &options, &block, &error);
+    cr_assert_eq(status, TARE_OK, "%s", error.message);
+    return block;
+}
+
+Test(device, names_say_which)
+{
+    static const char *const good[] = {"cuda", "cuda:0", "cuda:1", "cuda:0001"};
+    static const char *const bad[] = {"",        "cud",     "cuda:",   "cuda:x",  "cuda:1x",
+                                      "cuda:-1", "cuda: 1", "cuda1",   "CUDA:0",  "cuda:12345",
+                                      "hip:0",   "cpu",     "cuda:\n", "cuda:1:2"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        tare_device_close(open_device(good[i], 0));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        tare_device *device = (void *)&models;
+        tare_error error = expect_poison();
+        tare_status status = tare_device_open(bad[i], NULL, &device, &error);
+        expect_status(bad[i], TARE_E_ARGUMENT, status, NULL, &error);
+        expect_message(bad[i], "no device is called", &error);
+        cr_expect_null(device);
+    }
+    tare_error error = expect_poison();
+    cr_expect_eq(tare_device_open("cuda:0", NULL, NULL, &error), TARE_E_ARGUMENT);
+    tare_device *device = (void *)&models;
+    cr_expect_eq(tare_device_open(NULL, NULL, &device, NULL), TARE_E_ARGUMENT);
+    cr_expect_null(device);
+    tare_device_close(NULL);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+Test(device, takes_options_of_any_size)
+{
+    unsigned char room[sizeof(tare_device_options) + 16];
+    for (size_t size = 0; size <= sizeof room; size++) {
+        tare_device *device = NULL;
+        memset(room, 0, sizeof room);
+        memcpy(room, &size, sizeof size);
+        const tare_device_options *options = (const void *)room;
+        tare_status wanted = size < sizeof size ? TARE_E_ARGUMENT : TARE_OK;
+        cr_assert_eq(tare_device_open("cuda:0", options, &device, NULL), wanted, "%zu", size);
+        tare_device_close(device);
+        if (size <= sizeof(tare_device_options)) continue;
+        room[size - 1] = 1;
+        cr_assert_eq(tare_device_open("cuda:0", options, &device, NULL), TARE_E_ARGUMENT);
+        cr_assert_null(device);
+    }
+    tare_device_options options = TARE_DEVICE_OPTIONS_INIT;
+    tare_allocator hooks = {.struct_size = sizeof hooks};
+    tare_device *device;
+    options.staging_size_max = 65535;
+    cr_expect_eq(tare_device_open("cuda:0", &options, &device, NULL), TARE_E_ARGUMENT);
+    options = (tare_device_options)TARE_DEVICE_OPTIONS_INIT;
+    options.allocator = &hooks;
+    cr_expect_eq(tare_device_open("cuda:0", &options, &device, NULL), TARE_E_ARGUMENT);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+Test(device, facts_are_told)
+{
+    tare_device *device = open_device("cuda:1", 0);
+    tare_device_info info = tare_device_describe(device);
+    cr_expect_eq(info.kind, TARE_DEVICE_CUDA);
+    cr_expect_eq(info.number, 1);
+    cr_expect_str_eq(info.label.data, "cuda:1");
+    cr_expect_eq(info.label.size, 6);
+    cr_expect_str_eq(info.name.data, "Fake 1");
+    cr_expect_eq(info.name.size, 6);
+    cr_expect_eq(info.staging_size, 0);
+    tare_device_close(device);
+}
+
+Test(device, the_link_is_measured)
+{
+    tare_device *device = open_device("cuda:0", 0);
+    for (uint64_t size = 0; size < 300; size += 100) {
+        tare_error error = expect_poison();
+        double rate = 0;
+        cr_assert_eq(tare_device_measure(device, size << 20, &rate, &error), TARE_OK);
+        cr_expect_eq(error.status, TARE_OK);
+        cr_expect(rate > FAKE_RATE * 0.999e9 && rate < FAKE_RATE * 1.001e9, "%g", rate);
+    }
+    cr_expect_eq(fake_cuda()->pins, 0);
+    size_t streams = fake_cuda()->streams;
+    for (size_t at = 1;; at++) {
+        tare_error error = expect_poison();
+        double rate = 1;
+        fake_cuda_reset();
+        fake_cuda()->fail_at = at;
+        tare_status status = tare_device_measure(device, 1, &rate, &error);
+        cr_assert_eq(fake_cuda()->streams + fake_cuda()->events + fake_cuda()->pins, streams);
+        cr_assert_eq(fake_cuda()->mistakes, 0, "%s", fake_cuda()->mistake);
+        if (fake_cuda()->failed == 0) break;
+        cr_assert(status == TARE_E_DEVICE || rate > 0, "%zu", at); /* what frees is not asked */
+    }
+    tare_device_close(device);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+Test(device, pinned_memory_is_kept_for_the_next_load)
+{
+    tare_device *device = open_device("cuda:0", 0);
+    tare_block_close(load(device, 1, 16384));
+    uint64_t size = tare_device_describe(device).staging_size;
+    size_t streams = fake_cuda()->streams, pinned = fake_cuda()->calls[FAKE_MemHostAlloc];
+    cr_expect_eq(size, fake_cuda()->pin_size);
+    for (int i = 0; i < 3; i++) tare_block_close(load(device, 1, 8192 + 4096 * (uint64_t)(i % 2)));
+    cr_expect_eq(fake_cuda()->calls[FAKE_MemHostAlloc], pinned);
+    cr_expect_eq(fake_cuda()->streams, streams);
+    tare_block_close(load(device, 1, 65536)); /* slots that are too small are made anew */
+    cr_expect_eq(fake_cuda()->calls[FAKE_MemHostAlloc], pinned + 1);
+    cr_expect_eq(fake_cuda()->streams, streams);
+    cr_expect_eq(tare_device_describe(device).staging_size, fake_cuda()->pin_size);
+    tare_device_close(device);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+Test(device, pinned_memory_is_bounded)
+{
+    static const uint64_t bounds[] = {65536, 100000, 1 << 20};
+    for (size_t i = 0; i < 3; i++)
+        for (uint32_t threads = 0; threads < 20; threads += 7)
+            for (uint64_t chunk_size = 0; chunk_size <= 1 << 20; chunk_size += 1 << 18) {
+                fake_cuda_reset();
+                tare_device *device = open_device("cuda:0", bounds[i]);
+                tare_block_close(load(device, threads, chunk_size));
+                cr_expect_leq(fake_cuda()->pin_size_max, bounds[i], "%zu %u %zu", i, threads,
+                              (size_t)chunk_size);
+                cr_expect_leq(fake_cuda()->pin_size, bounds[i]);
+                tare_device_close(device);
+                cr_assert(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+            }
+}
+
+Test(device, blocks_may_be_closed_after_their_device)
+{
+    tare_device *device = open_device("cuda:1", 0);
+    tare_block *block = load(device, 2, 0), *other = load(device, 1, 0);
+    tare_device_close(device);
+    cr_expect_eq(fake_cuda()->pins + fake_cuda()->streams + fake_cuda()->events, 0);
+    cr_expect_eq(fake_cuda()->retained, 1);
+    cr_expect_eq(tare_device_describe(tare_block_device(block)).number, 1);
+    tare_block_close(block);
+    tare_block_close(other);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+Test(device, memory_of_the_host_comes_from_the_hooks)
+{
+    for (size_t at = 1;; at++) {
+        alloc_probe probe;
+        tare_device_options options = TARE_DEVICE_OPTIONS_INIT;
+        tare_device *device = NULL;
+        tare_error error = expect_poison();
+        alloc_probe_init(&probe);
+        probe.fail_at = at;
+        options.allocator = &probe.hooks;
+        tare_status status = tare_device_open("cuda:0", &options, &device, &error);
+        if (status == TARE_OK) {
+            tare_load_options how = TARE_LOAD_OPTIONS_INIT;
+            tare_block *block = NULL;
+            how.device = device;
+            how.threads = 2;
+            how.chunk_size = 16384;
+            status = tare_load(models.way[LOAD_MAPPED], NULL, 0, &how, &block, &error);
+            tare_block_close(block);
+        }
+        tare_device_close(device);
+        cr_assert(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+        cr_assert_eq(probe.block_count + probe.mistakes, 0, "%zu", at);
+        if (probe.refused == 0) break;
+        cr_assert(status == TARE_E_MEMORY || at > 3, "%zu", at); /* a second lane may be missed */
+    }
+}
