@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the benchmarks of build/bench and prints tables, and the bars that must be reached.
 
-    report.py [lookup|open|load|all] [--quick] [--sets S,M,L,XL,lists,sweep] [--names FILE]...
+    report.py [lookup|open|load|gpu|all] [--quick] [--sets S,M,L,XL,lists,sweep] [--names FILE]...
     report.py all --save --report   keep the figures in bench/results/, and write them up
     report.py load --save --sets large --states cold    keep one part; the others stay as they are
     report.py --report              write up what was kept: docs/benchmarks.md and docs/charts/
@@ -18,11 +18,12 @@ import os
 import pathlib
 import sys
 
+import report_gpu_run
 import report_load_run
 import report_page
 from report_figures import RESULTS, ROOT
 from report_print import print_result
-from report_run import SETS, run, to_json
+from report_run import SETS, facts_of_run, run, to_json
 
 
 def save(result, folder):
@@ -42,19 +43,21 @@ def newest(what, folder):
 
 def write_report(options):
     lookup, opening, loading = (newest(what, options.results) for what in SETS)
+    gpu = newest("gpu", options.results)
     others = [json.loads(path.read_text()) for path in sorted(options.results.glob("*-load-*.json"))]
     if lookup is None:
         sys.exit(f"report.py: nothing in {options.results}; run ./x bench all --save first")
     pythons = [newest("python", options.results)]
     for path in sorted(options.results.glob("*-python-*.json")):
         pythons.append(json.loads(path.read_text()))
-    for path in report_page.write(options.report_to, lookup, opening, loading, others, pythons):
+    for path in report_page.write(options.report_to, lookup, opening, loading, others, pythons, gpu):
         print(f"written: {os.path.relpath(path)}", file=sys.stderr)
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", nargs="?", choices=["lookup", "open", "load", "all"], default="all")
+    parser.add_argument("what", nargs="?", choices=["lookup", "open", "load", "gpu", "all"], default="all",
+                        help="gpu is not among all")
     parser.add_argument("--quick", action="store_true",
                         help="3 short repetitions, without XL and published lists; small models")
     parser.add_argument("--sets", type=lambda text: text.split(","),
@@ -96,7 +99,18 @@ def parse_arguments():
     return options
 
 
+def run_gpu(options):
+    result = report_gpu_run.run(options, facts_of_run)
+    if options.save:
+        save(result, options.results)
+    if options.json_out:
+        options.json_out.write_text(to_json(result))
+    return [result]
+
+
 def run_all(options):
+    if options.what == "gpu":
+        return run_gpu(options)
     kinds = list(SETS) if options.what == "all" else [options.what]
     if options.sets:
         kinds = [kind for kind in kinds if set(options.sets) & set(SETS[kind])]

@@ -1,6 +1,7 @@
 """Writes docs/benchmarks.md and docs/charts/*.svg from kept results."""
 
 import report_charts
+import report_gpu
 import report_load_page
 import report_python
 from report_figures import (
@@ -276,7 +277,7 @@ def charts_section(drawn):
                    if name in drawn)
 
 
-def markdown(result, opening, loading, others, pythons, drawn):
+def markdown(result, opening, loading, others, pythons, gpu, drawn):
     results = [result] + ([opening] if opening is not None else [])
     what = "".join(f"- {PATTERNS[p]} (`{p}`): {text}\n" for p, text in WHAT.items())
     parts = [
@@ -307,21 +308,25 @@ def markdown(result, opening, loading, others, pythons, drawn):
     for other in others:
         parts.append(report_load_page.section(other, other["processors"]))
     parts += [report_python.section(python) for python in pythons if python is not None]
+    if gpu is not None:
+        parts.append(report_gpu.section(gpu))
     return "\n".join(part for part in parts if part)
 
 
-def write(folder, result, opening, loading, others, pythons):
+def write(folder, result, opening, loading, others, pythons, gpu):
     """Writes the page and its charts below `folder`; returns the paths."""
     drawn = charts(result, opening)
     if loading is not None:
         drawn.update(report_load_page.charts(loading))
     for other in others:
         drawn.update(report_load_page.charts(other, other["processors"]))
+    if gpu is not None:
+        drawn.update(report_gpu.charts(gpu))
     (folder / "charts").mkdir(parents=True, exist_ok=True)
     paths = []
     for name, drawing in drawn.items():
         paths.append(folder / "charts" / name)
         paths[-1].write_text(drawing)
     paths.append(folder / "benchmarks.md")
-    paths[-1].write_text(markdown(result, opening, loading, others, pythons, drawn))
+    paths[-1].write_text(markdown(result, opening, loading, others, pythons, gpu, drawn))
     return paths

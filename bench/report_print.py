@@ -4,6 +4,7 @@ from report_figures import (
     BASE, PATTERNS, bars_of, counter, divide, engines_of, line_rows, number, own_time, sets_of,
     size_of, time_of,
 )
+from report_gpu import print_gpu
 from report_load import print_bars as print_load_bars, print_load
 from report_tables import print_table
 
@@ -134,6 +135,9 @@ def print_result(result):
     if result["what"] != "load":
         print(f"median of {result['repetitions']} repetitions, load before"
               f" {result['load_average_before'][0]:.2f}, cache {result['cache_state']}")
+    if result["what"] == "gpu":
+        print_gpu(result)
+        return
     {"lookup": print_lookup, "open": print_open, "load": print_load}[result["what"]](result)
     (print_load_bars if result["what"] == "load" else print_bars)(result)
     print()

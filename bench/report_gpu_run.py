@@ -1,0 +1,176 @@
+"""Runs bench_gpu and the peers in Python, in turn, and keeps what they measured."""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from report_figures import ROOT
+
+GIB = 1 << 30
+SIZES = {"large": 4 * GIB, "small": GIB}
+QUICK_SIZES = {"large": GIB // 4, "small": GIB // 4}
+THREADS = [1, 2, 4, 8, 12, 16]
+CHUNKS = [1, 2, 4, 8, 16]  # MiB
+MANY = 3  # repetitions of what takes long
+PIECE, DISK_PIECE = 1 << 20, 4 << 20  # bytes of a read, for the limits
+DISK_READS = (1, 4, 16, 32)  # in flight
+NO_GPU = 3  # exit status of bench_gpu
+
+
+class Child:
+    """A process that answers lines with lines."""
+
+    def __init__(self, *command):
+        self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def ask(self, *words):
+        try:
+            self.process.stdin.write(" ".join(str(word) for word in words) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{words[0]}: exit status {self.process.wait()}")
+        return answer.strip()
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def tare_engines():
+    """name: (how, threads, chunk in bytes)"""
+    engines = {"tare": ("block", 0, 0), "tare_into": ("into", 0, 0), "tare_first": ("first", 0, 0)}
+    for threads in THREADS:
+        if threads <= 2 * (os.cpu_count() or 1):
+            for chunk in CHUNKS:
+                engines[f"tare_t{threads}_c{chunk}"] = ("block", threads, chunk << 20)
+    return engines
+
+
+PEERS = {"safetensors": "safetensors", "torch_mmap": "mmap", "torch_to": "to"}
+
+
+class Run:
+    def __init__(self, options, folder):
+        self.options, self.folder = options, folder
+        self.tare = Child(options.build / "bench_gpu")
+        self.facts = json.loads(self.tare.ask("facts"))
+        self.python, self.facts["peers"] = self.start_python()
+        self.runs, self.limits, self.checked = {}, {"link": [], "busy": {}, "host": {}, "map": {}, "disk": {}}, set()
+
+    def start_python(self):
+        python = os.environ.get("TARE_BENCH_PYTHON", sys.executable)
+        child = Child(python, ROOT / "bench" / "peers" / "gpu_peer.py")
+        try:
+            return child, json.loads(child.ask("facts"))
+        except RuntimeError as failed:
+            print(f"bench_gpu: without Python's loaders: {failed}", file=sys.stderr)
+            return None, f"left out: {failed}"
+
+    def load(self, state, engine, model):
+        """One load, with its pages as they shall be; checked the first time."""
+        name, path, tensors, size = model
+        left = int(self.tare.ask(state, path))
+        if state == "cold" and left > size // 100:
+            raise RuntimeError(f"the page cache keeps {left} bytes of {path}")
+        child = self.python if engine in PEERS else self.tare
+        (self.tare if child is self.python else self.python or self.tare).ask("drop")
+        if engine in PEERS:
+            opened, seconds = 0.0, float(child.ask("load", PEERS[engine], path))
+        else:
+            how, threads, chunk = tare_engines()[engine]
+            opened, seconds = map(float, child.ask("load", how, path, threads, chunk).split())
+        if (engine, name) not in self.checked:
+            wrong = int(child.ask("check", path))
+            if wrong:
+                sys.exit(f"bench_gpu: {engine} loads other bytes than the file's: {wrong} tensors")
+            self.checked.add((engine, name))
+        run = self.runs.setdefault(f"{state}/{engine}/{name}", {
+            "times_ns": [], "opens_s": [], "counters": {"bytes": size, "tensors": tensors}})
+        run["times_ns"].append(float(f"{(opened + seconds) * 1e9:.6g}"))
+        run["opens_s"].append(float(f"{opened:.4g}"))
+
+    def rounds(self, state, model, repetitions):
+        """`repetitions` is {engine: how many}; every round asks all in another order."""
+        order = random.Random(1)
+        for number in range(max(repetitions.values())):
+            engines = [engine for engine, count in repetitions.items() if number < count]
+            order.shuffle(engines)
+            if state == "warm":
+                self.limits["link"].append(float(self.tare.ask("limit")))
+            for count in DISK_READS if state == "cold" and model[0] == "large" else ():
+                self.tare.ask("cold", model[1])
+                self.limit("disk", model[1], count, DISK_PIECE)
+            for engine in engines:
+                self.load(state, engine, model)
+
+    def floors(self, path):
+        processors = os.cpu_count() or 1
+        half = max(1, processors // 2)
+        for kind, threads in (("host", (1, half, processors)), ("map", (1, half, processors)),
+                              ("busy", (half, processors))):
+            self.tare.ask("warm", path)
+            for count in sorted(set(threads)):
+                for _ in range(3):
+                    self.limit(kind, path, count, PIECE)
+
+    def limit(self, kind, path, count, piece):
+        rate = float(self.tare.ask(kind, path, count, piece))
+        self.limits[kind].setdefault(str(count), []).append(rate)
+
+    def run_set(self, name, size):
+        print(f"bench_gpu: set {name} ...", file=sys.stderr, flush=True)
+        path, tensors, size = self.tare.ask("make", name, size, self.folder).split()
+        model = (name, path, int(tensors), int(size))
+        count, few = self.options.repetitions, min(MANY, self.options.repetitions)
+        peers = PEERS if self.python else {}
+        if peers:
+            self.python.ask("save", path)
+        warm = {engine: count if "_c" not in engine else few for engine in tare_engines()}
+        warm.update({engine: few if name == "large" else min(2, few) for engine in peers})
+        if name == "small" and peers:
+            warm["torch_mmap"] = 1  # ten seconds
+        self.rounds("warm", model, warm)
+        cold = {"tare": few}
+        if name == "large":
+            self.floors(path)
+            cold.update({engine: min(2, few) for engine in peers if engine == "safetensors"})
+        try:
+            self.rounds("cold", model, cold)
+        except RuntimeError as failed:
+            print(f"bench_gpu: no cold loads: {failed}", file=sys.stderr)
+        for left in pathlib.Path(self.folder).iterdir():
+            left.unlink()
+
+
+def run(options, facts_of_run):
+    """The result; ends the program, and says why, where there is no GPU."""
+    program = options.build / "bench_gpu"
+    if subprocess.run([program], stdin=subprocess.DEVNULL).returncode == NO_GPU:
+        sys.exit("report.py: nothing to measure")
+    parent = os.environ.get("TARE_BENCH_DIR", "/var/tmp")
+    sizes = QUICK_SIZES if options.quick else SIZES
+    with tempfile.TemporaryDirectory(prefix="tare-bench-", dir=parent) as folder:
+        if shutil.disk_usage(folder).free < 3 * max(sizes.values()):
+            sys.exit(f"report.py: too little room in {folder}; set TARE_BENCH_DIR")
+        state = Run(options, folder)
+        for name in options.sets or sizes:
+            state.run_set(name, sizes[name])
+        state.tare.end()
+    context = {"num_cpus": os.cpu_count(), "caches": [], "load_avg": list(os.getloadavg()),
+               "compiler": state.facts["compiler"], "tare_linkage": "static",
+               "compiler_flags": state.facts["compiler_flags"],
+               "tare_version": state.facts["tare_version"]}
+    facts = facts_of_run("gpu", context, options)
+    facts["pinned_to_cpu"] = None
+    facts["cache_state"] = "each figure says whether the file was in the page cache"
+    return {**facts, "gpu": state.facts["gpu"], "cuda": state.facts["cuda"],
+            "peers": state.facts["peers"], "limits": state.limits, "runs": state.runs}
