@@ -222,11 +222,13 @@ static PyObject *make_torch(const piece *from)
 
 PyObject *array_make(framework kind, const piece *from)
 {
+    if (kind == FRAMEWORK_DEVICE) return device_tensor_make(from);
     return kind == FRAMEWORK_NUMPY ? make_numpy(from) : make_torch(from);
 }
 
 int array_check(framework kind, tare_dtype dtype)
 {
+    if (kind == FRAMEWORK_DEVICE) return 0;
     if ((kind == FRAMEWORK_NUMPY ? import_numpy() : import_torch()) != 0) return -1;
     return (kind == FRAMEWORK_NUMPY ? numpy_dtype(dtype) : torch_dtype(dtype)) != NULL ? 0 : -1;
 }

@@ -111,8 +111,8 @@ static void fill(dl_tensor *to, const piece *from, const uint64_t *shape, uint32
                  int64_t *sizes)
 {
     to->data = from->data;
-    to->device.type = DEVICE_CPU;
-    to->device.id = 0;
+    to->device.type = from->device_kind != 0 ? from->device_kind : DEVICE_CPU;
+    to->device.id = from->device_number;
     to->rank = (int32_t)rank;
     to->dtype.code = bytes ? CODE_UINT : codes[from->dtype];
     to->dtype.bits = bytes ? 8 : (uint8_t)tare_dtype_bits(from->dtype);
@@ -167,11 +167,14 @@ static PyObject *raise_buffer(const char *why)
 }
 
 /* What `__dlpack__` was asked for; 0, or an exception. */
-static int parse(PyObject *args, PyObject *kwargs, bool *versioned, PyObject **copy)
+static int parse(PyObject *args, PyObject *kwargs, const piece *from, bool *versioned,
+                 PyObject **copy)
 {
     static char *words[] = {"stream", "max_version", "dl_device", "copy", NULL};
     PyObject *stream = Py_None, *version = Py_None, *device = Py_None;
-    int major = 0, minor = 0, type = DEVICE_CPU, id = 0;
+    const bool host = from->device_kind == 0;
+    const int own_type = host ? DEVICE_CPU : from->device_kind, own_id = from->device_number;
+    int major = 0, minor = 0, type = own_type, id = own_id;
     *copy = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO:__dlpack__", words, &stream, &version,
                                      &device, copy))
@@ -180,8 +183,10 @@ static int parse(PyObject *args, PyObject *kwargs, bool *versioned, PyObject **c
         return -1;
     if (device != Py_None && !PyArg_ParseTuple(device, "ii;dl_device", &type, &id)) return -1;
     *versioned = major >= 1;
-    if (type != DEVICE_CPU || id != 0) raise_buffer("the bytes are in the memory of the CPU");
-    if (stream != Py_None && !PyErr_Occurred()) raise_buffer("the CPU has no streams");
+    if (type != own_type || id != own_id)
+        raise_buffer(host ? "the bytes are in the memory of the CPU"
+                          : "the bytes are in the memory of another device");
+    if (host && stream != Py_None && !PyErr_Occurred()) raise_buffer("the CPU has no streams");
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -189,8 +194,8 @@ PyObject *dlpack_export(owner *self, const tare_tensor *at, PyObject *args, PyOb
 {
     bool versioned;
     PyObject *copy;
-    if (parse(args, kwargs, &versioned, &copy) != 0) return NULL;
     piece from = piece_of(self, at);
+    if (parse(args, kwargs, &from, &versioned, &copy) != 0) return NULL;
     if (!array_is_plain(from.dtype))
         return raise_buffer("DLPack has no such dtype; Tensor.raw has the bytes");
     int wanted = copy == Py_None ? -1 : PyObject_IsTrue(copy);
@@ -207,4 +212,17 @@ PyObject *dlpack_export(owner *self, const tare_tensor *at, PyObject *args, PyOb
         made->flags |= FLAG_COPIED;
     }
     return capsule;
+}
+
+/* Whatever stream asks: what was loaded is there. */
+PyObject *dlpack_export_device(const piece *from, PyObject *args, PyObject *kwargs)
+{
+    bool versioned;
+    PyObject *copy;
+    if (parse(args, kwargs, from, &versioned, &copy) != 0) return NULL;
+    if (!array_is_plain(from->dtype)) return raise_buffer("DLPack has no such dtype");
+    int wanted = copy != Py_None ? PyObject_IsTrue(copy) : 0;
+    if (wanted < 0) return NULL;
+    if (wanted != 0) return raise_buffer("no copy is made on a device");
+    return dlpack_capsule(from, false, versioned);
 }

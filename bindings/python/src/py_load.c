@@ -83,7 +83,10 @@ static int check_dtypes(const owner *self, const wanted *list, framework kind)
 
 static PyObject *make_dict(owner *self, const wanted *list, framework kind, memory *block)
 {
+    const tare_device *device = tare_block_device(block->block);
+    tare_device_info place = {.kind = 0};
     PyObject *made = PyDict_New();
+    if (device != NULL) place = tare_device_describe(device);
     for (size_t i = 0; made != NULL && i < list->count; i++) {
         const tare_info info = tare_describe(self->model, tensor_at(self, list, i));
         const piece from = {.base = (PyObject *)block,
@@ -92,7 +95,9 @@ static PyObject *make_dict(owner *self, const wanted *list, framework kind, memo
                             .size = info.size,
                             .rank = info.rank,
                             .dtype = info.dtype,
-                            .writable = true};
+                            .writable = true,
+                            .device_kind = (int)place.kind,
+                            .device_number = (int)place.number};
         PyObject *name = list->names != NULL ? PyList_GetItem(list->names, (Py_ssize_t)i)
                                              : text_decode(info.name, info.name_size);
         PyObject *array = name != NULL ? array_make(kind, &from) : NULL;
@@ -115,11 +120,26 @@ static PyObject *load_list(owner *self, const wanted *list, framework kind,
     return made;
 }
 
-PyObject *load_all(owner *self, framework kind)
+PyObject *load_all(owner *self, framework kind, tare_device *device)
 {
     tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.device = device;
     const wanted all = {.count = tare_count(self->model)};
     return load_list(self, &all, kind, &options, NULL);
+}
+
+PyObject *load_one(owner *self, framework kind, const tare_tensor *at, tare_device *device)
+{
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    const wanted one = {.tensors = &at, .count = 1};
+    options.device = device;
+    PyObject *made = load_list(self, &one, kind, &options, NULL);
+    PyObject *values = made != NULL ? PyDict_Values(made) : NULL;
+    PyObject *array = values != NULL ? PyList_GetItem(values, 0) : NULL;
+    Py_XINCREF(array);
+    Py_XDECREF(values);
+    Py_XDECREF(made);
+    return array;
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -167,10 +187,16 @@ static int take_number(PyObject *object, const char *name, unsigned long most,
     return -1;
 }
 
-static int take_framework(const char *name, framework *kind)
+/* `name` NULL: what is there without any. */
+static int take_framework(const char *name, bool host, framework *kind)
 {
-    *kind = FRAMEWORK_NUMPY;
-    if (strcmp(name, "numpy") == 0) return 0;
+    *kind = host ? FRAMEWORK_NUMPY : FRAMEWORK_DEVICE;
+    if (name == NULL) return 0;
+    if (strcmp(name, "numpy") == 0 && host) return 0;
+    if (strcmp(name, "numpy") == 0) {
+        PyErr_SetString(PyExc_ValueError, "numpy has no arrays in the memory of a device");
+        return -1;
+    }
     *kind = FRAMEWORK_TORCH;
     if (strcmp(name, "torch") == 0) return 0;
     PyErr_Format(PyExc_ValueError, "framework is 'numpy' or 'torch', not '%s'", name);
@@ -211,16 +237,18 @@ static void end_progress(PyObject *progress)
 
 PyObject *load_call(owner *self, PyObject *args, PyObject *kwargs)
 {
-    static char *words[] = {"names", "align", "threads", "progress", "direct", "framework", NULL};
+    static char *words[] = {"names",  "align",     "threads", "progress",
+                            "direct", "framework", "device",  NULL};
     PyObject *names = Py_None, *align = Py_None, *threads = Py_None, *progress = Py_None;
-    PyObject *direct = Py_None, *call = NULL, *made = NULL;
-    const char *name = "numpy";
-    unsigned long alignment = 64, thread_count = 0;
+    PyObject *direct = Py_None, *device = Py_None, *call = NULL, *made = NULL;
+    const char *name = NULL;
+    unsigned long alignment = 0, thread_count = 0; /* the library's own */
     framework kind;
     wanted list = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOOO$s:load", words, &names, &align, &threads,
-                                     &progress, &direct, &name) ||
-        take_framework(name, &kind) != 0 || take_number(align, "align", 2 << 20, &alignment) != 0 ||
+    device_use use;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOOO$zO:load", words, &names, &align,
+                                     &threads, &progress, &direct, &name, &device) ||
+        take_number(align, "align", 2 << 20, &alignment) != 0 ||
         take_number(threads, "threads", 1024, &thread_count) != 0)
         return NULL;
     tare_load_options options = TARE_LOAD_OPTIONS_INIT;
@@ -229,12 +257,16 @@ PyObject *load_call(owner *self, PyObject *args, PyObject *kwargs)
     int past = direct != Py_None ? PyObject_IsTrue(direct) : 2;
     if (past < 0) return NULL;
     options.io = past == 2 ? TARE_IO_AUTO : past == 1 ? TARE_IO_DIRECT : TARE_IO_BUFFERED;
-    if (take_names(self, names, &list) == 0 && take_progress(progress, &call) == 0) {
+    if (device_begin(&use, device) != 0) return NULL;
+    options.device = use.device;
+    if (take_framework(name, use.device == NULL, &kind) == 0 &&
+        take_names(self, names, &list) == 0 && take_progress(progress, &call) == 0) {
         made = load_list(self, &list, kind, &options, call);
         if (call != NULL && progress == Py_True) end_progress(call);
     }
     Py_XDECREF(call);
     Py_XDECREF(list.names);
     PyMem_Free(list.tensors);
+    device_end(&use);
     return made;
 }

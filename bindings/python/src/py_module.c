@@ -136,7 +136,7 @@ PyMODINIT_FUNC PyInit__tare(void)
     this_module = PyModule_Create(&module_def);
     if (this_module == NULL) return NULL;
     if (owner_add_types() == 0 && tensor_add_types() == 0 && model_add_types() == 0 &&
-        safe_add_types() == 0 &&
+        safe_add_types() == 0 && device_add_types() == 0 &&
         PyModule_AddStringConstant(this_module, "__version__", tare_version()) == 0)
         return this_module;
     Py_CLEAR(this_module);

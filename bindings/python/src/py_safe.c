@@ -8,6 +8,7 @@ static PyTypeObject *open_type, *slice_type;
 typedef struct opened {
     PyObject_HEAD owner *owner; /* NULL once closed */
     PyObject *device;           /* where tensors of torch go; NULL: where they are */
+    device_use use;             /* the same, where the library loads to it */
     framework kind;
 } opened;
 
@@ -57,6 +58,18 @@ static int take_framework(opened *self, PyObject *object)
     return torch != NULL ? 0 : -1;
 }
 
+/* A GPU of CUDA. Where the library finds no driver torch is asked, who may know more. */
+static int use_device(opened *self)
+{
+    PyObject *text = PyObject_Str(self->device);
+    const char *name = text != NULL ? PyUnicode_AsUTF8AndSize(text, NULL) : NULL;
+    bool cuda = name != NULL && (PyLong_Check(self->device) || strncmp(name, "cuda", 4) == 0);
+    Py_XDECREF(text);
+    if (name == NULL) return -1;
+    if (cuda && device_begin(&self->use, self->device) != 0) PyErr_Clear();
+    return 0;
+}
+
 static int take_device(opened *self, PyObject *device)
 {
     if (device == NULL || device == Py_None) return 0;
@@ -70,7 +83,7 @@ static int take_device(opened *self, PyObject *device)
         return fail("Device %S is not supported for framework numpy", device);
     Py_INCREF(device);
     self->device = device;
-    return 0;
+    return use_device(self);
 }
 
 static int take_backend(const char *name, uint32_t *backing)
@@ -109,6 +122,8 @@ static int open_clear(PyObject *object)
 {
     Py_CLEAR(((opened *)object)->owner);
     Py_CLEAR(((opened *)object)->device);
+    device_end(&((opened *)object)->use);
+    ((opened *)object)->use = (device_use){NULL, NULL};
     return 0;
 }
 
@@ -157,10 +172,12 @@ static PyObject *get_tensor(PyObject *object, PyObject *name)
     if (self == NULL) return NULL;
     const tare_tensor *at = model_find(self->owner, name, true);
     if (at == NULL) return NULL;
+    if (self->use.device != NULL) return load_one(self->owner, self->kind, at, self->use.device);
     return move(array_of(self->kind, self->owner, at, false), self->device);
 }
 
-/* All of them: numpy's in one block, as a load; torch's where they are mapped. */
+/* All of them: numpy's, and those on a device, in one block, as a load; torch's where they are
+ * mapped. */
 static PyObject *get_tensors(PyObject *object, PyObject *unused)
 {
     (void)unused;
@@ -168,8 +185,8 @@ static PyObject *get_tensors(PyObject *object, PyObject *unused)
     if (self == NULL) return NULL;
     owner *from = owner_keep(self->owner);
     PyObject *made = NULL;
-    if (self->kind == FRAMEWORK_NUMPY) {
-        made = load_all(from, FRAMEWORK_NUMPY);
+    if (self->kind == FRAMEWORK_NUMPY || self->use.device != NULL) {
+        made = load_all(from, self->kind, self->use.device);
     } else {
         size_t count = tare_count(from->model);
         made = PyDict_New();

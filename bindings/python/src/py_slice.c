@@ -170,8 +170,13 @@ static PyObject *read_box(framework kind, owner *self, const tare_tensor *at, co
     }
     PyObject *made = NULL;
     if (status == TARE_OK) {
-        const piece from = {(PyObject *)target, target->data, b->made, size,
-                            b->made_rank,       info.dtype,   true};
+        const piece from = {.base = (PyObject *)target,
+                            .data = target->data,
+                            .shape = b->made,
+                            .size = size,
+                            .rank = b->made_rank,
+                            .dtype = info.dtype,
+                            .writable = true};
         made = array_make(kind, &from);
     } else {
         error_raise(&error, b->safe);

@@ -9,6 +9,7 @@
  *   py_dlpack.c   the same for everybody else
  *   py_slice.c    indices to a box, and the box to an array
  *   py_load.c     many tensors into one block
+ *   py_device.c   GPUs to load to, and tensors in their memory
  *   py_save.c     files and bytes of safetensors
  *   py_safe.c     safe_open as the package safetensors has it
  *   py_error.c    errors of the library to exceptions
@@ -70,7 +71,8 @@ int owner_add_types(void);
  * py_array.c
  */
 
-typedef enum framework { FRAMEWORK_NUMPY, FRAMEWORK_TORCH } framework;
+/* DEVICE: objects of our own, for tensors that are not in memory of the host. */
+typedef enum framework { FRAMEWORK_NUMPY, FRAMEWORK_TORCH, FRAMEWORK_DEVICE } framework;
 
 /* What an array is made of; `base` keeps `data` alive. Dtypes whose elements have no whole bytes of
  * their own become arrays of uint8. */
@@ -82,6 +84,8 @@ typedef struct piece {
     uint32_t rank;
     tare_dtype dtype;
     bool writable;
+    int device_kind; /* as DLPack numbers them; 0 is memory of the host */
+    int device_number;
 } piece;
 
 /* The facts of a tensor over bytes of its model or, where it has none in memory, without data. */
@@ -117,6 +121,26 @@ PyObject *dlpack_capsule(const piece *from, bool bytes, bool versioned);
 
 /* What `__dlpack__` returns. */
 PyObject *dlpack_export(owner *self, const tare_tensor *tensor, PyObject *args, PyObject *kwargs);
+
+/* The same of a piece on a device. */
+PyObject *dlpack_export_device(const piece *from, PyObject *args, PyObject *kwargs);
+
+/* ------------------------------------------------------------------------------------------------
+ * py_device.c
+ */
+
+/* A device for the time of a call. */
+typedef struct device_use {
+    tare_device *device; /* NULL: the host */
+    PyObject *kept;      /* the Device that it is of; NULL: it was opened for the call */
+} device_use;
+
+/* Takes a Device, or what names one; NULL, None and "cpu" are the host. 0, or an exception. */
+int device_begin(device_use *use, PyObject *object);
+void device_end(device_use *use);
+
+PyObject *device_tensor_make(const piece *from);
+int device_add_types(void);
 
 /* ------------------------------------------------------------------------------------------------
  * py_slice.c
@@ -156,7 +180,11 @@ const tare_tensor *model_find(const owner *self, PyObject *name, bool safe);
 /* A dict; the first shard that has a key counts. */
 PyObject *metadata_dict(const tare_model *from);
 
-PyObject *load_all(owner *self, framework kind); /* into one block; a dict */
+/* Into one block; a dict. `device` may be NULL. */
+PyObject *load_all(owner *self, framework kind, tare_device *device);
+
+/* One tensor, by itself. */
+PyObject *load_one(owner *self, framework kind, const tare_tensor *at, tare_device *device);
 PyObject *load_call(owner *self, PyObject *args, PyObject *kwargs);
 
 PyObject *save_call(PyObject *module, PyObject *args);

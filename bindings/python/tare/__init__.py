@@ -8,7 +8,7 @@ with tare.open("model.safetensors") as model:
 
 from collections.abc import Mapping as _Mapping
 
-from ._tare import Model, Tensor, __version__, open
+from ._tare import Device, DeviceTensor, Model, Tensor, __version__, open
 from .errors import (
     ArgumentError,
     CancelledError,
@@ -26,6 +26,8 @@ __all__ = [
     "ArgumentError",
     "CancelledError",
     "ClosedError",
+    "Device",
+    "DeviceTensor",
     "FileError",
     "FormatError",
     "MissingTensorError",

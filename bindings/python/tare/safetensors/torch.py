@@ -127,7 +127,7 @@ def load_file(
     filename: Path, device: Union[str, int] = "cpu", *, backend: str = "mmap"
 ) -> Dict[str, torch.Tensor]:
     """All tensors of a file. On the CPU they are mapped, as those of safetensors: writing to one
-    changes the tensor and not the file."""
+    changes the tensor and not the file. To a GPU they are loaded into one block of its memory."""
     with safe_open(filename, framework="pt", device=device, backend=backend) as file:
         return file.get_tensors()
 
