@@ -50,6 +50,7 @@ static const struct {
     {62, "TARE_E_SHARD_TENSOR"},
     {63, "TARE_E_DIGEST"},
     {64, "TARE_E_SPLIT"},
+    {70, "TARE_E_DEVICE"},
 };
 
 Test(error, values_and_names_of_statuses_are_pinned)
