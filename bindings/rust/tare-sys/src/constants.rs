@@ -44,6 +44,7 @@ pub const TARE_E_SHARD_NAME: tare_status = 61;
 pub const TARE_E_SHARD_TENSOR: tare_status = 62;
 pub const TARE_E_DIGEST: tare_status = 63;
 pub const TARE_E_SPLIT: tare_status = 64;
+pub const TARE_E_DEVICE: tare_status = 70;
 
 pub const TARE_DTYPE_BOOL: tare_dtype = 1;
 pub const TARE_DTYPE_F4: tare_dtype = 2;
@@ -121,6 +122,7 @@ pub const TARE_BACKING_MEMORY: u32 = 3;
 pub const TARE_PAIRS_KEEP_FIRST: u32 = 1;
 pub const TARE_SEED_FIXED: u32 = 2;
 pub const TARE_COPY_ON_WRITE: u32 = 4;
+pub const TARE_DEVICE_CUDA: u32 = 2;
 pub const TARE_SUGGEST_COUNT: u32 = 3;
 pub const TARE_SUGGEST_SIZE_MAX: u32 = 512;
 pub const TARE_SUGGEST_PREFIX: u32 = 1;

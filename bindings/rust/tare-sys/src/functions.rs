@@ -107,6 +107,21 @@ extern "C" {
     pub fn tare_block_data(block: *const tare_block, index: usize) -> *mut c_void;
     pub fn tare_block_size(block: *const tare_block, index: usize) -> usize;
     pub fn tare_block_memory(block: *const tare_block, size: *mut usize) -> *mut c_void;
+    pub fn tare_block_device(block: *const tare_block) -> *const tare_device;
+    pub fn tare_device_open(
+        name: *const c_char,
+        options: *const tare_device_options,
+        out: *mut *mut tare_device,
+        error: *mut tare_error,
+    ) -> tare_status;
+    pub fn tare_device_close(device: *mut tare_device);
+    pub fn tare_device_describe(device: *const tare_device) -> tare_device_info;
+    pub fn tare_device_measure(
+        device: *mut tare_device,
+        size: u64,
+        rate: *mut f64,
+        error: *mut tare_error,
+    ) -> tare_status;
     pub fn tare_block_close(block: *mut tare_block);
     pub fn tare_hash(
         model: *const tare_model,

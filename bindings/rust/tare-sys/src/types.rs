@@ -31,6 +31,38 @@ pub struct tare_block {
 }
 
 #[repr(C)]
+pub struct tare_device {
+    _bytes: [u8; 0],
+    _opaque: Opaque,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct tare_slice {
+    pub start: *const u64,
+    pub stop: *const u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct tare_device_options {
+    pub struct_size: usize,
+    pub staging_size_max: u64,
+    pub allocator: *const tare_allocator,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct tare_device_info {
+    pub kind: u32,
+    pub number: u32,
+    pub label: tare_string,
+    pub name: tare_string,
+    pub staging_size: u64,
+    pub later: [u64; 3],
+}
+
+#[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct tare_error {
     pub status: tare_status,
@@ -175,6 +207,8 @@ pub struct tare_load_options {
     pub progress_context: *mut c_void,
     pub digests: *const tare_digest,
     pub allocator: *const tare_allocator,
+    pub device: *mut tare_device,
+    pub slices: *const tare_slice,
 }
 
 #[repr(C)]
@@ -271,6 +305,14 @@ pub const TARE_LOAD_OPTIONS_INIT: tare_load_options = tare_load_options {
     progress: None,
     progress_context: ptr::null_mut(),
     digests: ptr::null(),
+    allocator: ptr::null(),
+    device: ptr::null_mut(),
+    slices: ptr::null(),
+};
+
+pub const TARE_DEVICE_OPTIONS_INIT: tare_device_options = tare_device_options {
+    struct_size: size_of::<tare_device_options>(),
+    staging_size_max: 0,
     allocator: ptr::null(),
 };
 

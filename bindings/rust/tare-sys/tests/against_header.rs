@@ -211,8 +211,11 @@ fn facts_of_rust() -> Facts {
         tare_digest { low, high }
         tare_load_options {
             struct_size, io, flags, alignment, threads, reserved, chunk_size, flight_size_max,
-            progress, progress_context, digests, allocator
+            progress, progress_context, digests, allocator, device, slices
         }
+        tare_slice { start, stop }
+        tare_device_options { struct_size, staging_size_max, allocator }
+        tare_device_info { kind, number, label, name, staging_size, later }
         tare_value { kind, item_kind, count, data, size }
         tare_save_tensor { name, name_size, shape, rank, dtype, data, size, model, tensor, later }
         tare_save_metadata { key, value }
@@ -290,7 +293,7 @@ fn initial_options_are_those_of_the_header() {
         size == size_of::<T>().to_ne_bytes() && rest.iter().all(|&byte| byte == 0)
     }
     let facts = facts_of_rust();
-    for name in ["tare_options", "tare_load_options", "tare_save_options"] {
+    for name in ["tare_options", "tare_load_options", "tare_save_options", "tare_device_options"] {
         let prefix = format!("{name}.");
         let members = facts.iter().filter(|(key, _)| key.starts_with(&prefix));
         let sizes = members.map(|(_, fact)| fact.rsplit_once(' ').expect("a size").1);
@@ -300,6 +303,7 @@ fn initial_options_are_those_of_the_header() {
     assert!(is_size_and_zeros(&TARE_OPTIONS_INIT));
     assert!(is_size_and_zeros(&TARE_LOAD_OPTIONS_INIT));
     assert!(is_size_and_zeros(&TARE_SAVE_OPTIONS_INIT));
+    assert!(is_size_and_zeros(&TARE_DEVICE_OPTIONS_INIT));
 }
 
 #[test]

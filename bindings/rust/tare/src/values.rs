@@ -100,6 +100,7 @@ values! {
     ShardTensor = TARE_E_SHARD_TENSOR, "The shard index and a shard disagree about a tensor.";
     Digest = TARE_E_DIGEST, "Bytes do not have the expected digest.";
     Split = TARE_E_SPLIT, "A part of a split file does not belong to the others.";
+    Device = TARE_E_DEVICE, "A device or its driver failed.";
 }
 
 impl Status {
