@@ -44,10 +44,11 @@ static const tarei_part *side_end(tarei_side *side, tarei_memory *memory, tarei_
     return kept;
 }
 
-/* The number of the part with that text, PART_NONE when numbers have run out. The cache forgets: a
- * text may get another number. Names made to collide in it only share less. */
+/* The number of the part with that text; PART_NONE when it is too long, or numbers have run out.
+ * The cache forgets: a text may get another number. Names made to collide in it only share less. */
 static uint32_t side_find(tarei_side *side, const char *text, uint32_t place, uint32_t size)
 {
+    if (size > TAREI_PART_SIZE_MAX) return PART_NONE;
     uint64_t hash = XXH3_64bits(text + place, size);
     uint16_t *ways = &side->cache[hash & (side->cache_count - WAYS - 1)];
     uint32_t way = 0;

@@ -9,8 +9,8 @@
  * is a pair of parts. 92,000 names of a mixture of experts are made of about 60 prefixes and 1,600
  * suffixes: 60 KB of text and 13 KB of parts, which stay in the cache, so that comparing a name
  * misses no cache of its own. Sharing is best effort, comparing is exact whatever was shared: a
- * text may have several parts, and a name without a pair (when part numbers have run out) is
- * compared with its full text.
+ * text may have several parts, and a name without a pair (when part numbers have run out, or a part
+ * is too long) is compared with its full text.
  *
  * Every 64 names form a group, and every 64 groups a wide one. Each knows how much all of its names
  * have in common at their start, so that a search by prefix passes over groups.
@@ -46,6 +46,9 @@ typedef struct tarei_part {
 } tarei_part;
 
 #define TAREI_PART_LONG UINT32_C(0x80000000)
+#ifndef TAREI_PART_SIZE_MAX /* tests want names without a pair; a name with a larger part has none */
+#define TAREI_PART_SIZE_MAX (TAREI_PART_LONG - 1)
+#endif
 #define TAREI_PREFIX_SHORT 32u
 #define TAREI_SUFFIX_SHORT 48u
 

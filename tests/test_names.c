@@ -86,6 +86,8 @@ Test(names, pairs_of_parts_put_together_are_the_name)
             tarei_part suffix = names.suffixes[pairs[i] >> 16];
             prefix.size &= ~TAREI_PART_LONG;
             suffix.size &= ~TAREI_PART_LONG;
+            cr_assert_leq(prefix.size, TAREI_PART_SIZE_MAX);
+            cr_assert_leq(suffix.size, TAREI_PART_SIZE_MAX);
             const tare_string *name = &set.names[i];
             cr_assert_eq(prefix.size + suffix.size, name->size, "%s: %zu", name_set_kinds[k].what,
                          i);
@@ -93,7 +95,7 @@ Test(names, pairs_of_parts_put_together_are_the_name)
             cr_assert_arr_eq(names.text + suffix.place, name->data + prefix.size, suffix.size);
             paired++;
         }
-        if (set.count < 60000)
+        if (set.count < 60000 && TAREI_PART_SIZE_MAX == TAREI_PART_LONG - 1)
             cr_expect_eq(paired, set.count, "%s: %zu", name_set_kinds[k].what, paired);
         free(pairs);
         name_table_free(&table);
