@@ -139,6 +139,7 @@ bool tarei_buffer_reserve(tarei_buffer *buffer, tarei_memory *memory, uint64_t m
     if (capacity < BUFFER_SIZE_MIN) capacity = BUFFER_SIZE_MIN; /* few steps for small things */
     void *data = tarei_memory_take(memory, capacity, TAREI_BUFFER_ALIGNMENT);
     if (data == NULL) return false;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): what has a size has data */
     if (buffer->size != 0) memcpy(data, buffer->data, (size_t)buffer->size);
     tarei_memory_give(memory, buffer->data, buffer->capacity, TAREI_BUFFER_ALIGNMENT);
     buffer->data = data;

@@ -31,11 +31,11 @@
 #include "record.h"
 
 #define TAREI_GROUP_COUNT 64u
-#define TAREI_GROUPS_COUNT (TAREI_GROUP_COUNT * TAREI_GROUP_COUNT)
+#define TAREI_GROUPS_COUNT 4096u /* as many groups as a group has names */
 
 /* Bytes before the first name and behind the last that may be read, so that stored text can be
  * compared in words and windows without care for its ends. */
-#define TAREI_NAMES_PADDING 64u
+#define TAREI_NAMES_PADDING UINT64_C(64)
 
 /* What all names may take with their terminators: places in the text are 32 bits wide. */
 #define TAREI_NAMES_SIZE_MAX (UINT32_MAX - 2 * TAREI_NAMES_PADDING)

@@ -296,7 +296,7 @@ static bool skip_number(tarei_json *json)
 tare_status tarei_json_skip(tarei_json *json)
 {
     tarei_token token;
-    bool more;
+    bool more = false;
     tarei_json_space(json);
     uint8_t first = json->at < json->end ? *json->at : 0;
     if (first == '"') return tarei_json_string(json, &token);

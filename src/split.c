@@ -130,7 +130,7 @@ static tare_status check_shared(tarei_opening *opening)
 tare_status tarei_split_visit(tarei_opening *opening, const char *name, tare_file_visit visit,
                               void *context)
 {
-    tarei_split split;
+    tarei_split split = {0};
     tarei_split_is(name, &split);
     for (uint32_t i = 0; i < split.count; i++) {
         tare_string part = {NULL, 0};
@@ -143,7 +143,7 @@ tare_status tarei_split_visit(tarei_opening *opening, const char *name, tare_fil
 
 tare_status tarei_split_open(tarei_opening *opening, const tarei_folder *folder, const char *name)
 {
-    tarei_split split;
+    tarei_split split = {0};
     uint64_t wanted = UINT64_MAX;
     tarei_split_is(name, &split);
     tare_status status = tarei_open_expect(opening, split.count);

@@ -53,7 +53,7 @@ static tare_status load_integer(const tare_value *value, uint64_t *bits, bool *n
     case TARE_KIND_U16: *bits = tarei_load_le16(data); return TARE_OK;
     case TARE_KIND_U32: *bits = tarei_load_le32(data); return TARE_OK;
     case TARE_KIND_U64: *bits = tarei_load_le64(data); return TARE_OK;
-    case TARE_KIND_I8: number = (int8_t)data[0]; break;
+    case TARE_KIND_I8: number = (int8_t)data[0]; break; /* NOLINT(bugprone-signed-char-misuse) */
     case TARE_KIND_I16: number = (int16_t)tarei_load_le16(data); break;
     case TARE_KIND_I32: number = (int32_t)tarei_load_le32(data); break;
     case TARE_KIND_I64: number = (int64_t)tarei_load_le64(data); break;

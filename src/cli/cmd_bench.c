@@ -149,7 +149,7 @@ static void print_time(double ns)
 
 static void print_facts(const bench *made)
 {
-    size_t count = tare_count(made->model);
+    size_t count = tare_count(made->model), middle = made->open_count / 2;
     out_key("model");
     out_style_on(STYLE_KEY);
     out_escaped(text_of(made->path));
@@ -161,7 +161,7 @@ static void print_facts(const bench *made)
     out_string("best ");
     print_time((double)made->opens[0]);
     out_string(", median ");
-    print_time((double)made->opens[made->open_count / 2]);
+    print_time((double)made->opens[middle]);
     out_string(", first ");
     print_time((double)made->open_first);
     out_format(" of %zu\n", made->open_count);

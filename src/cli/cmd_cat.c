@@ -24,8 +24,8 @@ static bool write_base64(const unsigned char *data, size_t size)
         if (left > 1) bits |= (uint32_t)data[i + 1] << 8;
         if (left > 2) bits |= data[i + 2];
         char text[4] = {letters[bits >> 18], letters[bits >> 12 & 63],
-                        left > 1 ? letters[bits >> 6 & 63] : '=',
-                        left > 2 ? letters[bits & 63] : '='};
+                        (char)(left > 1 ? letters[bits >> 6 & 63] : '='),
+                        (char)(left > 2 ? letters[bits & 63] : '=')};
         out_bytes(text, sizeof text);
     }
     return !out_stopped();

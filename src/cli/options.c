@@ -217,6 +217,16 @@ static int parse_load_value(tare_load_options *load, const option *found, const 
     }
 }
 
+static void take_flag(cli_options *options, const option *found)
+{
+    switch (found->bit) {
+    case OPTION_DIRECT: options->load.io = TARE_IO_DIRECT; break;
+    case OPTION_BUFFERED: options->load.io = TARE_IO_BUFFERED; break;
+    case OPTION_DROP_BEHIND: options->load.flags |= TARE_LOAD_DROP_BEHIND; break;
+    default: break;
+    }
+}
+
 static int parse_value(cli_options *options, const option *found, char *value)
 {
     switch (found->bit) {
@@ -232,9 +242,6 @@ static int parse_value(cli_options *options, const option *found, char *value)
     case OPTION_CHUNK:
     case OPTION_IN_FLIGHT:
     case OPTION_ALIGN: return parse_load_value(&options->load, found, value);
-    case OPTION_DIRECT: options->load.io = TARE_IO_DIRECT; return CLI_OK;
-    case OPTION_BUFFERED: options->load.io = TARE_IO_BUFFERED; return CLI_OK;
-    case OPTION_DROP_BEHIND: options->load.flags |= TARE_LOAD_DROP_BEHIND; return CLI_OK;
     default: return CLI_OK;
     }
 }
@@ -275,7 +282,9 @@ static int take_option(cli_options *options, int argc, char **argv, int *at)
         cli_message("--direct and --buffered exclude each other");
         return CLI_USAGE;
     }
-    return parse_value(options, found, value);
+    if (value != NULL) return parse_value(options, found, value);
+    take_flag(options, found);
+    return CLI_OK;
 }
 
 int options_parse(cli_options *options, int argc, char **argv)

@@ -23,7 +23,7 @@ static uint32_t random_below(uint64_t *random, size_t bound)
 static bool allocate(query_list *list, size_t count, size_t text_size)
 {
     *list = (query_list){.count = count};
-    list->names = malloc(count * sizeof *list->names);
+    list->names = calloc(count, sizeof *list->names);
     list->text = malloc(text_size > 0 ? text_size : 1);
     if (list->names != NULL && list->text != NULL) return true;
     queries_free(list);

@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { ITEMS_MAX = 6, ITEM_SIZE_MAX = 40 };
@@ -22,7 +23,7 @@ static void decode(tare_value value, bool json, char target[DECODE_TEXT_SIZE])
 {
     int truth;
     if (tare_value_bool(value, &truth) == TARE_OK)
-        strcpy(target, truth ? "true" : "false"); /* any byte but 0 is true */
+        snprintf(target, DECODE_TEXT_SIZE, "%s", truth ? "true" : "false"); /* all but 0 is true */
     else
         decode_value(dtype_of(value.kind), value.data, 0, json, target);
 }

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# The whole suite with clang under AddressSanitizer and UndefinedBehaviorSanitizer (gcc does that in
+# every ./x test), and under MemorySanitizer what needs no library that lacks it: the plain programs
+# and the saved inputs of the fuzzers.
+#
+#     tests/long/sanitizers.sh [asan|msan]...     without arguments both
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
+export CC=clang CXX=clang++
+
+run_asan() {
+    cmake -S . -B build/clang-asan -G Ninja -DCMAKE_BUILD_TYPE=Debug -DTARE_TESTS=ON \
+        -DTARE_SANITIZE=address,undefined >/dev/null
+    cmake --build build/clang-asan -j "$jobs" >/dev/null
+    ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1 \
+        UBSAN_OPTIONS=print_stacktrace=1 \
+        ctest --test-dir build/clang-asan -j "$jobs" --output-on-failure --no-tests=error
+}
+
+# Everything that runs is compiled here, so that every byte of it is followed.
+run_msan() {
+    local folder=build/clang-msan name programs=()
+    local flags=(-std=c11 -O1 -g -fsanitize=memory -fsanitize-memory-track-origins
+        -fno-sanitize-recover=all "-DTARE_TEST_DATA=\"$PWD/tests/data\"" -Iinclude -Isrc -Itests)
+    mkdir -p "$folder"
+    local support=() library=()
+    mapfile -t library < <(git ls-files 'src/*.c' | grep -v -e '/cli/' -e '/os_wasm\.c$')
+    support=(tests/support/{alloc_probe,builder,corpus_list,load_models,name_sets,process_probe}.c
+        tests/support/{reader_probe,set_models,temp_files}.c tests/fuzz/fuzz_model.c
+        tests/long/msan_calls.c)
+    local objects=() wrap=-Wl,--wrap=stat64,--wrap=fstat64,--wrap=fstatat64,--wrap=nftw
+    for name in "${library[@]}" "${support[@]}"; do
+        objects+=("$folder/$(basename "$name" .c).o")
+        clang "${flags[@]}" -c "$name" -o "${objects[-1]}"
+    done
+    for name in plain_smoke plain_gguf plain_corpus plain_threads plain_load; do
+        clang "${flags[@]}" "tests/plain/$name.c" "${objects[@]}" "$wrap" -lpthread -o "$folder/$name"
+        programs+=("$folder/$name")
+    done
+    for name in safetensors gguf json shards index save; do
+        clang "${flags[@]}" "tests/fuzz/fuzz_$name.c" tests/fuzz/fuzz_replay.c "${objects[@]}" \
+            "$wrap" -lpthread -o "$folder/fuzz_$name"
+        programs+=("$folder/fuzz_$name tests/fuzz/corpus/$name tests/data/corpus")
+    done
+    for name in "${programs[@]}"; do
+        printf 'msan %s\n' "$(basename "${name%% *}")"
+        # shellcheck disable=SC2086 # a program and its arguments
+        MSAN_OPTIONS=allocator_may_return_null=1 $name >"$folder/log" 2>&1 || {
+            cat "$folder/log"
+            return 1
+        }
+    done
+}
+
+[[ $# -gt 0 ]] || set -- asan msan
+for part in "$@"; do "run_$part"; done
