@@ -76,7 +76,7 @@ def bars_section(results):
 def smaller_rows(result):
     """Where tables that hold names and numbers, and no more, take less memory than tare."""
     rows = []
-    for name in sets_of(result):
+    for name in sets_of(result, sweep=True):
         heap = lambda engine: counter(result, "find_hit", engine, name, "heap_bytes_per_name")
         own = heap(BASE)
         less = [(heap(e), e) for e in engines_of(result) if is_rival(e) and heap(e) is not None]
@@ -90,7 +90,7 @@ def smaller_rows(result):
 def slower_section(result):
     rows, tally, total = [], {}, 0
     for pattern in PATTERNS:
-        for name in sets_of(result):
+        for name in sets_of(result, sweep=True):
             found = compared(result, pattern, name)
             faster = [row for row in found if row[1] < row[2]]
             total += len(found)

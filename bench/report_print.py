@@ -1,8 +1,8 @@
 """Prints results as tables for the terminal."""
 
 from report_figures import (
-    BASE, PATTERNS, bars_of, counter, divide, engines_of, line_rows, number, own_time, sets_of,
-    size_of, time_of,
+    BASE, PATTERNS, bars_of, base_of, counter, divide, engines_of, line_rows, number, own_time,
+    sets_of, size_of, time_of,
 )
 from report_gpu import print_gpu
 from report_load import print_bars as print_load_bars, print_load
@@ -34,9 +34,10 @@ def print_lookup_set(result, name, patterns):
         row = [engine]
         for pattern in patterns:
             value = time_of(result, pattern, engine, name)
-            base = time_of(result, pattern, BASE, name)
-            times = divide(value, base)
-            row += [number(value), "" if engine == BASE or times is None else number(times) + "x"]
+            base = base_of(pattern, engine)
+            times = divide(value, time_of(result, pattern, base, name))
+            row += [number(value), "" if engine in (BASE, base) or times is None
+                    else number(times) + "x"]
         if memory:
             row.append(number(counter(result, "find_hit", engine, name, "heap_bytes_per_name")))
         if any(cell not in ("", "-") for cell in row[1:]):

@@ -484,8 +484,9 @@ TARE_API tare_key tare_key_make(const tare_model *model, const char *name, size_
 TARE_API const tare_tensor *tare_find_key(const tare_model *model, const tare_key *key);
 
 /*
- * Finds many names at once, faster a name than one by one, since their cache misses overlap.
- * out[i] becomes the tensor of names[i] or NULL. Returns how many were found.
+ * Finds many names at once. out[i] becomes the tensor of names[i] or NULL. Returns how many were
+ * found. From some 16,000 tensors on it is faster a name than one by one, since cache misses overlap;
+ * below, where all that a find needs is in the cache, it is about as fast.
  */
 TARE_API size_t tare_find_many(const tare_model *model, const tare_string *names, size_t count,
                                const tare_tensor **out);
