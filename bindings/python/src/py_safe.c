@@ -9,6 +9,7 @@ typedef struct opened {
     PyObject_HEAD owner *owner; /* NULL once closed */
     PyObject *device;           /* where tensors of torch go; NULL: where they are */
     device_use use;             /* the same, where the library loads to it */
+    unsigned loads;             /* to it, under way: meanwhile it is not given back */
     framework kind;
 } opened;
 
@@ -118,12 +119,19 @@ static PyObject *open_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return NULL;
 }
 
+static void give_device_back(opened *self)
+{
+    if (self->loads != 0) return; /* the last of them does */
+    device_use use = self->use;
+    self->use = (device_use){NULL, NULL};
+    device_end(&use);
+}
+
 static int open_clear(PyObject *object)
 {
     Py_CLEAR(((opened *)object)->owner);
     Py_CLEAR(((opened *)object)->device);
-    device_end(&((opened *)object)->use);
-    ((opened *)object)->use = (device_use){NULL, NULL};
+    give_device_back((opened *)object);
     return 0;
 }
 
@@ -166,14 +174,64 @@ static PyObject *move(PyObject *made, PyObject *device)
     return moved;
 }
 
-static PyObject *get_tensor(PyObject *object, PyObject *name)
+/* What one call works with. Reading lets other threads run, and one may close the file meanwhile. */
+typedef struct held {
+    opened *from;
+    owner *owner;
+    PyObject *device;
+} held;
+
+static int hold(held *all, PyObject *object)
 {
     opened *self = check_open(object);
-    if (self == NULL) return NULL;
-    const tare_tensor *at = model_find(self->owner, name, true);
-    if (at == NULL) return NULL;
-    if (self->use.device != NULL) return load_one(self->owner, self->kind, at, self->use.device);
-    return move(array_of(self->kind, self->owner, at, false), self->device);
+    if (self == NULL) return -1;
+    *all = (held){self, owner_keep(self->owner), self->device};
+    Py_XINCREF(all->device);
+    self->loads++;
+    return 0;
+}
+
+static void let_go(held *all)
+{
+    all->from->loads--;
+    if (all->from->owner == NULL) give_device_back(all->from);
+    Py_XDECREF(all->device);
+    Py_DECREF(all->owner);
+}
+
+/* numpy's are copies, each the caller's own; torch's lie where they are mapped. */
+static PyObject *tensor_of(const held *all, const tare_tensor *at)
+{
+    const opened *self = all->from;
+    if (self->use.device != NULL) return load_one(all->owner, self->kind, at, self->use.device);
+    if (self->kind == FRAMEWORK_NUMPY) return array_copy(self->kind, all->owner, at);
+    return move(array_of(self->kind, all->owner, at, false), all->device);
+}
+
+static PyObject *get_tensor(PyObject *object, PyObject *name)
+{
+    held all;
+    if (hold(&all, object) != 0) return NULL;
+    const tare_tensor *at = model_find(all.owner, name, true);
+    PyObject *made = at != NULL ? tensor_of(&all, at) : NULL;
+    let_go(&all);
+    return made;
+}
+
+static PyObject *tensors_one_by_one(const held *all)
+{
+    const tare_model *model = all->owner->model;
+    size_t count = tare_count(model);
+    PyObject *made = PyDict_New();
+    for (size_t i = 0; made != NULL && i < count; i++) {
+        tare_string text = tare_name(model, tare_at(model, i));
+        PyObject *name = text_decode(text.data, text.size);
+        PyObject *array = tensor_of(all, tare_at(model, i));
+        if (name == NULL || array == NULL || PyDict_SetItem(made, name, array) != 0) Py_CLEAR(made);
+        Py_XDECREF(name);
+        Py_XDECREF(array);
+    }
+    return made;
 }
 
 /* All of them: numpy's, and those on a device, in one block, as a load; torch's where they are
@@ -181,27 +239,13 @@ static PyObject *get_tensor(PyObject *object, PyObject *name)
 static PyObject *get_tensors(PyObject *object, PyObject *unused)
 {
     (void)unused;
-    opened *self = check_open(object);
-    if (self == NULL) return NULL;
-    owner *from = owner_keep(self->owner);
-    PyObject *made = NULL;
-    if (self->kind == FRAMEWORK_NUMPY || self->use.device != NULL) {
-        made = load_all(from, self->kind, self->use.device);
-    } else {
-        size_t count = tare_count(from->model);
-        made = PyDict_New();
-        for (size_t i = 0; made != NULL && i < count; i++) {
-            const tare_tensor *at = tare_at(from->model, i);
-            tare_string text = tare_name(from->model, at);
-            PyObject *name = text_decode(text.data, text.size);
-            PyObject *array = move(array_of(self->kind, from, at, false), self->device);
-            if (name == NULL || array == NULL || PyDict_SetItem(made, name, array) != 0)
-                Py_CLEAR(made);
-            Py_XDECREF(name);
-            Py_XDECREF(array);
-        }
-    }
-    Py_DECREF(from);
+    held all;
+    if (hold(&all, object) != 0) return NULL;
+    const opened *self = all.from;
+    bool block = self->kind == FRAMEWORK_NUMPY || self->use.device != NULL;
+    PyObject *made =
+        block ? load_all(all.owner, self->kind, self->use.device) : tensors_one_by_one(&all);
+    let_go(&all);
     return made;
 }
 

@@ -100,6 +100,9 @@ PyObject *array_make(framework kind, const piece *from);
  * read-only if `read_only`; others may be written to. */
 PyObject *array_of(framework kind, owner *self, const tare_tensor *tensor, bool read_only);
 
+/* An array of bytes of its own. */
+PyObject *array_copy(framework kind, owner *self, const tare_tensor *tensor);
+
 /* Raises, before work is done, what array_make would raise about that dtype. */
 int array_check(framework kind, tare_dtype dtype);
 

@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+import threading
 
 import numpy
 import pytest
@@ -170,3 +171,44 @@ def test_metadata_of_a_file_without_any_is_none(path, tmp_path):
     tare.safetensors.save_file({}, tmp_path / "empty.safetensors")
     assert safe_open(tmp_path / "empty.safetensors", "np").metadata() is None
     assert safe_open(tmp_path / "empty.safetensors", "np").keys() == []
+
+
+def test_arrays_of_numpy_are_each_the_callers_own(tmp_path):
+    path = tmp_path / "own.safetensors"
+    tare.safetensors.numpy.save_file({"a": numpy.arange(6, dtype="f4")}, path)
+    for backend in ("mmap", "pread"):
+        with safe_open(path, "np", backend=backend) as file:
+            first = file.get_tensor("a")
+            first *= 0
+            assert file.get_tensor("a").sum() == 15
+            assert file.get_slice("a")[:].sum() == 15
+    data = path.read_bytes()
+    with safe_open(path, "np") as file:
+        kept = file.get_tensor("a")
+    with open(path, "r+b") as file:  # in place, as nobody should
+        file.truncate(0)
+    assert kept.sum() == 15
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+def test_a_file_may_be_closed_while_another_thread_reads_it(tmp_path, backend):
+    path = tmp_path / "large.safetensors"
+    tare.safetensors.numpy.save_file({"a": numpy.ones(4 << 20, "f4")}, path)
+    for _ in range(20):
+        file = safe_open(path, "np", backend=backend)
+        begun, got = threading.Event(), []
+
+        def read():
+            begun.set()
+            try:
+                got.append(float(file.get_tensor("a").sum()))
+            except SafetensorError:  # closed before it began
+                got.append(None)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        begun.wait()
+        file.__exit__(None, None, None)
+        thread.join()
+        assert got in ([float(4 << 20)], [None])
