@@ -2,7 +2,8 @@
 # What the tests need of npm, as package-lock.json has it, in FOLDER. Exit status 77: there is no npm,
 # or no registry.
 set -euo pipefail
-folder=$1
+mkdir -p "$1"
+folder=$(cd "$1" && pwd) # before the next line makes a relative one another
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if cmp -s package-lock.json "$folder/node_modules/.tare-lock.json"; then
     exit 0
@@ -11,7 +12,6 @@ if ! command -v npm >/dev/null; then
     echo "Skipped: there is no npm"
     exit 77
 fi
-mkdir -p "$folder"
 cp package.json package-lock.json "$folder"
 if ! (cd "$folder" && npm ci --no-audit --no-fund --ignore-scripts); then
     echo "Skipped: npm ci failed; is a registry in reach?"
