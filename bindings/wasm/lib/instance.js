@@ -46,7 +46,8 @@ async function compileGiven(source) {
     return given instanceof WebAssembly.Module ? given : WebAssembly.compile(given);
 }
 
-const decoder = new TextDecoder();
+/* U+FEFF at the start of a name is a part of it. */
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const encoder = new TextEncoder();
 
 /** One instance, with views of its memory. */
@@ -218,6 +219,33 @@ export class Instance {
 }
 
 /**
+ * The head of a safetensors file without what was read of its tensors; any other file's as it is:
+ * in what begins with text, or "GGUF", the first 8 bytes are a number beyond every head.
+ */
+function headerOf(head) {
+    if (head.length < 8) return head;
+    const size = new DataView(head.buffer, head.byteOffset).getBigUint64(0, true);
+    return size <= head.length - 8 ? head.subarray(0, 8 + Number(size)) : head;
+}
+
+/** Runs `call(instance, table)` on files: the instance, with what it says or which bytes lack. */
+async function attempt(files, call) {
+    const module = await init();
+    for (const cut of [headerOf, (head) => head]) {
+        const instance = new Instance(module);
+        const table = instance.table(files.map((file) => ({ ...file, head: cut(file.head) })));
+        const status = call(instance, table);
+        instance.look();
+        if (status === 0) return { instance };
+        const { missing } = instance;
+        if (missing === null) throw instance.error();
+        /* What lacks only since it was cut off is handed in: no safetensors file after all. */
+        if (missing.offset + missing.size > files[missing.file].head.length) return { missing };
+    }
+    throw failure('TARE_E_READ', 'bytes of a head are wanted that it has');
+}
+
+/**
  * Opens the model that is among files, as far as their heads go: an instance that has it, or which
  * bytes are missing, to be fetched before it is tried again.
  * @param {{name: string, head: Uint8Array, size: number}[]} files
@@ -225,21 +253,14 @@ export class Instance {
  *                    missing?: {file: number, offset: number, size: number}}>}
  */
 export async function openHeads(files, headerSizeMax) {
-    const opening = new Instance(await init());
-    const table = opening.table(files);
-    const status = opening.calls.tare_js_open(table, files.length, headerSizeMax ?? 0);
-    opening.look();
-    if (status === 0) return { instance: opening.moved() };
-    if (opening.missing !== null) return { missing: opening.missing };
-    throw opening.error();
+    const { instance, missing } = await attempt(files, (opening, table) =>
+        opening.calls.tare_js_open(table, files.length, headerSizeMax ?? 0));
+    return instance === undefined ? { missing } : { instance: instance.moved() };
 }
 
 /** The names of the files that a model is made of, told from one; or which bytes are missing. */
 export async function listFiles(file) {
-    const opening = new Instance(await init());
-    const status = opening.calls.tare_js_list(opening.table([file]));
-    opening.look();
-    if (status === 0) return { names: opening.names };
-    if (opening.missing !== null) return { missing: opening.missing };
-    throw opening.error();
+    const { instance, missing } = await attempt([file], (opening, table) =>
+        opening.calls.tare_js_list(table));
+    return instance === undefined ? { missing } : { names: instance.names };
 }

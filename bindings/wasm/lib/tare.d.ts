@@ -171,8 +171,9 @@ export class Metadata implements Iterable<Entry> {
 }
 
 /**
- * An open model. Its headers are parsed in WebAssembly; bytes of tensors never enter it. A name is a
- * string, or its bytes.
+ * An open model. Its headers are parsed in WebAssembly. Bytes of tensors do not enter it, but those
+ * behind a short header of GGUF, whose length nobody knows before: let go of once it is open. A name
+ * is a string, or its bytes.
  */
 export class Model implements Iterable<Tensor> {
     private constructor();

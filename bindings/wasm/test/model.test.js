@@ -185,6 +185,54 @@ test('names that are no UTF-8 are found by their bytes', async () => {
     assert.deepEqual(model.names(), ['w\ufffd\ufffd', 'w.é']);
 });
 
+test('U+FEFF at the start of names, keys and values stays', async () => {
+    const names = ['\ufeff', '\ufeffa', 'b', '\ufeffc\ufeff', 'd'];
+    const bytes = (i) => Buffer.from([i]);
+    for (const model of [
+        await Model.fromBytes(safetensors(names.map((name, i) => [name, 'U8', [1], bytes(i)]),
+                                          { '\ufeffkey': '\ufeffvalue' })),
+        await Model.fromBytes(gguf(names.map((name) => [name, 1]),
+                                   [['\ufeffkey', 'string', '\ufeffvalue']])),
+    ]) {
+        assert.deepEqual(model.names(), names);
+        for (const [i, name] of names.entries()) {
+            assert.equal(model.at(i).name, name);
+            assert.equal(model.find(name).index, i);
+        }
+        assert.equal(model.metadata.at(0).key, '\ufeffkey');
+        assert.equal(model.metadata.get('\ufeffkey'), '\ufeffvalue');
+    }
+});
+
+test('bytes of tensors never enter WebAssembly memory; of GGUF none stay', async (t) => {
+    const mark = Buffer.from('these bytes are those of a tensor');
+    const memories = [];
+    const { Instance } = WebAssembly;
+    t.mock.method(WebAssembly, 'Instance', function (module, imports) {
+        const instance = new Instance(module, imports);
+        memories.push(instance.exports.memory);
+        return instance;
+    });
+    const marked = () => memories.map((memory) => Buffer.from(memory.buffer).includes(mark));
+    const data = Buffer.concat([mark, Buffer.alloc(31), mark]);
+    const file = safetensors([['w', 'U8', [data.length], data]]);
+    const whole = [{ name: 'a.safetensors', bytes: file }, { name: 'model.safetensors.index.json',
+        bytes: Buffer.from(JSON.stringify({ weight_map: { w: 'a.safetensors' } })) }];
+    for (const open of [() => Model.fromBytes(file), () => Model.fromBlob(new Blob([file])),
+                        () => Model.fromFiles(whole)]) {
+        memories.length = 0;
+        const model = await open();
+        assert.deepEqual(Buffer.from(await model.read('w')), data);
+        assert.ok(memories.length >= 2);
+        assert.deepEqual(marked().filter(Boolean), []);
+    }
+    const other = gguf([['w', 100]]);
+    mark.copy(other, other.length - 200);
+    memories.length = 0;
+    assert.ok(Buffer.from(await (await Model.fromBytes(other)).read('w')).includes(mark));
+    assert.deepEqual([marked()[0], marked().at(-1)], [true, false]);
+});
+
 const shard = (name, byte) => safetensors([[name, 'U8', [4], Buffer.alloc(4, byte)]]);
 const index = (map) => Buffer.from(JSON.stringify({ weight_map: map }));
 
