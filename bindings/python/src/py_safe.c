@@ -220,13 +220,13 @@ static PyObject *get_tensor(PyObject *object, PyObject *name)
 
 static PyObject *tensors_one_by_one(const held *all)
 {
-    const tare_model *model = all->owner->model;
-    size_t count = tare_count(model);
+    const tare_model *source = all->owner->model;
+    size_t count = tare_count(source);
     PyObject *made = PyDict_New();
     for (size_t i = 0; made != NULL && i < count; i++) {
-        tare_string text = tare_name(model, tare_at(model, i));
+        tare_string text = tare_name(source, tare_at(source, i));
         PyObject *name = text_decode(text.data, text.size);
-        PyObject *array = tensor_of(all, tare_at(model, i));
+        PyObject *array = tensor_of(all, tare_at(source, i));
         if (name == NULL || array == NULL || PyDict_SetItem(made, name, array) != 0) Py_CLEAR(made);
         Py_XDECREF(name);
         Py_XDECREF(array);
