@@ -43,6 +43,10 @@
  *     tare_data. Headers of files are parsed from a private copy and cannot change meanwhile.
  *   - One descriptor for each shard stays open until tare_close, also when mapped: tare_read uses
  *     it. A model of more shards than the process may open files (ulimit -n) is TARE_E_OPEN.
+ *   - A model opened from an index file (tare_index_save) maps that file, unless
+ *     TARE_BACKING_READ: the first point then holds for every call on it. Several shards are opened
+ *     one by one when their bytes are first asked for; one that was replaced, changed or removed by
+ *     then is an error of that call (tare_ready tells which), not of tare_open.
  *   - Mapped tensors are aligned as their writer placed them, which may be not at all; see
  *     tare_alignment. tare_read, tare_load and tare_open_pairs give aligned bytes.
  *   - A load past the page cache opens each file that it reads once more (Linux: through /proc);
@@ -122,6 +126,8 @@ extern "C" {
     X(E_SHARD_TENSOR, 62, "the shard index and a shard disagree about a tensor") \
     X(E_DIGEST, 63, "bytes do not have the expected digest")                     \
     X(E_SPLIT, 64, "a part of a split file does not belong to the others")       \
+    X(E_PREBUILT, 65, "an index file is damaged or of no use here")              \
+    X(E_STALE, 66, "the model is not the one that an index file was built from") \
     X(E_DEVICE, 70, "a device or its driver failed")
 
 typedef int32_t tare_status;
@@ -345,6 +351,21 @@ typedef struct tare_allocator {
 #define TARE_BACKING_READ 2u   /* never map: tare_data is NULL, tare_read reads */
 #define TARE_BACKING_MEMORY 3u /* not an option: how tare_shard_at tells bytes and pairs */
 
+/*
+ * Index files, see tare_index_save. AUTO: uses one that is there and fits, else reads the headers;
+ * tare_index_status tells which. Where there is none that costs one open that fails. NEVER: reads the
+ * headers. REQUIRE: an index that is missing or does not fit is an error.
+ */
+#define TARE_INDEX_AUTO 0u
+#define TARE_INDEX_NEVER 1u
+#define TARE_INDEX_REQUIRE 2u
+
+/* TIME: size and time of modification of every file of the model must be those that the index was
+ * built from; of memory and readers, the size. HEADER: its size, and the digest of its header, which
+ * is read; times may differ, as they do where files were copied. */
+#define TARE_INDEX_BY_TIME 0u
+#define TARE_INDEX_BY_HEADER 1u
+
 /* Flags. KEEP_FIRST: of pairs with one name tare_open_pairs finds the first and lists all of them;
  * without it they are refused. SEED_FIXED: hash with `seed` as given instead of a random one, for
  * reproducible timings; not for untrusted names. */
@@ -368,10 +389,18 @@ typedef struct tare_options {
      * than 2^31-1 is refused. In GGUF all that stands before the padding and the data. */
     uint64_t header_size_max;
     const tare_allocator *allocator; /* copied; NULL is malloc and free */
+    uint32_t index;                  /* TARE_INDEX_*: whether to use an index file */
+    uint32_t index_check;            /* TARE_INDEX_BY_*: how it is told to be that of the model */
+    const char *index_path;          /* the index file; NULL: where tare_index_save puts it */
+    /* The same in memory, for as long as the model; index_path is NULL then. Copied where its
+     * address is no multiple of 64. */
+    const void *index_bytes;
+    size_t index_size;
 } tare_options;
 
 /* clang-format off */
-#define TARE_OPTIONS_INIT { sizeof(tare_options), 0, 0, 0, 0, 0, NULL }
+#define TARE_OPTIONS_INIT \
+    { sizeof(tare_options), 0, 0, 0, 0, 0, NULL, 0, 0, NULL, NULL, 0 }
 /* clang-format on */
 
 /* ------------------------------------------------------------------------------------------------
@@ -431,7 +460,9 @@ TARE_API tare_status tare_open_reader(const tare_reader *reader, const tare_opti
  * alone is opened whatever it is called, as tare_open opens a path; without a name, as
  * tare_open_bytes and tare_open_reader do. A file that is needed and not there is TARE_E_OPEN, with
  * the system_error ENOENT; two of one name are TARE_E_ARGUMENT. `files` may be NULL when `count` is 0
- * (TARE_E_NO_MODEL). Names of files and the array itself are needed until the call returns.
+ * (TARE_E_NO_MODEL). Names of files and the array itself are needed until the call returns. Index
+ * files are not looked for among them; one file alone can be opened with options->index_path or
+ * index_bytes, several with neither (TARE_E_UNSUPPORTED where an index is required).
  */
 TARE_API tare_status tare_open_files(const tare_file *files, size_t count,
                                      const tare_options *options, tare_model **out,
@@ -531,7 +562,9 @@ TARE_API size_t tare_suggest(const tare_model *model, const char *name, size_t n
 TARE_API uint32_t tare_name_distance(tare_string a, tare_string b, uint32_t bound);
 
 /* ------------------------------------------------------------------------------------------------
- * Facts about a tensor, which must be one of `model`. None of these can fail.
+ * Facts about a tensor, which must be one of `model`. None of these can fail; of a tensor that a
+ * damaged index file (tare_index_save) leads astray they tell an empty name, dtype 0, shard
+ * TARE_NO_SHARD, and 0 for the rest. tare_ready says so of one.
  */
 
 TARE_API tare_info tare_describe(const tare_model *model, const tare_tensor *tensor); /* all */
@@ -546,11 +579,24 @@ TARE_API uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor
 
 /*
  * The tensor's bytes where they lie: mapped, in the caller's buffer, or in the arena of pairs. NULL
- * where they are not in memory (TARE_BACKING_READ, tare_open_reader). A tensor of 0 bytes always
- * has data that is not NULL, and must not be read through. Mapped bytes are read-only: writing to
- * them faults, unless the model was opened with TARE_COPY_ON_WRITE. See CAVEATS for files that change.
+ * where they are not in memory (TARE_BACKING_READ, tare_open_reader), and in a model opened from an
+ * index file also where the shard cannot be opened or has changed, or the index is damaged: tare_ready
+ * tells these apart. A tensor of 0 bytes always has data that is not NULL, and must not be read
+ * through. Mapped bytes are read-only: writing to them faults, unless the model was opened with
+ * TARE_COPY_ON_WRITE. See CAVEATS for files that change.
  */
 TARE_API const void *tare_data(const tare_model *model, const tare_tensor *tensor);
+
+/*
+ * Opens the shard that holds a tensor's bytes, where a model from an index file has not opened it
+ * yet: any call that wants bytes does so by itself, on whatever thread it runs. `tensor` NULL opens
+ * all shards. TARE_OK says that the bytes can be had, as they always can in models whose headers were
+ * read. Else TARE_E_OPEN, TARE_E_MAP (with TARE_BACKING_MAP), TARE_E_CHANGED where the shard is not
+ * the one that tare_open saw, or TARE_E_PREBUILT where the index is damaged. A shard that could not be
+ * opened is tried again by the next call. Allocates nothing.
+ */
+TARE_API tare_status tare_ready(const tare_model *model, const tare_tensor *tensor,
+                                tare_error *error);
 
 /* The largest power of two that divides the address of tare_data, at most 2 MiB; 0 without data. Of
  * mapped bytes only what is below the size of a page is the same in every run. */
@@ -1071,6 +1117,67 @@ TARE_API tare_status tare_save_bytes(const tare_save_tensor *tensors, size_t cou
                                      size_t target_size, uint64_t *size, tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
+ * Index files: all that reading headers makes, built once, so that opening takes microseconds
+ */
+
+/* All zero but struct_size means: defaults. Sizes are checked as those of tare_options. */
+typedef struct tare_index_options {
+    size_t struct_size;              /* sizeof(tare_index_options) */
+    uint32_t flags;                  /* TARE_SAVE_REPLACE */
+    uint32_t reserved;               /* 0 */
+    const tare_allocator *allocator; /* during the call; NULL is malloc and free */
+} tare_index_options;
+
+/* clang-format off */
+#define TARE_INDEX_OPTIONS_INIT { sizeof(tare_index_options), 0, 0, NULL }
+/* clang-format on */
+
+/*
+ * Writes the index file of a model: records, names, shapes, table and metadata, as they are mapped by
+ * later calls of tare_open, by any number of processes that share its memory. `path` NULL puts it
+ * where tare_open looks: beside a file, as `model.safetensors.tareidx`, or in the folder of a sharded
+ * or split model, as `tare.idx`. (There is no such place for a model in memory, or of a reader:
+ * TARE_E_ARGUMENT.) The same model gives the same file. docs/format_index.md tells its layout.
+ *
+ * The file is written and renamed as tare_save does, with the same errors. It replaces an index
+ * file; anything else that is there is TARE_E_EXISTS without TARE_SAVE_REPLACE. Headers are read
+ * once more, to be digested: TARE_E_CHANGED where a file is no longer the one that was opened.
+ * Pairs and models of several files of tare_open_files have no file that an index could be of, and
+ * big-endian hosts no such files: TARE_E_UNSUPPORTED. A tensor of more than 64 dimensions, or values
+ * of metadata beyond 2^46 bytes: TARE_E_LIMIT. Memory in proportion to the file is taken during the
+ * call.
+ *
+ * An index file is not trusted more than a model: what stands in it is checked where it is used,
+ * leads nowhere but into the index itself and the files of the model (in their folder, of the names
+ * that a model may have), and bytes are handed out only within them. A damaged one gives errors,
+ * misses, or wrong facts, such as another name; tare_index_check finds all damage. Another version of
+ * the format is not read: TARE_E_VERSION, and so is one of another byte order: TARE_E_ENDIAN.
+ */
+TARE_API tare_status tare_index_save(const tare_model *model, const char *path,
+                                     const tare_index_options *options, tare_error *error);
+
+/*
+ * Compares an index file, or the one at its usual place where `path` is NULL, with a model, whose
+ * headers must have been read (TARE_INDEX_NEVER; else TARE_E_ARGUMENT): it must be, byte for byte,
+ * what tare_index_save would write now. TARE_E_OPEN where there is none, TARE_E_STALE for one of
+ * another model, also where only the time of modification differs (error->shard says which shard),
+ * TARE_E_PREBUILT with an offset for a damaged one, TARE_E_VERSION, TARE_E_ENDIAN.
+ */
+TARE_API tare_status tare_index_check(const tare_model *model, const char *path,
+                                      const tare_index_options *options, tare_error *error);
+
+/*
+ * TARE_OK when the model was opened from an index file; else why not: TARE_E_OPEN where there was
+ * none, or none was looked for, TARE_E_STALE and a message that names the shard that changed,
+ * TARE_E_PREBUILT, TARE_E_VERSION, TARE_E_ENDIAN, TARE_E_READ.
+ */
+TARE_API tare_status tare_index_status(const tare_model *model, tare_error *error);
+
+/* Where tare_index_save and tare_open put and look for the model's index file by themselves; data is
+ * NULL for a model in memory, of a reader, or of pairs. */
+TARE_API tare_string tare_index_path(const tare_model *model);
+
+/* ------------------------------------------------------------------------------------------------
  * The model as a whole
  */
 
@@ -1085,7 +1192,7 @@ typedef struct tare_shard_info {
     tare_string name;
     uint64_t size;        /* bytes of the file or buffer */
     uint64_t data_offset; /* where its data section starts, and its header ends */
-    uint32_t backing;     /* TARE_BACKING_MAP, _READ or _MEMORY */
+    uint32_t backing;     /* TARE_BACKING_MAP, _READ or _MEMORY; of a shard not yet opened, _MAP */
     uint32_t format;      /* TARE_FORMAT_* */
     uint64_t later[2];    /* 0 in this version */
 } tare_shard_info;
@@ -1107,6 +1214,8 @@ typedef struct tare_stat {
     uint32_t index_sorted;  /* 1 when the names defeated hashing and are searched by order */
     uint32_t probe_max; /* most that any find looks at: lines of the table, or names if sorted */
     uint32_t reserved;
+    uint64_t index_file_size; /* of the index file that it was opened from, not part of the others:
+                                 it is mapped, or part of memory_size where it was read; else 0 */
 } tare_stat;
 
 /* Fills `out` up to its struct_size. */

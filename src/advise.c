@@ -83,10 +83,12 @@ static void walk_end(walk *w)
  * Adds a tensor if it lies behind the extent without a page between them. Pages in between may hold
  * bytes of others, which are to be spared, but for two tensors of which one follows the other.
  */
-static bool extent_add(extent *e, const tare_tensor *tensor, uint64_t size, size_t page, bool spare)
+static bool extent_add(extent *e, const tare_tensor *tensor, const tarei_look *look, size_t page,
+                       bool spare)
 {
-    uint64_t begin = tarei_record_offset(tensor), slack = spare && tensor != e->last + 1 ? 0 : page;
-    if (e->shard != tarei_record_shard(tensor) || begin < e->begin) return false;
+    uint64_t begin = look->offset, size = look->size,
+             slack = spare && tensor != e->last + 1 ? 0 : page;
+    if (e->shard != look->shard || begin < e->begin) return false;
     if (begin > e->end && begin - e->end > slack) return false;
     if (begin + size > e->end) e->end = begin + size;
     e->last = tensor;
@@ -101,7 +103,7 @@ static tare_status fail_extent(const tare_model *model, const extent *e, tare_st
                                int system_error, const char *what, tare_error *error)
 {
     char reason[96];
-    tare_string name = tarei_names_at(&model->tensors, e->first);
+    tare_string name = tarei_names_get(&model->tensors, e->first);
     tarei_os_error_text(system_error, reason, sizeof reason);
     tarei_error_set(error, status, e->shard, e->begin, "tensor %s: %.120s%s%.96s",
                     tarei_quote(name.data, name.size).text, what, system_error ? ": " : "",
@@ -252,14 +254,17 @@ tare_status tare_advise(const tare_model *model, const tare_tensor *const *tenso
     extent e = {0};
     size_t page = tarei_os_page_size();
     for (const tare_tensor *tensor; status == TARE_OK && (tensor = walk_next(&w)) != NULL;) {
-        uint64_t begin = tarei_record_offset(tensor),
-                 size = tarei_model_layout(model, tensor)->size;
-        if (size == 0) continue;
+        tarei_look look;
+        if (tarei_bytes_source(model, tensor, &look, error) == NULL) {
+            status = error->status;
+            break;
+        }
+        if (look.size == 0) continue;
         if (e.first != NULL &&
-            extent_add(&e, tensor, size, page, advice == TARE_ADVISE_DO_NOT_NEED))
+            extent_add(&e, tensor, &look, page, advice == TARE_ADVISE_DO_NOT_NEED))
             continue;
         if (e.first != NULL) status = extent_advise(model, &e, page, advice, error);
-        e = (extent){tensor, tensor, tarei_record_shard(tensor), begin, begin + size};
+        e = (extent){tensor, tensor, look.shard, look.offset, look.offset + look.size};
     }
     if (status == TARE_OK && e.first != NULL)
         status = extent_advise(model, &e, page, advice, error);

@@ -6,11 +6,25 @@
 /* What empty tensors point to where nothing is in memory: absent and empty differ. */
 static const uint8_t nothing[64];
 
+static const char astray[] = "its index file is damaged: it leads outside of the model";
+
+/* Where a shard is not in memory, or an index file not trusted. */
+__attribute__((noinline)) static const void *find_data(const tare_model *model,
+                                                       const tare_tensor *tensor)
+{
+    tare_error unused;
+    tarei_look look;
+    if (!tarei_model_look(model, tensor, &look)) return NULL;
+    if (look.size == 0) return nothing;
+    const tarei_source *source = tarei_model_source(model, look.shard, &unused);
+    return source != NULL && source->bytes != NULL ? source->bytes + look.offset : NULL;
+}
+
 const void *tare_data(const tare_model *model, const tare_tensor *tensor)
 {
-    const uint8_t *bytes = model->shards[tarei_record_shard(tensor)].bytes;
-    if (bytes != NULL) return bytes + tarei_record_offset(tensor);
-    return tarei_model_layout(model, tensor)->size == 0 ? nothing : NULL;
+    const tarei_shard *shards = model->resident;
+    if (shards == NULL) return find_data(model, tensor);
+    return shards[tarei_record_shard(tensor)].bytes + tarei_record_offset(tensor);
 }
 
 size_t tare_alignment(const tare_model *model, const tare_tensor *tensor)
@@ -23,33 +37,61 @@ size_t tare_alignment(const tare_model *model, const tare_tensor *tensor)
 tare_status tarei_bytes_refuse(const tare_model *model, const tare_tensor *tensor,
                                tare_status status, const char *why, tare_error *error)
 {
-    tare_string name = tarei_names_at(&model->tensors, tensor);
-    return tarei_error_set(error, status, tarei_record_shard(tensor), tarei_record_offset(tensor),
+    tarei_look look;
+    tare_string name = tarei_names_get(&model->tensors, tensor);
+    bool good = tarei_model_look(model, tensor, &look);
+    return tarei_error_set(error, status, look.shard, good ? look.offset : TARE_NO_OFFSET,
                            "tensor %s: %s", tarei_quote(name.data, name.size).text, why);
 }
 
 tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
                              const tare_error *failure, tare_error *error)
 {
-    uint32_t shard = tarei_record_shard(tensor);
-    tare_string name = tarei_names_at(&model->tensors, tensor);
-    tarei_error_set(error, failure->status, shard, failure->offset, "tensor %s: %.240s",
+    tarei_look look;
+    tare_string name = tarei_names_get(&model->tensors, tensor);
+    bool good = tarei_model_look(model, tensor, &look);
+    tarei_error_set(error, failure->status, look.shard, failure->offset, "tensor %s: %.240s",
                     tarei_quote(name.data, name.size).text, failure->message);
-    tarei_error_prefix(error, model->shards[shard].name);
+    if (good) tarei_error_prefix(error, model->shards[look.shard].name);
     error->system_error = failure->system_error;
     return failure->status;
 }
 
-tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
+const tarei_source *tarei_bytes_source(const tare_model *model, const tare_tensor *tensor,
+                                       tarei_look *look, tare_error *error)
+{
+    tare_error failure;
+    if (!tarei_model_look(model, tensor, look)) {
+        tarei_bytes_refuse(model, tensor, TARE_E_PREBUILT, astray, error);
+        return NULL;
+    }
+    const tarei_source *source = tarei_model_source(model, look->shard, &failure);
+    if (source == NULL) tarei_bytes_fail(model, tensor, &failure, error);
+    return source;
+}
+
+tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor,
+                             const tarei_source *source, const tarei_look *look, uint64_t begin,
                              void *target, size_t size, tare_error *error)
 {
     tare_error failure;
-    uint32_t shard = tarei_record_shard(tensor);
     tare_status status =
-        tarei_source_read(&model->shards[shard].source, shard, tarei_record_offset(tensor) + begin,
-                          target, size, &failure);
+        tarei_source_read(source, look->shard, look->offset + begin, target, size, &failure);
     if (status != TARE_OK) return tarei_bytes_fail(model, tensor, &failure, error);
     tarei_error_clear(error);
+    return TARE_OK;
+}
+
+tare_status tare_ready(const tare_model *model, const tare_tensor *tensor, tare_error *error)
+{
+    tare_error unused;
+    tarei_look look;
+    if (error == NULL) error = &unused;
+    tarei_error_clear(error);
+    if (tensor != NULL)
+        return tarei_bytes_source(model, tensor, &look, error) != NULL ? TARE_OK : error->status;
+    for (uint32_t i = 0; i < model->shard_count; i++)
+        if (tarei_model_source(model, i, error) == NULL) return error->status;
     return TARE_OK;
 }
 
@@ -57,27 +99,38 @@ tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor, uin
                          void *target, size_t target_size, tare_error *error)
 {
     tare_error unused;
+    tarei_look look;
     if (error == NULL) error = &unused;
-    uint64_t size = tarei_model_layout(model, tensor)->size;
-    if (begin > size || target_size > size - begin) {
+    if (!tarei_model_look(model, tensor, &look))
+        return tarei_bytes_refuse(model, tensor, TARE_E_PREBUILT, astray, error);
+    if (begin > look.size || target_size > look.size - begin) {
         char why[120];
-        snprintf(why, sizeof why, "it has %" PRIu64 " bytes, asked for %zu from %" PRIu64, size,
-                 target_size, begin);
+        snprintf(why, sizeof why, "it has %" PRIu64 " bytes, asked for %zu from %" PRIu64,
+                 look.size, target_size, begin);
         return tarei_bytes_refuse(model, tensor, TARE_E_TARGET_SIZE, why, error);
     }
     if (target == NULL && target_size != 0)
         return tarei_bytes_refuse(model, tensor, TARE_E_ARGUMENT, "target is NULL", error);
-    return tarei_bytes_read(model, tensor, begin, target, target_size, error);
+    if (target_size == 0) {
+        tarei_error_clear(error);
+        return TARE_OK;
+    }
+    tare_error failure;
+    const tarei_source *source = tarei_model_source(model, look.shard, &failure);
+    if (source == NULL) return tarei_bytes_fail(model, tensor, &failure, error);
+    return tarei_bytes_read(model, tensor, source, &look, begin, target, target_size, error);
 }
 
 tare_status tare_read(const tare_model *model, const tare_tensor *tensor, void *target,
                       size_t target_size, tare_error *error)
 {
     tare_error unused;
+    tarei_look look;
     if (error == NULL) error = &unused;
-    uint64_t size = tarei_model_layout(model, tensor)->size;
-    if (target_size == size) return tare_read_at(model, tensor, 0, target, target_size, error);
+    bool good = tarei_model_look(model, tensor, &look);
+    if (!good || target_size == look.size)
+        return tare_read_at(model, tensor, 0, target, target_size, error);
     char why[96];
-    snprintf(why, sizeof why, "it has %" PRIu64 " bytes, the target %zu", size, target_size);
+    snprintf(why, sizeof why, "it has %" PRIu64 " bytes, the target %zu", look.size, target_size);
     return tarei_bytes_refuse(model, tensor, TARE_E_TARGET_SIZE, why, error);
 }

@@ -66,4 +66,22 @@ static inline uint64_t tarei_load_le64(const void *from)
     return value;
 }
 
+/* Loads of what may change meanwhile, such as a file that is mapped: a compiler may not look again,
+ * so that what was compared is what is used. */
+static inline uint32_t tarei_once_32(const uint32_t *from)
+{
+    return *(const volatile uint32_t *)from;
+}
+
+static inline uint64_t tarei_once_64(const uint64_t *from)
+{
+    return *(const volatile uint64_t *)from;
+}
+
+static inline void tarei_once_copy(void *to, const void *from, size_t size)
+{
+    memcpy(to, from, size);
+    __asm__ volatile("" ::: "memory");
+}
+
 #endif

@@ -13,8 +13,11 @@ uint64_t tarei_find_hash(const tarei_index *index, const char *name, size_t size
     return tarei_line_hash(index, name, size);
 }
 
-static const tarei_record *find_sorted(const tarei_index *index, const char *name, size_t size)
+static const tarei_record *find_sorted(const tarei_index *index, const char *name, size_t size,
+                                       uint64_t hash)
 {
+    const struct tarei_prebuilt *checked = tarei_index_checked(index);
+    if (checked != NULL) return tarei_prebuilt_find(checked, name, size, hash);
     const tarei_names *names = index->names;
     uint32_t low = 0, high = names->count;
     bool same = false;
@@ -51,7 +54,7 @@ __attribute__((noinline)) static const tarei_record *find_anywhere(const tarei_i
                                                                    const char *name, size_t size,
                                                                    uint64_t hash)
 {
-    if (index->sorted != NULL) return find_sorted(index, name, size);
+    if (index->sorted != NULL) return find_sorted(index, name, size, hash);
     const tarei_line *line = tarei_line_home(index, hash);
     for (uint32_t reach = 0; reach < index->reach; reach++, line++) {
         TAREI_COUNT_LINE(line);
@@ -203,8 +206,8 @@ APART const tarei_record *tarei_find_large(const tarei_index *index, const char 
 
 #define BATCH 16u
 
-static size_t find_many_small(const tarei_index *index, const tare_string *wanted, size_t count,
-                              const tarei_record **out)
+APART static size_t find_many_small(const tarei_index *index, const tare_string *wanted,
+                                    size_t count, const tarei_record **out)
 {
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
@@ -221,6 +224,8 @@ static size_t find_many_small(const tarei_index *index, const tare_string *wante
 size_t tarei_find_many(const tarei_index *index, const tare_string *wanted, size_t count,
                        const tarei_record **out)
 {
+    const struct tarei_prebuilt *checked = tarei_index_checked(index);
+    if (checked != NULL) return tarei_prebuilt_find_many(checked, wanted, count, out);
     if (tarei_index_is_small(index)) return find_many_small(index, wanted, count, out);
     size_t found = 0;
     uint64_t hashes[BATCH];

@@ -50,17 +50,20 @@ static tare_status hash_tensor(const tare_model *model, const tare_tensor *tenso
 {
     unsigned char piece[PIECE_SIZE];
     tarei_digest_state state;
-    const tarei_source *source = &model->shards[tarei_record_shard(tensor)].source;
+    tarei_look look;
+    const tarei_source *source = tarei_bytes_source(model, tensor, &look, error);
+    if (source == NULL) return error->status;
     bool in_memory = source->descriptor < 0 && source->bytes != NULL;
     bool drop = h != NULL && (h->options.flags & TARE_LOAD_DROP_BEHIND) && source->descriptor >= 0;
-    uint64_t offset = tarei_record_offset(tensor), size = tarei_model_layout(model, tensor)->size;
+    uint64_t offset = look.offset, size = look.size;
     size_t step = in_memory ? STEP_SIZE : sizeof piece;
     tarei_digest_begin(&state);
     for (uint64_t at = 0; at < size; at += step) {
         size_t some = size - at < step ? (size_t)(size - at) : step;
         const unsigned char *bytes = in_memory ? source->bytes + offset + at : piece;
         tare_status status = TARE_OK;
-        if (!in_memory) status = tarei_bytes_read(model, tensor, at, piece, some, error);
+        if (!in_memory)
+            status = tarei_bytes_read(model, tensor, source, &look, at, piece, some, error);
         if (status != TARE_OK) return status;
         tarei_digest_add(&state, bytes, some);
         /* A page that the last piece shared goes with this one. */
@@ -131,7 +134,7 @@ static tare_status hashing_begin(hashing *h, const tare_load_options *options)
                                "out is NULL");
     for (size_t i = 0; i < h->count; i++) {
         const tare_tensor *tensor = tensor_at(h, i);
-        uint64_t size = tarei_model_layout(h->model, tensor)->size;
+        uint64_t size = tare_size(h->model, tensor);
         if (tarei_check_add(h->course.size, size, &h->course.size))
             h->course.size = UINT64_MAX; /* of a progress bar */
     }

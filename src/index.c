@@ -3,6 +3,13 @@
 #include "line.h"
 #include "sort.h"
 
+void tarei_index_masks(tarei_index *index, uint32_t count)
+{
+    index->number_mask = 1;
+    while (index->number_mask < count) index->number_mask = index->number_mask * 2 + 1;
+    index->tag_mask = ~(index->number_mask * 2 + 1);
+}
+
 /* Chooses the layout and how many lines a hash can name. Large tables are filled to three quarters:
  * a smaller table misses fewer caches. Small ones fit in any case; fewer names behind their home
  * line matter more. */
@@ -16,9 +23,7 @@ static uint32_t measure(tarei_index *index, uint32_t count)
         return lines;
     }
     index->range = count / 6 + 1;
-    index->number_mask = 1;
-    while (index->number_mask < count) index->number_mask = index->number_mask * 2 + 1;
-    index->tag_mask = ~(index->number_mask * 2 + 1);
+    tarei_index_masks(index, count);
     return index->range;
 }
 

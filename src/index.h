@@ -65,7 +65,20 @@ typedef struct tarei_index {
     const uint32_t *sorted; /* numbers in the order of their names, where hashing was defeated */
     const tarei_names *names;
     uint64_t size; /* bytes */
+    /* A table from an index file, which is not trusted: all else here but seed and names leads to it
+     * (prebuilt_find.c). */
+    const struct tarei_prebuilt *checked;
 } tarei_index;
+
+static inline const struct tarei_prebuilt *tarei_index_checked(const tarei_index *index)
+{
+#ifdef TAREI_NO_PREBUILT /* see internal.h */
+    (void)index;
+    return NULL;
+#else
+    return index->checked;
+#endif
+}
 
 static inline bool tarei_index_is_small(const tarei_index *index)
 {
@@ -107,6 +120,9 @@ tare_status tarei_index_add(tarei_index_builder *builder, uint32_t number, const
 /* `status` is what add returned last; names are complete. */
 tare_status tarei_index_end(tarei_index_builder *builder, tare_status status);
 
+/* What follows from the count for keys in large lines. */
+void tarei_index_masks(tarei_index *index, uint32_t count);
+
 /* All at once and without a table: for few names, or for names that defeat one. */
 tare_status tarei_index_build_sorted(tarei_index *index, const tarei_names *names,
                                      tarei_duplicates duplicates, tarei_arena *arena,
@@ -135,6 +151,13 @@ static inline const tarei_record *tarei_find_name(const tarei_index *index, cons
 
 const tarei_record *tarei_find_hashed(const tarei_index *index, const char *name, size_t size,
                                       uint64_t hash);
+
+/* The same in a table that is not trusted, and an index whose finds all lead there. */
+const tarei_record *tarei_prebuilt_find(const struct tarei_prebuilt *prebuilt, const char *name,
+                                        size_t size, uint64_t hash);
+size_t tarei_prebuilt_find_many(const struct tarei_prebuilt *prebuilt, const tare_string *wanted,
+                                size_t count, const tarei_record **out);
+void tarei_prebuilt_lead(tarei_index *index, const struct tarei_prebuilt *prebuilt);
 
 /* Many at once, their cache misses overlapped; returns how many were found. */
 size_t tarei_find_many(const tarei_index *index, const tare_string *wanted, size_t count,

@@ -4,6 +4,8 @@
 #ifndef TAREI_INTERNAL_H
 #define TAREI_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "arena.h"
 #include "error.h"
 #include "folder.h"
@@ -20,19 +22,37 @@
 /* Bytes of JSON in one file. Source: safetensors, MAX_HEADER_SIZE. */
 #define TAREI_HEADER_SIZE_MAX UINT64_C(100000000)
 
+typedef struct tarei_opening tarei_opening;
+
+/* Of a shard: models from an index file open theirs late, on any thread. */
+enum { TAREI_SHARD_CLOSED, TAREI_SHARD_OPENING, TAREI_SHARD_OPEN };
+
 typedef struct tarei_shard {
     const uint8_t *bytes; /* source.bytes, in the line that tare_data looks at */
     uint64_t data_offset;
+    atomic_int state; /* where it is not open, `source` has only size and identity */
     tare_string name;
     tarei_source source;
     uint32_t format;     /* TARE_FORMAT_* */
     tarei_buffer header; /* kept where arrays of metadata are in it */
 } tarei_shard;
 
+typedef struct tarei_prebuilt tarei_prebuilt;
+
+/* Where the index file of one file, and that of several in a folder, is looked for. */
+#define TAREI_INDEX_ENDING ".tareidx"
+#define TAREI_INDEX_NAME "tare.idx"
+
+/* How the files of a model are found, from the path that is opened; of pairs, and of several files
+ * that a caller handed in, they are not. */
+enum { TAREI_ORIGIN_NONE, TAREI_ORIGIN_FILE, TAREI_ORIGIN_LISTED, TAREI_ORIGIN_SPLIT };
+
 struct tare_model {
     tarei_index index; /* first: what tare_find looks at */
     tarei_names tensors;
-    const uint64_t *layouts; /* tarei_layout, by their place */
+    const uint64_t *layouts;     /* tarei_layout, by their place; of headers that were read */
+    const tarei_shard *resident; /* the shards, where all are in memory and records are trusted */
+    tarei_prebuilt *prebuilt;    /* see tarei_model_prebuilt */
     tarei_shard *shards;
     uint32_t shard_count;
     tarei_names metadata;
@@ -42,12 +62,117 @@ struct tare_model {
     tarei_memory memory;
     tarei_arena arena;
     tarei_parsed parsed; /* its buffers hold the records, layouts and typed values */
+
+    /* What an index file is told of beside the shards. */
+    uint32_t origin;                    /* TAREI_ORIGIN_* */
+    const char *index_path;             /* its usual place; NULL: none */
+    const char *listing_path;           /* the shard index; NULL: none */
+    tarei_os_identity listing_identity; /* as it was read */
+    const tare_error *index_failure;    /* why an index file was not used; NULL: there was none */
 };
+
+/* Facts about a tensor, loaded once. */
+typedef struct tarei_look {
+    uint64_t size;
+    uint64_t offset;
+    const uint64_t *shape;
+    uint32_t dtype;
+    uint32_t rank;
+    uint32_t shard;
+} tarei_look;
+
+/* ------------------------------------------------------------------------------------------------
+ * prebuilt_open.c: a model from an index file (prebuilt.h is for those who build and open them)
+ */
+
+/* Where the model is: `name` in `folder`, or memory or a reader, where `name` is "" or `folder` holds files of a caller. */
+typedef struct tarei_place {
+    uint32_t origin; /* TAREI_ORIGIN_* */
+    const tarei_folder *folder;
+    const char *name;
+    tarei_source *source; /* of one file: open; else NULL */
+} tarei_place;
+
+/* With TAREI_NO_PREBUILT, as in WebAssembly, prebuilt_*.c are not there: no model has an index file,
+ * which compilers know, and leave out what looks into one. */
+#ifdef TAREI_NO_PREBUILT
+static inline tare_status tarei_prebuilt_check_options(const tare_options *options,
+                                                       tare_error *error)
+{
+    if (options->index != TARE_INDEX_REQUIRE) return TARE_OK;
+    return tarei_error_set(error, TARE_E_UNSUPPORTED, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "options.index");
+}
+
+static inline tare_status tarei_prebuilt_open(tarei_opening *opening, const tarei_place *place,
+                                              bool *used)
+{
+    (void)opening, (void)place;
+    *used = false;
+    return TARE_OK;
+}
+
+static inline void tarei_prebuilt_close(tare_model *model)
+{
+    (void)model;
+}
+#else
+tare_status tarei_prebuilt_check_options(const tare_options *options, tare_error *error);
+
+/* Opens the model from its index file, if the options ask for one and it fits; *used tells, and that
+ * place->source was taken. An index that does not fit is an error only where it is required. */
+tare_status tarei_prebuilt_open(tarei_opening *opening, const tarei_place *place, bool *used);
+
+void tarei_prebuilt_close(tare_model *model);
+#endif
+
+/* ------------------------------------------------------------------------------------------------
+ * prebuilt_look.c, prebuilt_shard.c: what comes from an index file, checked
+ */
+
+/* False, and an empty look, where a record leads outside. The shape is copied too, unless
+ * `shape_copy` is NULL, which has room for TAREI_PREBUILT_RANK_MAX. */
+bool tarei_prebuilt_look(const tare_model *model, const tarei_record *record, uint64_t *shape_copy,
+                         tarei_look *look);
+const tarei_record *tarei_prebuilt_find_key(const tare_model *model, const char *key, size_t size);
+tare_value tarei_prebuilt_value_of(const tare_model *model, const tarei_record *entry);
+
+/* The shard's source, which is opened if need be; NULL and an error. */
+const tarei_source *tarei_prebuilt_source(const tare_model *model, uint32_t shard,
+                                          tare_error *error);
+
+/* NULL: headers were read, and nothing needs to be checked. */
+static inline const tarei_prebuilt *tarei_model_prebuilt(const tare_model *model)
+{
+#ifdef TAREI_NO_PREBUILT
+    (void)model;
+    return NULL;
+#else
+    return model->prebuilt;
+#endif
+}
 
 static inline const tarei_layout *tarei_model_layout(const tare_model *model,
                                                      const tarei_record *record)
 {
     return (const void *)(model->layouts + record->layout);
+}
+
+static inline bool tarei_model_look(const tare_model *model, const tarei_record *record,
+                                    tarei_look *look)
+{
+    if (tarei_model_prebuilt(model) != NULL) return tarei_prebuilt_look(model, record, NULL, look);
+    const tarei_layout *layout = tarei_model_layout(model, record);
+    *look = (tarei_look){layout->size, tarei_record_offset(record), layout->shape, layout->dtype,
+                         layout->rank, tarei_record_shard(record)};
+    return true;
+}
+
+static inline const tarei_source *tarei_model_source(const tare_model *model, uint32_t shard,
+                                                     tare_error *error)
+{
+    if (tarei_model_prebuilt(model) != NULL) return tarei_prebuilt_source(model, shard, error);
+    return &model->shards[shard].source;
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -61,7 +186,7 @@ typedef struct tarei_header {
 } tarei_header;
 
 /* A model under construction. Headers are kept until names have been copied out of them. */
-typedef struct tarei_opening {
+struct tarei_opening {
     tare_model *model;
     tare_options options; /* with every default filled in */
     tarei_header *headers;
@@ -69,7 +194,7 @@ typedef struct tarei_opening {
     tarei_gguf gguf; /* of the newest shard */
     const tare_pair *pairs;
     tare_error *error;
-} tarei_opening;
+};
 
 /* Copies what a caller's options hold, which begin with their struct_size and may be NULL; what they
  * are too short for stays zero. */
@@ -82,6 +207,16 @@ tare_status tarei_open_check_alignment(size_t *alignment, tare_error *error); /*
 tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count);
 tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_string name);
 tare_status tarei_open_finish(tarei_opening *opening);
+
+/* What a model that was opened from files keeps of where they are. */
+tare_status tarei_open_paths(tarei_opening *opening, const char *folder, const char *name);
+
+/* Maps a file whose header was accepted, if that is wanted. */
+tare_status tarei_open_map(tarei_opening *opening, uint32_t number);
+
+/* A path, in the arena; NULL without memory. */
+const char *tarei_open_join(tarei_opening *opening, const char *folder, const char *name,
+                            const char *ending);
 
 /* All of that for one file. */
 tare_status tarei_open_file(tarei_opening *opening, const tarei_folder *folder, const char *path);
@@ -150,8 +285,13 @@ tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, siz
  * bytes.c
  */
 
+/* A tensor's facts and its source, which is opened if need be; NULL and an error that names it. */
+const tarei_source *tarei_bytes_source(const tare_model *model, const tare_tensor *tensor,
+                                       tarei_look *look, tare_error *error);
+
 /* Reads a part of a tensor that is within it, with an error that names the tensor. */
-tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
+tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor,
+                             const tarei_source *source, const tarei_look *look, uint64_t begin,
                              void *target, size_t size, tare_error *error);
 
 /* An error of the caller's about a tensor. Returns `status`. */

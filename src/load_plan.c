@@ -51,6 +51,9 @@ static const uint32_t *sort_entries(const tarei_load_plan *plan, uint32_t *room)
 static tare_status add_part(tarei_load_plan *plan, uint32_t entry, uint64_t where, uint64_t size,
                             tare_error *error)
 {
+    if (plan->part_count == plan->part_capacity) /* slices were counted before */
+        return tarei_error_set(error, TARE_E_CHANGED, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "the index file changed meanwhile");
     plan->parts[plan->part_count++] = (tarei_load_part){
         .where = where,
         .size = size,
@@ -73,9 +76,13 @@ static tare_status box_of(const tarei_load_plan *plan, uint32_t entry, tarei_sli
 static tare_status add_slice(tarei_load_plan *plan, uint32_t entry, tare_error *error)
 {
     tarei_slice_box box;
-    uint64_t where = tarei_load_tensor(plan, entry)->where;
+    const tare_tensor *tensor = tarei_load_tensor(plan, entry);
+    tare_error failure;
     tare_status status = box_of(plan, entry, &box, error);
     if (status != TARE_OK) return status;
+    if (tarei_model_source(plan->model, box.look.shard, &failure) == NULL)
+        return tarei_bytes_fail(plan->model, tensor, &failure, error);
+    uint64_t where = tarei_record_where(box.look.shard, box.look.offset);
     tarei_slice_cursor at = {0, 0, box.first};
     for (uint64_t left = tarei_slice_runs(&box); left > 0 && status == TARE_OK; left--) {
         status = add_part(plan, entry, where + tarei_slice_at(&box, &at), box.run, error);
@@ -91,11 +98,15 @@ static tare_status make_parts(tarei_load_plan *plan, const uint32_t *order, tare
     for (uint32_t i = 0; i < plan->entry_count && status == TARE_OK; i++) {
         uint32_t entry = order != NULL ? order[i] : i;
         const tare_tensor *tensor = tarei_load_tensor(plan, entry);
-        uint64_t size = tarei_model_layout(plan->model, tensor)->size;
-        if (plan->slices != NULL)
+        tarei_look look;
+        if (plan->slices != NULL) {
             status = add_slice(plan, entry, error);
-        else if (size != 0)
-            status = add_part(plan, entry, tensor->where, size, error);
+        } else if (tarei_bytes_source(plan->model, tensor, &look, error) == NULL) {
+            status = error->status;
+        } else if (look.size != 0) {
+            const uint64_t where = tarei_record_where(look.shard, look.offset);
+            status = add_part(plan, entry, where, look.size, error);
+        }
     }
     return status;
 }

@@ -72,8 +72,7 @@ tare_status tarei_load_options(tare_load_options *options, const tare_load_optio
 
 bool tarei_load_has_reader(const tare_model *model)
 {
-    const tarei_source *source = &model->shards[0].source;
-    return model->shard_count != 0 && source->descriptor < 0 && source->bytes == NULL;
+    return model->shard_count != 0 && model->shards[0].source.reader.read_at != NULL;
 }
 
 static tare_status loading_begin(loading *load, const tare_model *model,
@@ -161,7 +160,9 @@ static void drop_rest(const loading *load)
 
 static void loading_end(loading *load)
 {
-    bool file = load->plan.chunk_count != 0 && load->model->shards[0].source.descriptor >= 0;
+    const tarei_load_chunk *chunks = load->plan.chunks;
+    bool file =
+        load->plan.chunk_count != 0 && load->model->shards[chunks[0].shard].source.descriptor >= 0;
     if (file && (load->options.flags & TARE_LOAD_DROP_BEHIND) != 0) drop_rest(load);
     tarei_memory_give(&load->memory, load->bounce, load->options.threads * load->bounce_size,
                       TAREI_OS_DIRECT_UNIT);

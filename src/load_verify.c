@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "load.h"
@@ -10,13 +11,14 @@ static tare_status compare(const tarei_load_verify *verify, uint32_t entry, tare
     tare_digest wanted = verify->digests[entry];
     if (tarei_digest_equal(found, wanted)) return TARE_OK;
     const tare_tensor *tensor = tarei_load_tensor(plan, entry);
-    tare_string name = tarei_names_at(&plan->model->tensors, tensor);
-    uint32_t shard = tarei_record_shard(tensor);
-    tarei_error_set(
-        error, TARE_E_DIGEST, shard, tarei_record_offset(tensor),
-        "tensor %s: its digest is %016" PRIx64 "%016" PRIx64 ", expected %016" PRIx64 "%016" PRIx64,
-        tarei_quote(name.data, name.size).text, found.high, found.low, wanted.high, wanted.low);
-    return tarei_error_prefix(error, plan->model->shards[shard].name);
+    char why[160];
+    snprintf(why, sizeof why,
+             "its digest is %016" PRIx64 "%016" PRIx64 ", expected %016" PRIx64 "%016" PRIx64,
+             found.high, found.low, wanted.high, wanted.low);
+    tarei_bytes_refuse(plan->model, tensor, TARE_E_DIGEST, why, error);
+    if (error->shard != TARE_NO_SHARD)
+        tarei_error_prefix(error, plan->model->shards[error->shard].name);
+    return TARE_E_DIGEST;
 }
 
 static tare_status compare_empty(const tarei_load_verify *verify, tare_error *error)
@@ -25,7 +27,7 @@ static tare_status compare_empty(const tarei_load_verify *verify, tare_error *er
     tare_digest empty = tarei_digest_make("", 0);
     tare_status status = TARE_OK;
     for (uint32_t i = 0; i < plan->entry_count && status == TARE_OK; i++)
-        if (tarei_model_layout(plan->model, tarei_load_tensor(plan, i))->size == 0)
+        if (tare_size(plan->model, tarei_load_tensor(plan, i)) == 0)
             status = compare(verify, i, empty, error);
     return status;
 }

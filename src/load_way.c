@@ -50,7 +50,9 @@ bool tarei_load_ways_open(tarei_load_ways *ways, const tare_load_options *option
     const tarei_load_plan *plan = ways->plan;
     const tarei_shard *shards = plan->model->shards;
     uint32_t shard_count = plan->model->shard_count;
-    if (plan->part_count == 0 || shards[0].source.descriptor < 0) return true;
+    if (plan->part_count == 0 ||
+        shards[plan->parts[0].where >> TAREI_OFFSET_BITS].source.descriptor < 0)
+        return true;
     ways->shards = tarei_memory_take(plan->memory, shard_count * (uint64_t)sizeof *ways->shards,
                                      _Alignof(tarei_load_way));
     if (ways->shards == NULL) return false;

@@ -1,4 +1,4 @@
-#include "internal.h"
+#include "prebuilt.h"
 
 #define TEXT(x) #x
 #define VERSION(major, minor, patch) TEXT(major) "." TEXT(minor) "." TEXT(patch)
@@ -76,8 +76,9 @@ static bool starts_with(tare_string name, const tare_range *range)
 static bool decide_group(const tarei_names *names, tare_range *range, size_t count, size_t common)
 {
     size_t least = common < range->prefix_size ? common : range->prefix_size;
-    const char *first = names->text + names->records[range->at].name;
-    if (least != 0 && memcmp(first, range->prefix, least) != 0) {
+    tare_string first = tarei_names_get(names, &names->records[range->at]);
+    if (least > first.size) return false; /* only in an index file that lies */
+    if (least != 0 && memcmp(first.data, range->prefix, least) != 0) {
         range->at += count;
         return true;
     }
@@ -97,13 +98,14 @@ const tare_tensor *tare_next(const tare_model *model, tare_range *range)
         }
         if (at % TAREI_GROUPS_COUNT == 0 &&
             decide_group(names, range, TAREI_GROUPS_COUNT,
-                         names->wide_commons[at / TAREI_GROUPS_COUNT]))
+                         tarei_once_32(&names->wide_commons[at / TAREI_GROUPS_COUNT])))
             continue;
         if (at % TAREI_GROUP_COUNT == 0 &&
-            decide_group(names, range, TAREI_GROUP_COUNT, names->commons[at / TAREI_GROUP_COUNT]))
+            decide_group(names, range, TAREI_GROUP_COUNT,
+                         tarei_once_32(&names->commons[at / TAREI_GROUP_COUNT])))
             continue;
         const tarei_record *record = &names->records[range->at++];
-        if (starts_with(tarei_names_at(names, record), range)) return record;
+        if (starts_with(tarei_names_get(names, record), range)) return record;
     }
     return NULL;
 }
@@ -114,33 +116,39 @@ const tare_tensor *tare_next(const tare_model *model, tare_range *range)
 
 tare_string tare_name(const tare_model *model, const tare_tensor *tensor)
 {
-    return tarei_names_at(&model->tensors, tensor);
+    return tarei_names_get(&model->tensors, tensor);
 }
 
 uint64_t tare_size(const tare_model *model, const tare_tensor *tensor)
 {
-    return tarei_model_layout(model, tensor)->size;
+    tarei_look look;
+    if (tarei_model_prebuilt(model) == NULL) return tarei_model_layout(model, tensor)->size;
+    tarei_prebuilt_look(model, tensor, NULL, &look);
+    return look.size;
 }
 
 uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor)
 {
-    (void)model;
-    return tarei_record_offset(tensor);
+    tarei_look look;
+    if (tarei_model_prebuilt(model) == NULL) return tarei_record_offset(tensor);
+    tarei_prebuilt_look(model, tensor, NULL, &look);
+    return look.offset;
 }
 
 tare_info tare_describe(const tare_model *model, const tare_tensor *tensor)
 {
-    const tarei_layout *layout = tarei_model_layout(model, tensor);
-    tare_string name = tarei_names_at(&model->tensors, tensor);
+    tarei_look look;
+    tare_string name = {"", 0};
+    if (tarei_model_look(model, tensor, &look)) name = tarei_names_get(&model->tensors, tensor);
     return (tare_info){
         .name = name.data,
         .name_size = name.size,
-        .shape = layout->shape,
-        .rank = layout->rank,
-        .dtype = layout->dtype,
-        .size = layout->size,
-        .offset = tarei_record_offset(tensor),
-        .shard = tarei_record_shard(tensor),
+        .shape = look.shape,
+        .rank = look.rank,
+        .dtype = look.dtype,
+        .size = look.size,
+        .offset = look.offset,
+        .shard = look.shard,
     };
 }
 
@@ -158,26 +166,36 @@ tare_shard_info tare_shard_at(const tare_model *model, size_t shard)
     info.size = from->source.size;
     info.data_offset = from->data_offset;
     info.format = from->format;
-    bool is_file = from->source.descriptor >= 0;
-    info.backing = from->bytes == NULL ? TARE_BACKING_READ
-                   : is_file           ? TARE_BACKING_MAP
-                                       : TARE_BACKING_MEMORY;
+    info.backing = TARE_BACKING_MAP;
+    const tarei_prebuilt *prebuilt = tarei_model_prebuilt(model);
+    bool closed = prebuilt != NULL &&
+                  atomic_load_explicit(&from->state, memory_order_acquire) != TAREI_SHARD_OPEN;
+    if (closed ? prebuilt->backing == TARE_BACKING_READ : from->source.bytes == NULL)
+        info.backing = TARE_BACKING_READ;
+    else if (!closed && from->source.descriptor < 0)
+        info.backing = TARE_BACKING_MEMORY;
     return info;
 }
 
 void tare_model_stat(const tare_model *model, tare_stat *out)
 {
     size_t size = out->struct_size;
+    const tarei_prebuilt *prebuilt = tarei_model_prebuilt(model);
+    const tarei_index *index = prebuilt != NULL ? &prebuilt->table : &model->index;
     tare_stat stat = {
         .struct_size = size,
         .memory_size = model->memory.held_size,
-        .record_size = (uint64_t)model->tensors.count * sizeof(tarei_record),
-        .name_size = model->tensors.text_size,
-        .shape_size = model->parsed.layouts.size,
-        .index_size = model->index.size + model->tensors.parts_size,
-        .index_reseeds = model->index.reseeds,
-        .index_sorted = model->index.sorted != NULL,
-        .probe_max = model->index.reach,
+        .index_reseeds = index->reseeds,
+        .index_sorted = index->sorted != NULL,
+        .probe_max = index->reach,
     };
+    if (prebuilt == NULL) {
+        stat.record_size = (uint64_t)model->tensors.count * sizeof(tarei_record);
+        stat.name_size = model->tensors.text_size;
+        stat.shape_size = model->parsed.layouts.size;
+        stat.index_size = index->size + model->tensors.parts_size;
+    } else {
+        stat.index_file_size = prebuilt->size;
+    }
     memcpy(out, &stat, size < sizeof stat ? size : sizeof stat);
 }

@@ -47,6 +47,7 @@ static tare_value value_of(const tare_model *model, const tarei_record *entry)
 {
     const tare_value *typed = model->parsed.values.data;
     if (entry == NULL) return (tare_value){0};
+    if (tarei_model_prebuilt(model) != NULL) return tarei_prebuilt_value_of(model, entry);
     if (typed != NULL) return typed[entry - model->metadata.records];
     return (tare_value){TARE_KIND_STRING, 0, 1, model->values + tarei_record_offset(entry),
                         entry->layout};
@@ -60,7 +61,14 @@ static const tarei_record *entry_at(const tare_model *model, size_t index)
 static const tarei_record *entry_of(const tare_model *model, const char *key, size_t key_size)
 {
     if (model->metadata.count == 0) return NULL;
+    if (tarei_model_prebuilt(model) != NULL) return tarei_prebuilt_find_key(model, key, key_size);
     return tarei_find_name(&model->metadata_index, key, key_size);
+}
+
+static uint32_t shard_of(const tare_model *model, const tarei_record *entry)
+{
+    uint64_t shard = entry != NULL ? tarei_once_64(&entry->where) >> TAREI_OFFSET_BITS : UINT64_MAX;
+    return shard < model->shard_count ? (uint32_t)shard : TARE_NO_SHARD;
 }
 
 tare_value tare_metadata_value_at(const tare_model *model, size_t index)
@@ -78,9 +86,9 @@ int tare_metadata_at(const tare_model *model, size_t index, tare_string *key, ta
 {
     const tarei_record *entry = entry_at(model, index);
     if (key != NULL)
-        *key = entry != NULL ? tarei_names_at(&model->metadata, entry) : (tare_string){NULL, 0};
+        *key = entry != NULL ? tarei_names_get(&model->metadata, entry) : (tare_string){NULL, 0};
     if (value != NULL) tare_value_string(value_of(model, entry), value);
-    if (shard != NULL) *shard = entry != NULL ? tarei_record_shard(entry) : TARE_NO_SHARD;
+    if (shard != NULL) *shard = shard_of(model, entry);
     return entry != NULL;
 }
 
@@ -106,11 +114,12 @@ static tare_status report(const tare_model *model, const char *key, size_t key_s
     if (entry == NULL)
         return tarei_error_set(error, status, TARE_NO_SHARD, TARE_NO_OFFSET,
                                "metadata %s: there is none", quoted.text);
-    uint32_t shard = tarei_record_shard(entry);
+    uint32_t shard = shard_of(model, entry);
+    const char *kind = tare_kind_name(value_of(model, entry).kind);
     tarei_error_set(error, status, shard, TARE_NO_OFFSET,
                     "metadata %s: a value of kind %s, which is no %s or does not fit", quoted.text,
-                    tare_kind_name(value_of(model, entry).kind), wanted);
-    return tarei_error_prefix(error, model->shards[shard].name);
+                    kind != NULL ? kind : "unknown", wanted);
+    return shard != TARE_NO_SHARD ? tarei_error_prefix(error, model->shards[shard].name) : status;
 }
 
 tare_status tare_metadata_u64(const tare_model *model, const char *key, size_t key_size,

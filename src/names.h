@@ -105,6 +105,16 @@ static inline tare_string tarei_names_at(const tarei_names *names, const tarei_r
     return (tare_string){names->text + record->name, record[1].name - record->name - 1};
 }
 
+/* The same for whoever need not be quick: empty where a record that is not trusted leads outside of
+ * the text, or to what has no terminator. */
+static inline tare_string tarei_names_get(const tarei_names *names, const tarei_record *record)
+{
+    uint32_t place = tarei_once_32(&record->name), end = tarei_once_32(&record[1].name);
+    if (place >= end || end > names->text_size || names->text[end - 1] != 0)
+        return (tare_string){"", 0};
+    return (tare_string){names->text + place, end - place - 1};
+}
+
 /* Byte order, shorter first: <0, 0, >0. */
 int tarei_names_compare(const tarei_names *names, uint32_t number, const char *name, size_t size);
 

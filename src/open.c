@@ -1,8 +1,10 @@
 /* The conductor: from a path, bytes, pairs or a reader to a model. */
+#include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
 #include "os.h"
+#include "prebuilt.h"
 
 #define HEADER_SIZE_MAX_DEFAULT TAREI_HEADER_SIZE_MAX
 #define HEADER_SIZE_MAX_LIMIT UINT64_C(0x7FFFFFFF) /* places in a header are 32 bits wide */
@@ -54,7 +56,8 @@ static tare_status options_copy(tare_options *to, const tare_options *from, tare
     if (to->header_size_max == 0) to->header_size_max = HEADER_SIZE_MAX_DEFAULT;
     if (to->header_size_max > HEADER_SIZE_MAX_LIMIT)
         return fail_argument(error, "options.header_size_max is beyond 2^31-1");
-    status = tarei_open_check_alignment(&to->alignment, error);
+    status = tarei_prebuilt_check_options(to, error);
+    if (status == TARE_OK) status = tarei_open_check_alignment(&to->alignment, error);
     return status == TARE_OK ? tarei_open_check_hooks(to->allocator, error) : status;
 }
 
@@ -79,6 +82,28 @@ static tare_status opening_begin(tarei_opening *opening, const tare_options *opt
     return TARE_OK;
 }
 
+const char *tarei_open_join(tarei_opening *opening, const char *folder, const char *name,
+                            const char *ending)
+{
+    size_t folder_size = strlen(folder), size = folder_size + strlen(name) + strlen(ending) + 2;
+    char *path = tarei_arena_take(&opening->model->arena, size, 1);
+    bool slash = folder_size != 0 && folder[folder_size - 1] != '/';
+    if (path != NULL) snprintf(path, size, "%s%s%s%s", folder, slash ? "/" : "", name, ending);
+    return path;
+}
+
+tare_status tarei_open_paths(tarei_opening *opening, const char *folder, const char *name)
+{
+    tare_model *model = opening->model;
+    bool is_file = model->origin == TAREI_ORIGIN_FILE;
+    model->index_path = tarei_open_join(opening, folder, is_file ? name : "",
+                                        is_file ? TAREI_INDEX_ENDING : TAREI_INDEX_NAME);
+    if (model->index_path == NULL) return tarei_error_memory(opening->error);
+    if (model->origin != TAREI_ORIGIN_LISTED) return TARE_OK;
+    model->listing_path = tarei_open_join(opening, folder, name, "");
+    return model->listing_path != NULL ? TARE_OK : tarei_error_memory(opening->error);
+}
+
 tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count)
 {
     tare_model *model = opening->model;
@@ -95,6 +120,22 @@ tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count)
     return TARE_OK;
 }
 
+tare_status tarei_open_map(tarei_opening *opening, uint32_t number)
+{
+    tarei_shard *shard = &opening->model->shards[number];
+    tare_status status = TARE_OK;
+    uint32_t backing = opening->options.backing;
+    shard->source.copy_on_write = (opening->options.flags & TARE_COPY_ON_WRITE) != 0;
+    if (shard->source.descriptor >= 0 && backing != TARE_BACKING_READ) {
+        status = tarei_source_map(&shard->source, shard->name.data, number, opening->error);
+        if (status == TARE_E_MAP && backing == TARE_BACKING_AUTO) status = TARE_OK;
+    }
+    shard->bytes = shard->source.bytes;
+    shard->source.head = NULL; /* lent until the model is open */
+    shard->source.head_size = 0;
+    return status;
+}
+
 tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_string name)
 {
     tare_model *model = opening->model;
@@ -105,16 +146,7 @@ tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_
     shard->name = name;
     tare_status status = tarei_header_read(opening, number);
     if (status != TARE_OK) return tarei_error_prefix(opening->error, name);
-    uint32_t backing = opening->options.backing;
-    shard->source.copy_on_write = (opening->options.flags & TARE_COPY_ON_WRITE) != 0;
-    if (shard->source.descriptor >= 0 && backing != TARE_BACKING_READ) {
-        status = tarei_source_map(&shard->source, name.data, number, opening->error);
-        if (status == TARE_E_MAP && backing == TARE_BACKING_AUTO) status = TARE_OK;
-    }
-    shard->bytes = shard->source.bytes;
-    shard->source.head = NULL; /* lent until the model is open */
-    shard->source.head_size = 0;
-    return status;
+    return tarei_open_map(opening, number);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -256,6 +288,15 @@ tare_status tarei_open_finish(tarei_opening *opening)
     return status;
 }
 
+/* What tare_data takes the short way for. */
+static void point_resident(tare_model *model)
+{
+    if (model->prebuilt != NULL) return;
+    model->resident = model->shards;
+    for (uint32_t i = 0; i < model->shard_count; i++)
+        if (model->shards[i].bytes == NULL) model->resident = NULL;
+}
+
 /* Gives back what only opening needed, and the model too if it failed. */
 static tare_status opening_end(tarei_opening *opening, tare_status status, tare_model **out)
 {
@@ -270,6 +311,7 @@ static tare_status opening_end(tarei_opening *opening, tare_status status, tare_
                           opening->header_count * sizeof *opening->headers, TAREI_BUFFER_ALIGNMENT);
     }
     if (status == TARE_OK) {
+        point_resident(model);
         *out = model;
         tarei_error_clear(opening->error);
     } else {
@@ -278,9 +320,14 @@ static tare_status opening_end(tarei_opening *opening, tare_status status, tare_
     return status;
 }
 
-static tare_status open_single(tarei_opening *opening, tarei_source *source, tare_string name)
+static tare_status open_single(tarei_opening *opening, const tarei_folder *folder,
+                               tarei_source *source, tare_string name)
 {
-    tare_status status = tarei_open_expect(opening, 1);
+    const tarei_place place = {TAREI_ORIGIN_FILE, folder, name.data, source};
+    bool used;
+    tare_status status = tarei_prebuilt_open(opening, &place, &used);
+    if (used) return status;
+    if (status == TARE_OK) status = tarei_open_expect(opening, 1);
     if (status != TARE_OK) {
         tarei_source_close(source);
         return status;
@@ -298,7 +345,7 @@ tare_status tarei_open_file(tarei_opening *opening, const tarei_folder *folder, 
     memcpy(name, path, size + 1);
     tare_status status = tarei_folder_find(folder, path, TARE_NO_SHARD, &source, opening->error);
     if (status != TARE_OK) return status;
-    return open_single(opening, &source, (tare_string){name, size});
+    return open_single(opening, folder, &source, (tare_string){name, size});
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -330,8 +377,9 @@ tare_status tare_open_bytes(const void *bytes, size_t size, const tare_options *
         status = fail_argument(opening.error, "bytes is NULL");
     if (status == TARE_OK) {
         tarei_source source;
+        const tarei_folder folder = tarei_folder_current();
         tarei_source_bytes(&source, bytes, size);
-        status = open_single(&opening, &source, (tare_string){"", 0});
+        status = open_single(&opening, &folder, &source, (tare_string){"", 0});
     }
     return opening_end(&opening, status, out);
 }
@@ -347,8 +395,9 @@ tare_status tare_open_reader(const tare_reader *reader, const tare_options *opti
         status = fail_argument(opening.error, "reader lacks struct_size or read_at");
     if (status == TARE_OK) {
         tarei_source source;
+        const tarei_folder folder = tarei_folder_current();
         tarei_source_reader(&source, reader);
-        status = open_single(&opening, &source, (tare_string){"", 0});
+        status = open_single(&opening, &folder, &source, (tare_string){"", 0});
     }
     return opening_end(&opening, status, out);
 }
@@ -401,6 +450,7 @@ void tare_close(tare_model *model)
         tarei_source_close(&model->shards[i].source);
         tarei_buffer_free(&model->shards[i].header, &model->memory);
     }
+    tarei_prebuilt_close(model);
     tarei_buffer_free(&model->parsed.records, &model->memory);
     tarei_buffer_free(&model->parsed.metadata, &model->memory);
     tarei_buffer_free(&model->parsed.values, &model->memory);

@@ -30,6 +30,9 @@ int tarei_os_open_folder(const char *path, int *descriptor);
  * a FIFO would. EISDIR for folders, EINVAL for devices, sockets and FIFOs. */
 int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_identity *identity);
 int tarei_os_identify(int descriptor, tarei_os_identity *identity);
+
+/* The same of a regular file without opening it. EISDIR and EINVAL as above. */
+int tarei_os_identify_at(int folder, const char *path, tarei_os_identity *identity);
 void tarei_os_close(int descriptor);
 
 /* What an entry of a folder is, links not followed. */
@@ -107,6 +110,9 @@ typedef struct tarei_os_thread {
 
 int tarei_os_thread_start(tarei_os_thread *thread, void (*run)(void *context), void *context);
 void tarei_os_thread_join(tarei_os_thread *thread);
+
+/* Lets other threads run. */
+void tarei_os_yield(void);
 
 /* Sleeps for a few milliseconds. */
 void tarei_os_nap(void);

@@ -73,6 +73,15 @@ int tarei_os_identify(int descriptor, tarei_os_identity *identity)
     return 0;
 }
 
+int tarei_os_identify_at(int folder, const char *path, tarei_os_identity *identity)
+{
+    struct stat facts;
+    if (fstatat(folder == TAREI_OS_CWD ? AT_FDCWD : folder, path, &facts, 0) != 0) return errno;
+    if (!S_ISREG(facts.st_mode)) return S_ISDIR(facts.st_mode) ? EISDIR : EINVAL;
+    identity_fill(identity, &facts);
+    return 0;
+}
+
 void tarei_os_close(int descriptor)
 {
     close(descriptor);
@@ -287,6 +296,11 @@ void tarei_os_thread_join(tarei_os_thread *thread)
     pthread_t handle;
     memcpy(&handle, thread->handle, sizeof handle);
     pthread_join(handle, NULL);
+}
+
+void tarei_os_yield(void)
+{
+    sched_yield();
 }
 
 void tarei_os_nap(void)

@@ -42,6 +42,13 @@ int tarei_os_identify(int descriptor, tarei_os_identity *identity)
     return ENOTSUP;
 }
 
+int tarei_os_identify_at(int folder, const char *path, tarei_os_identity *identity)
+{
+    (void)folder, (void)path;
+    memset(identity, 0, sizeof *identity);
+    return ENOTSUP;
+}
+
 void tarei_os_close(int descriptor)
 {
     (void)descriptor;
@@ -156,7 +163,9 @@ void tarei_os_thread_join(tarei_os_thread *thread)
     (void)thread;
 }
 
-/* Only who waits for another thread naps. */
+/* Only who waits for another thread does either. */
+void tarei_os_yield(void) {}
+
 void tarei_os_nap(void) {}
 
 size_t tarei_os_page_size(void)

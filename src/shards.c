@@ -4,6 +4,7 @@
 
 #include "internal.h"
 #include "os.h"
+#include "prebuilt.h"
 
 #define INDEX_SIZE_MAX (UINT64_C(1) << 30) /* places in an index are 32 bits wide */
 #define ENTRY_SIZE_MAX 512u
@@ -122,6 +123,7 @@ static tare_status read_index(tarei_opening *opening, const tarei_folder *folder
         if (status != TARE_OK)
             tarei_error_prefix(opening->error, (tare_string){name, strlen(name)});
     }
+    opening->model->listing_identity = source.identity;
     tarei_source_close(&source);
     return status;
 }
@@ -252,6 +254,15 @@ static tare_status visit_index(tarei_opening *opening, const map_user *user,
     return TARE_OK;
 }
 
+static tare_status open_listed(tarei_opening *opening, const tarei_folder *folder, const char *name)
+{
+    const tarei_place place = {TAREI_ORIGIN_LISTED, folder, name, NULL};
+    const map_user user = {.use = open_index, .folder = folder};
+    bool used;
+    tare_status status = tarei_prebuilt_open(opening, &place, &used);
+    return used || status != TARE_OK ? status : with_index(opening, name, &user);
+}
+
 /* ------------------------------------------------------------------------------------------------
  * A path
  */
@@ -260,8 +271,7 @@ static tare_status visit_index(tarei_opening *opening, const map_user *user,
 static tare_status open_named(tarei_opening *opening, const tarei_folder *folder, const char *name)
 {
     tarei_split split;
-    const map_user user = {.use = open_index, .folder = folder};
-    if (ends_with(name, ".json")) return with_index(opening, name, &user);
+    if (ends_with(name, ".json")) return open_listed(opening, folder, name);
     if (tarei_split_is(name, &split)) return tarei_split_open(opening, folder, name);
     return tarei_open_file(opening, folder, name);
 }
@@ -272,8 +282,9 @@ static tare_status open_in_folder(tarei_opening *opening, const char *path, cons
     tare_status status = tarei_folder_open(&folder, path, opening->error);
     if (status != TARE_OK) return status;
     status = open_named(opening, &folder, name);
-    tarei_folder_close(&folder);
-    return status;
+    const tarei_prebuilt *prebuilt = opening->model->prebuilt;
+    if (prebuilt == NULL || prebuilt->folder != folder.descriptor) tarei_folder_close(&folder);
+    return status == TARE_OK ? tarei_open_paths(opening, path, name) : status;
 }
 
 static tare_status open_folder(tarei_opening *opening, const char *path)
@@ -295,8 +306,10 @@ tare_status tarei_shards_open(tarei_opening *opening, const char *path)
     const char *name = slash == NULL ? path : slash + 1;
     const tarei_folder current = tarei_folder_current();
     tarei_split split;
-    if (!ends_with(path, ".json") && !tarei_split_is(name, &split))
-        return tarei_open_file(opening, &current, path);
+    if (!ends_with(path, ".json") && !tarei_split_is(name, &split)) {
+        tare_status status = tarei_open_file(opening, &current, path);
+        return status == TARE_OK ? tarei_open_paths(opening, "", path) : status;
+    }
     size_t folder_size = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
     char *folder = tarei_memory_take(&opening->model->memory, folder_size + 1, 1);
     if (folder == NULL) return tarei_error_memory(opening->error);

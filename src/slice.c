@@ -32,7 +32,7 @@ static uint64_t start_of(const box *b, uint32_t dimension)
 
 static uint64_t stop_of(const box *b, uint32_t dimension)
 {
-    return b->stop != NULL ? b->stop[dimension] : b->layout->shape[dimension];
+    return b->stop != NULL ? b->stop[dimension] : b->shape[dimension];
 }
 
 static uint64_t bytes_of(const box *b, uint64_t elements)
@@ -40,11 +40,10 @@ static uint64_t bytes_of(const box *b, uint64_t elements)
     return elements / b->block_count * b->block_size;
 }
 
-static tare_status fail_split(const tare_model *model, const tare_tensor *tensor,
+static tare_status fail_split(const tare_model *model, const tare_tensor *tensor, tare_dtype dtype,
                               uint32_t dimension, tare_error *error)
 {
     char why[96];
-    tare_dtype dtype = tarei_model_layout(model, tensor)->dtype;
     snprintf(why, sizeof why, "dimension %" PRIu32 ": the slice begins or ends within a %s",
              dimension, tare_dtype_bits(dtype) != 0 ? "byte" : "block");
     return tarei_bytes_refuse(model, tensor, TARE_E_SUBBYTE, why, error);
@@ -55,8 +54,8 @@ static tare_status box_bounds(const tare_model *model, const tare_tensor *tensor
                               bool *empty, tare_error *error)
 {
     *empty = false;
-    for (uint32_t d = 0; d < b->layout->rank; d++) {
-        uint64_t size = b->layout->shape[d], start = start_of(b, d), stop = stop_of(b, d);
+    for (uint32_t d = 0; d < b->look.rank; d++) {
+        uint64_t size = b->shape[d], start = start_of(b, d), stop = stop_of(b, d);
         if (start > stop || stop > size) {
             char why[128];
             snprintf(why, sizeof why,
@@ -77,16 +76,17 @@ static tare_status box_bounds(const tare_model *model, const tare_tensor *tensor
 static tare_status box_runs(const tare_model *model, const tare_tensor *tensor, box *b,
                             tare_error *error)
 {
-    const uint32_t none = b->layout->rank;
+    const uint32_t none = b->look.rank;
     uint64_t stride = 1, run = 0, first = 0, count = 1;
     uint32_t run_rank = none, uneven = none;
     for (uint32_t d = none; d-- > 0;) {
-        uint64_t size = b->layout->shape[d], extent = stop_of(b, d) - start_of(b, d);
+        uint64_t size = b->shape[d], extent = stop_of(b, d) - start_of(b, d);
         if (run == 0 && extent < size) {
             run = extent * stride;
             run_rank = d;
         } else if (run != 0 && extent > 1) {
-            if (stride % b->block_count != 0) return fail_split(model, tensor, d, error);
+            if (stride % b->block_count != 0)
+                return fail_split(model, tensor, b->look.dtype, d, error);
             if (b->row_count == 1) {
                 b->row_count = extent;
                 b->row_stride = bytes_of(b, stride);
@@ -100,8 +100,8 @@ static tare_status box_runs(const tare_model *model, const tare_tensor *tensor, 
         stride *= size;
     }
     if (run == 0) run = stride; /* all of the tensor */
-    if (first % b->block_count != 0) return fail_split(model, tensor, uneven, error);
-    if (run % b->block_count != 0) return fail_split(model, tensor, run_rank, error);
+    if (first % b->block_count != 0) return fail_split(model, tensor, b->look.dtype, uneven, error);
+    if (run % b->block_count != 0) return fail_split(model, tensor, b->look.dtype, run_rank, error);
     b->run = bytes_of(b, run);
     b->first = bytes_of(b, first);
     b->size = b->run * count;
@@ -112,11 +112,21 @@ tare_status tarei_slice_make(const tare_model *model, const tare_tensor *tensor,
                              const uint64_t *start, const uint64_t *stop, tarei_slice_box *b,
                              tare_error *error)
 {
-    bool empty;
-    const tarei_layout *layout = tarei_model_layout(model, tensor);
-    *b = (box){.layout = layout, .start = start, .stop = stop, .row_count = 1};
-    b->block_count = tare_dtype_block_count(layout->dtype);
-    b->block_size = tare_dtype_block_size(layout->dtype);
+    bool empty, copied = tarei_model_prebuilt(model) != NULL;
+    bool good = copied ? tarei_prebuilt_look(model, tensor, b->room, &b->look)
+                       : tarei_model_look(model, tensor, &b->look);
+    if (!good)
+        return tarei_bytes_refuse(model, tensor, TARE_E_PREBUILT,
+                                  "its index file is damaged: it leads outside of the model",
+                                  error);
+    b->shape = copied ? b->room : b->look.shape;
+    b->start = start;
+    b->stop = stop;
+    b->block_count = tare_dtype_block_count(b->look.dtype);
+    b->block_size = tare_dtype_block_size(b->look.dtype);
+    b->row_rank = 0;
+    b->row_count = 1;
+    b->outer_stride = b->row_stride = b->run = b->first = b->size = 0;
     tare_status status = box_bounds(model, tensor, b, &empty, error);
     return status == TARE_OK && !empty ? box_runs(model, tensor, b, error) : status;
 }
@@ -128,7 +138,7 @@ static void cursor_row(const box *b, cursor *at)
         uint64_t extent = stop_of(b, d) - start_of(b, d);
         elements += row % extent * stride;
         row /= extent;
-        stride *= b->layout->shape[d];
+        stride *= b->shape[d];
     }
     at->row_at = b->first + bytes_of(b, elements);
 }
@@ -167,9 +177,10 @@ static void gather(const box *b, cursor *at, uint64_t count, const uint8_t *span
 }
 
 static tare_status read_runs(const tare_model *model, const tare_tensor *tensor, const box *b,
-                             uint64_t gap_max, uint8_t *target, tare_error *error)
+                             const tarei_source *source, uint8_t *target, tare_error *error)
 {
     uint8_t scratch[SCRATCH_SIZE];
+    uint64_t gap_max = source->descriptor >= 0 ? FILE_GAP_MAX : READER_GAP_MAX;
     cursor at = {0, 0, b->first};
     for (uint64_t left = b->size / b->run; left > 0;) {
         uint64_t rest = left * b->run, span;
@@ -177,8 +188,8 @@ static tare_status read_runs(const tare_model *model, const tare_tensor *tensor,
         uint64_t count =
             plan_span(b, at, left, room < SPAN_SIZE_MAX ? room : SPAN_SIZE_MAX, gap_max, &span);
         uint8_t *landing = span <= rest ? target : scratch;
-        tare_status status =
-            tarei_bytes_read(model, tensor, tarei_slice_at(b, &at), landing, (size_t)span, error);
+        tare_status status = tarei_bytes_read(model, tensor, source, &b->look,
+                                              tarei_slice_at(b, &at), landing, (size_t)span, error);
         if (status != TARE_OK) return status;
         gather(b, &at, count, landing, target);
         target += count * b->run;
@@ -220,13 +231,14 @@ tare_status tare_read_slice(const tare_model *model, const tare_tensor *tensor,
     if (b.size == 0) return TARE_OK;
     if (target == NULL)
         return tarei_bytes_refuse(model, tensor, TARE_E_ARGUMENT, "target is NULL", error);
-    const tarei_source *source = &model->shards[tarei_record_shard(tensor)].source;
+    tare_error failure;
+    const tarei_source *source = tarei_model_source(model, b.look.shard, &failure);
+    if (source == NULL) return tarei_bytes_fail(model, tensor, &failure, error);
     if (source->bytes != NULL && source->descriptor < 0) {
         cursor at = {0, 0, b.first};
-        const uint8_t *bytes = source->bytes + tarei_record_offset(tensor);
+        const uint8_t *bytes = source->bytes + b.look.offset;
         gather(&b, &at, b.size / b.run, bytes + b.first, target);
         return TARE_OK;
     }
-    uint64_t gap_max = source->descriptor >= 0 ? FILE_GAP_MAX : READER_GAP_MAX;
-    return read_runs(model, tensor, &b, gap_max, target, error);
+    return read_runs(model, tensor, &b, source, target, error);
 }

@@ -3,10 +3,11 @@
 #ifndef TAREI_SLICE_H
 #define TAREI_SLICE_H
 
-#include "internal.h"
+#include "prebuilt.h"
 
 typedef struct tarei_slice_box {
-    const tarei_layout *layout;
+    tarei_look look;
+    const uint64_t *shape;
     const uint64_t *start; /* or NULL */
     const uint64_t *stop;  /* or NULL */
     uint32_t block_count;  /* as of tare_dtype_block_count: what a box must not cut in two */
@@ -17,7 +18,8 @@ typedef struct tarei_slice_box {
     uint64_t row_stride;   /* bytes from one run of a row to the next */
     uint64_t run;          /* bytes of a run */
     uint64_t first;        /* of the first run, bytes from the start of the tensor */
-    uint64_t size;         /* bytes of the whole box; if 0, nothing below `layout` counts */
+    uint64_t size;         /* bytes of the whole box; if 0, nothing below `block_size` counts */
+    uint64_t room[TAREI_PREBUILT_RANK_MAX]; /* for the shape, where it may change meanwhile */
 } tarei_slice_box;
 
 /* A run of a box, and how far it is. The first one is {0, 0, box.first}. */
@@ -27,7 +29,7 @@ typedef struct tarei_slice_cursor {
     uint64_t row_at; /* first run of the row, bytes from the start of the tensor */
 } tarei_slice_cursor;
 
-/* Checks a box; start and stop are borrowed. */
+/* Checks a box; start and stop are borrowed. It points into itself: it cannot be copied. */
 tare_status tarei_slice_make(const tare_model *model, const tare_tensor *tensor,
                              const uint64_t *start, const uint64_t *stop, tarei_slice_box *box,
                              tare_error *error);

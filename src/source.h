@@ -45,6 +45,9 @@ tare_status tarei_source_file_open(tarei_source *source, int folder, const char 
 tare_status tarei_source_map(tarei_source *source, const char *path, uint32_t shard,
                              tare_error *error);
 
+/* Whether both are the same file, and it has not changed. */
+bool tarei_source_same(const tarei_os_identity *a, const tarei_os_identity *b);
+
 void tarei_source_bytes(tarei_source *source, const void *bytes, uint64_t size);
 void tarei_source_reader(tarei_source *source, const tare_reader *reader);
 

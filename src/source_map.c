@@ -5,7 +5,7 @@
 #include "error.h"
 #include "source.h"
 
-static bool same_identity(const tarei_os_identity *a, const tarei_os_identity *b)
+bool tarei_source_same(const tarei_os_identity *a, const tarei_os_identity *b)
 {
     return a->size == b->size && a->device == b->device && a->number == b->number &&
            a->modified_s == b->modified_s && a->modified_ns == b->modified_ns;
@@ -27,7 +27,7 @@ tare_status tarei_source_map(tarei_source *source, const char *path, uint32_t sh
      * narrows the race and cannot close it; see CAVEATS in tare.h. */
     tarei_os_identity now;
     failure = tarei_os_identify(source->descriptor, &now);
-    if (failure == 0 && same_identity(&now, &source->identity)) return TARE_OK;
+    if (failure == 0 && tarei_source_same(&now, &source->identity)) return TARE_OK;
     tarei_os_unmap(source->bytes, (size_t)source->size);
     source->bytes = NULL;
     if (failure != 0)

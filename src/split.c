@@ -145,8 +145,12 @@ tare_status tarei_split_open(tarei_opening *opening, const tarei_folder *folder,
 {
     tarei_split split = {0};
     uint64_t wanted = UINT64_MAX;
+    const tarei_place place = {TAREI_ORIGIN_SPLIT, folder, name, NULL};
+    bool used;
+    tare_status status = tarei_prebuilt_open(opening, &place, &used);
+    if (used || status != TARE_OK) return status;
     tarei_split_is(name, &split);
-    tare_status status = tarei_open_expect(opening, split.count);
+    status = tarei_open_expect(opening, split.count);
     for (uint32_t i = 0; i < split.count && status == TARE_OK; i++) {
         tare_string part;
         tarei_source source;

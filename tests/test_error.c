@@ -50,6 +50,8 @@ static const struct {
     {62, "TARE_E_SHARD_TENSOR"},
     {63, "TARE_E_DIGEST"},
     {64, "TARE_E_SPLIT"},
+    {65, "TARE_E_PREBUILT"},
+    {66, "TARE_E_STALE"},
     {70, "TARE_E_DEVICE"},
 };
 

@@ -286,3 +286,48 @@ Test(folder, names_of_files_are_told_from_one)
     cr_expect_eq(tare_list_files(NULL, NULL, tell, NULL, NULL), TARE_E_ARGUMENT);
     cr_expect_eq(tare_list_files(&other, NULL, NULL, NULL, NULL), TARE_E_ARGUMENT);
 }
+
+/* Index files are of files that stay where they are: no model of several files that were handed in has
+ * one, wherever it lies. */
+Test(folder, index_files_are_for_one_file_alone)
+{
+    write_sharded();
+    tare_options options = TARE_OPTIONS_INIT;
+    temp_path saved = temp_join(&folder, "tare.idx");
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    cr_assert_eq(tare_open(folder.text, NULL, &model, NULL), TARE_OK);
+    cr_assert_eq(tare_index_save(model, NULL, NULL, NULL), TARE_OK);
+    tare_close(model);
+    file_list_read(&list, folder.text);
+    options.index_path = saved.text;
+    tare_status status = tare_open_files(list.files, list.count, &options, &model, &error);
+    expect_opened("passed over", status, model, &error);
+    cr_expect_eq(tare_index_status(model, &error), TARE_E_UNSUPPORTED, "%s", error.message);
+    cr_expect_eq(tare_index_save(model, saved.text, NULL, &error), TARE_E_UNSUPPORTED);
+    cr_expect_null(tare_index_path(model).data);
+    tare_close(model);
+    options.index = TARE_INDEX_REQUIRE;
+    model = expect_no_model();
+    status = tare_open_files(list.files, list.count, &options, &model, &error);
+    expect_status("required", TARE_E_UNSUPPORTED, status, model, &error);
+
+    const tare_file *one = file_list_find(&list, "s1.safetensors");
+    temp_path path = temp_join(&folder, "s1.safetensors"), beside = temp_join(&folder, "one.idx");
+    cr_assert_eq(tare_open(path.text, NULL, &model, NULL), TARE_OK);
+    cr_assert_eq(tare_index_save(model, beside.text, NULL, NULL), TARE_OK);
+    tare_close(model);
+    options.index_path = beside.text;
+    error = expect_poison();
+    model = expect_no_model();
+    status = tare_open_files(one, 1, &options, &model, &error);
+    expect_opened("one file", status, model, &error);
+    const tare_tensor *tensor = tare_find(model, "a", 1);
+    cr_expect(tensor != NULL && tare_size(model, tensor) == 4);
+    cr_expect_not_null(tare_data(model, tensor));
+    tare_close(model);
+    options.index_path = NULL;
+    model = expect_no_model();
+    status = tare_open_files(one, 1, &options, &model, &error);
+    expect_status("none beside it", TARE_E_OPEN, status, model, &error);
+}

@@ -9,7 +9,7 @@
 #include "support/reader_probe.h"
 #include "support/temp_files.h"
 
-enum { TENSOR_COUNT = 7, WAY_COUNT = 4, RANK_MAX = 3, ROUNDS = 60, ENTRY_MAX = 12 };
+enum { TENSOR_COUNT = 7, WAY_COUNT = 5, RANK_MAX = 3, ROUNDS = 60, ENTRY_MAX = 12 };
 
 static const build_tensor tensors[TENSOR_COUNT] = {
     {"matrix", 0, "F32", "[300,70]", 84000}, {"wide", 0, "BF16", "[40,9000]", 720000},
@@ -36,6 +36,10 @@ static void begin(void)
     cr_assert_eq(tare_open(path.text, &options, &ways[1], NULL), TARE_OK);
     cr_assert_eq(tare_open_bytes(file.data, file.size, NULL, &ways[2], NULL), TARE_OK);
     cr_assert_eq(tare_open_reader(&probe.reader, NULL, &ways[3], NULL), TARE_OK);
+    cr_assert_eq(tare_index_save(ways[0], NULL, NULL, NULL), TARE_OK);
+    options.backing = TARE_BACKING_AUTO;
+    options.index = TARE_INDEX_REQUIRE;
+    cr_assert_eq(tare_open(path.text, &options, &ways[4], NULL), TARE_OK);
 }
 
 static void end(void)

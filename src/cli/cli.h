@@ -40,6 +40,8 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128 }; /* + th
 #define OPTION_DEVICE 0x40000u
 #define OPTION_HELP 0x80000u
 #define OPTION_VERSION 0x100000u
+#define OPTION_INDEX 0x200000u
+#define OPTION_NO_INDEX 0x400000u
 
 typedef struct cli_options {
     unsigned given;       /* OPTION_* that were there */
@@ -50,7 +52,8 @@ typedef struct cli_options {
     tare_load_options load; /* its numbers and flags as given */
     const char *device;    /* its name */
     const char *output;
-    char **only; /* prefixes, as often as --only was there */
+    const char *index; /* an index file */
+    char **only;       /* prefixes, as often as --only was there */
     int only_count;
     uint64_t shard_size; /* bytes */
     char **operands;     /* what is no option, in order */
@@ -98,13 +101,21 @@ int cmd_load(const cli_options *options);
 int cmd_hash(const cli_options *options);
 int cmd_verify(const cli_options *options);
 int cmd_pack(const cli_options *options);
+int cmd_index(const cli_options *options);
 
 /* cli_model.c: what commands do with a model */
 
 /* Writes one line to stderr, "tare: " before it, after all that stdout was given. */
 void cli_message(const char *format, ...) CLI_PRINTF(1, 2);
 
-/* Opens a model, or says why not and returns NULL. `seconds` may be NULL. */
+/* What the options say of opening. */
+tare_options cli_open_options(const cli_options *options);
+
+/* "BF16"; "?" for what is none, as in an index file that is damaged. */
+const char *cli_dtype_name(tare_dtype dtype);
+
+/* Opens a model, or says why not and returns NULL. `seconds` may be NULL. Says so if an index file is
+ * there and not used. */
 tare_model *cli_open(const cli_options *options, const char *path, double *seconds);
 
 /* Says why `path` was not opened, with the status and its place if `with_status`. */

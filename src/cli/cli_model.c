@@ -47,10 +47,25 @@ void cli_report(const char *path, const tare_error *error, bool with_status)
     cli_message("%s: %s%s", *shown != '\0' ? shown : "''", message, tail);
 }
 
-tare_model *cli_open(const cli_options *options, const char *path, double *seconds)
+tare_options cli_open_options(const cli_options *options)
 {
     tare_options open_options = TARE_OPTIONS_INIT;
     open_options.backing = options->backing;
+    open_options.index_path = options->index;
+    if (options->index != NULL) open_options.index = TARE_INDEX_REQUIRE;
+    if ((options->given & OPTION_NO_INDEX) != 0) open_options.index = TARE_INDEX_NEVER;
+    return open_options;
+}
+
+const char *cli_dtype_name(tare_dtype dtype)
+{
+    const char *name = tare_dtype_name(dtype);
+    return name != NULL ? name : "?";
+}
+
+tare_model *cli_open(const cli_options *options, const char *path, double *seconds)
+{
+    tare_options open_options = cli_open_options(options);
     tare_model *model;
     tare_error error;
     struct timespec start;
@@ -62,9 +77,17 @@ tare_model *cli_open(const cli_options *options, const char *path, double *secon
         *seconds =
             (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
     }
-    if (status == TARE_OK) return model;
-    cli_report(path, &error, false);
-    return NULL;
+    if (status != TARE_OK) {
+        cli_report(path, &error, false);
+        return NULL;
+    }
+    status = tare_index_status(model, &error);
+    if (status != TARE_OK && status != TARE_E_OPEN) {
+        char shown[1024];
+        cli_message("%s: its index file is not used: %s",
+                    text_escape(text_of(path), shown, sizeof shown), error.message);
+    }
+    return model;
 }
 
 /* A name that holds control characters can be asked for as it is printed. */

@@ -1,5 +1,7 @@
 #include "cli.h"
 
+#include <errno.h>
+
 /* What the bytes of all tensors come to. */
 static uint64_t data_size(const tare_model *model)
 {
@@ -8,7 +10,7 @@ static uint64_t data_size(const tare_model *model)
     return size;
 }
 
-static void print_accepted(const char *path, const tare_model *model)
+static void print_accepted(const char *path, const tare_model *model, bool indexed)
 {
     size_t count = tare_count(model);
     size_t shards = tare_shard_count(model);
@@ -20,14 +22,18 @@ static void print_accepted(const char *path, const tare_model *model)
     out_format(" (%zu tensor%s, ", count, count == 1 ? "" : "s");
     out_human(data_size(model));
     if (shards > 1) out_format(", %zu shards", shards);
+    if (indexed) out_string(", and its index file");
     out_string(")\n");
 }
 
-static void json_accepted(const tare_model *model)
+static void json_accepted(const tare_model *model, bool indexed)
 {
     json_field("tensors", tare_count(model));
     json_field("size", data_size(model));
     json_field("shards", tare_shard_count(model));
+    if (!indexed) return;
+    json_key("index_file");
+    json_bool(true);
 }
 
 static void json_rejected(const tare_error *error)
@@ -50,13 +56,27 @@ static void json_rejected(const tare_error *error)
     json_field("system_error", (uint32_t)error->system_error);
 }
 
+/* Compares the index file, where there is one; *indexed tells. */
+static bool check_index(const cli_options *options, const tare_model *model, bool *indexed,
+                        tare_error *error)
+{
+    *indexed = false;
+    if ((options->given & OPTION_NO_INDEX) != 0) return true;
+    tare_status status = tare_index_check(model, NULL, NULL, error);
+    if (status == TARE_E_OPEN && error->system_error == ENOENT) return true;
+    *indexed = status == TARE_OK;
+    return *indexed;
+}
+
 static bool check(const cli_options *options, const char *path)
 {
-    tare_options open_options = TARE_OPTIONS_INIT;
-    open_options.backing = options->backing;
+    tare_options open_options = cli_open_options(options);
+    open_options.index = TARE_INDEX_NEVER;
     tare_model *model;
     tare_error error;
-    bool accepted = tare_open(path, &open_options, &model, &error) == TARE_OK;
+    bool indexed = false;
+    bool accepted = tare_open(path, &open_options, &model, &error) == TARE_OK &&
+                    check_index(options, model, &indexed, &error);
     if (options_json(options)) {
         json_open('{');
         json_key("path");
@@ -64,13 +84,13 @@ static bool check(const cli_options *options, const char *path)
         json_key("ok");
         json_bool(accepted);
         if (accepted)
-            json_accepted(model);
+            json_accepted(model, indexed);
         else
             json_rejected(&error);
         json_close('}');
         json_line();
     } else if (accepted) {
-        print_accepted(path, model);
+        print_accepted(path, model, indexed);
     }
     if (!accepted) cli_report(path, &error, true);
     tare_close(model);

@@ -32,7 +32,7 @@ static widths measure(const tare_model *model, tare_range range, totals *sum)
         tare_info info = tare_describe(model, tensor);
         char human[TEXT_HUMAN_SIZE];
         widen(&wide.name, text_width((tare_string){info.name, info.name_size}), NAME_WIDTH_MAX);
-        widen(&wide.dtype, strlen(tare_dtype_name(info.dtype)), SIZE_MAX);
+        widen(&wide.dtype, strlen(cli_dtype_name(info.dtype)), SIZE_MAX);
         widen(&wide.shape, out_shape_width(info.shape, info.rank), SHAPE_WIDTH_MAX);
         widen(&wide.size, text_human(info.size, human), SIZE_MAX);
         sum->tensors++;
@@ -65,7 +65,7 @@ static void print_row(const tare_model *model, const tare_tensor *tensor, const 
 {
     tare_info info = tare_describe(model, tensor);
     tare_string name = {info.name, info.name_size};
-    const char *dtype = tare_dtype_name(info.dtype);
+    const char *dtype = cli_dtype_name(info.dtype);
     char human[TEXT_HUMAN_SIZE];
     size_t human_size = text_human(info.size, human);
     out_escaped(name);

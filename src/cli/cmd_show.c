@@ -49,7 +49,7 @@ static void print_facts(const tare_model *model, const tare_info *info)
     out_string("\n");
     out_key("dtype");
     out_style_on(STYLE_DTYPE);
-    out_string(tare_dtype_name(info->dtype));
+    out_string(cli_dtype_name(info->dtype));
     out_style_off();
     if (is_quantized(info)) {
         out_format(", blocks of %u elements in %u bytes\n",

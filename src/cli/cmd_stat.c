@@ -78,6 +78,16 @@ static void print_model(const tare_model *model, const char *path, const statist
     out_key("open time");
     out_format("%.2f ms\n", stats->open_seconds * 1e3);
     cost_print(&stats->cost, stats->all.tensors);
+    tare_error why;
+    tare_status status = tare_index_status(model, &why);
+    if (status == TARE_E_OPEN) return;
+    out_key("index file");
+    if (status == TARE_OK) {
+        out_human(stats->cost.index_file_size);
+        out_string(", mapped instead of headers read\n");
+    } else {
+        out_format("not used: %s\n", why.message);
+    }
 }
 
 static void print_head(const char *title, size_t width)
@@ -123,12 +133,12 @@ static void print_dtypes(const statistics *stats)
     size_t count = sort_dtypes(stats, order);
     size_t wide = strlen("ALIGNMENT");
     for (size_t i = 0; i < count; i++) {
-        size_t width = strlen(tare_dtype_name(order[i]));
+        size_t width = strlen(cli_dtype_name(order[i]));
         if (width > wide) wide = width;
     }
     print_head("DTYPE", wide);
     for (size_t i = 0; i < count; i++) {
-        const char *name = tare_dtype_name(order[i]);
+        const char *name = cli_dtype_name(order[i]);
         out_style_on(STYLE_DTYPE);
         out_string(name);
         out_style_off();
@@ -253,7 +263,7 @@ static void json_tables(const statistics *stats)
     for (size_t i = 0; i < count; i++) {
         json_open('{');
         json_key("dtype");
-        json_text(tare_dtype_name(order[i]));
+        json_text(cli_dtype_name(order[i]));
         json_sum(stats->dtypes[order[i]]);
     }
     json_close(']');
@@ -281,6 +291,22 @@ static void json_tables(const statistics *stats)
     json_close(']');
 }
 
+static void json_index_file(const tare_model *model, const tare_stat *cost)
+{
+    tare_error why;
+    tare_status status = tare_index_status(model, &why);
+    json_key("index_file");
+    json_open('{');
+    json_key("used");
+    json_bool(status == TARE_OK);
+    json_field("size", cost->index_file_size);
+    json_key("status");
+    json_text(tare_status_name(status));
+    json_key("message");
+    json_text(why.message);
+    json_close('}');
+}
+
 static void print_json(const tare_model *model, const char *path, const statistics *stats)
 {
     json_open('{');
@@ -294,6 +320,8 @@ static void print_json(const tare_model *model, const char *path, const statisti
     json_field("open_ns", (uint64_t)(stats->open_seconds * 1e9));
     json_line();
     cost_json(&stats->cost);
+    json_line();
+    json_index_file(model, &stats->cost);
     json_tables(stats);
     json_close('}');
     json_end();

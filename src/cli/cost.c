@@ -4,7 +4,7 @@ void cost_print(const tare_stat *cost, uint64_t tensors)
 {
     out_key("memory");
     out_human(cost->memory_size);
-    if (tensors > 0) {
+    if (tensors > 0 && cost->index_file_size == 0) {
         double count = (double)tensors;
         out_format(", %.1f bytes a tensor: %.1f record, %.1f name, %.1f shape, %.1f index",
                    (double)cost->memory_size / count, (double)cost->record_size / count,

@@ -161,7 +161,7 @@ void json_tensor(const tare_model *model, const tare_info *info)
     json_key("name");
     json_string((tare_string){info->name, info->name_size});
     json_key("dtype");
-    json_text(tare_dtype_name(info->dtype));
+    json_text(cli_dtype_name(info->dtype));
     json_key("shape");
     json_shape(info->shape, info->rank);
     json_field("size", info->size);

@@ -7,7 +7,8 @@
 
 static int run_help(const cli_options *options);
 
-#define FOR_ALL (OPTION_JSON | OPTION_BACKING | OPTION_HELP)
+#define FOR_ANY (OPTION_JSON | OPTION_BACKING | OPTION_HELP)
+#define FOR_ALL (FOR_ANY | OPTION_INDEX | OPTION_NO_INDEX)
 #define FOR_HASH (OPTION_THREADS | OPTION_DROP_BEHIND)
 #define FOR_LOAD \
     (FOR_HASH | OPTION_DIRECT | OPTION_BUFFERED | OPTION_CHUNK | OPTION_IN_FLIGHT | OPTION_ALIGN)
@@ -41,8 +42,10 @@ static const cli_command commands[] = {
      "Checks headers, shapes, offsets, sizes and the shard index in full. Every PATH gets one "
      "line:\n"
      "on standard output when it is accepted, on standard error when it is rejected. Bytes of\n"
-     "tensors are not looked at: any value is valid.\n",
-     "tare check *.safetensors", 1, 0, FOR_ALL, cmd_check},
+     "tensors are not looked at: any value is valid. Where there is an index file (see 'tare help "
+     "index'),\n"
+     "it must be what the headers make, unless --no-index is given.\n",
+     "tare check *.safetensors", 1, 0, FOR_ANY | OPTION_NO_INDEX, cmd_check},
     {"stat", "sum up a model by dtype, layer and alignment", "MODEL",
      "Sums up a model: tensors and bytes by dtype, by layer and by the alignment of their "
      "offsets,\n"
@@ -91,6 +94,14 @@ static const cli_command commands[] = {
      FOR_ALL | OPTION_FORCE | OPTION_OUTPUT | OPTION_ONLY | OPTION_SHARD_SIZE | OPTION_ALIGN |
          OPTION_RAW,
      cmd_pack},
+    {"index", "write an index file, with which models open at once", "MODEL",
+     "Writes all that opening makes of the headers to one file, which later openings map instead:\n"
+     "MODEL.tareidx beside a file, tare.idx in the folder of a sharded or split model, or OUT, to "
+     "be\n"
+     "named by --index. It counts as long as no file of the model changes. The same model gives "
+     "the\n"
+     "same file. Only an index file is replaced, unless --force is given.\n",
+     "tare index model.safetensors", 1, 1, FOR_ANY | OPTION_OUTPUT | OPTION_FORCE, cmd_index},
     {"help", "explain a command", "[COMMAND]", "Prints what COMMAND does and takes.\n",
      "tare help ls", 0, 1, OPTION_HELP, run_help},
 };

@@ -32,6 +32,8 @@ static const option table[] = {
     {OPTION_ONLY, 0, "only", "PREFIX", "take tensors whose names start so; may be given again"},
     {OPTION_SHARD_SIZE, 0, "shard-size", "SIZE", "begin a new file before so much, such as 5GB"},
     {OPTION_RAW, 0, "raw-quantized", NULL, "store dtypes that safetensors lacks as U8"},
+    {OPTION_INDEX, 0, "index", "FILE", "open with this index file, or fail"},
+    {OPTION_NO_INDEX, 0, "no-index", NULL, "read headers, also where there is an index file"},
     {OPTION_HELP, 'h', "help", NULL, "print this help"},
     {OPTION_VERSION, 0, "version", NULL, "print the version"},
 };
@@ -235,6 +237,7 @@ static int parse_value(cli_options *options, const option *found, char *value)
     case OPTION_SECONDS: return parse_seconds(options, value);
     case OPTION_DEVICE: options->device = value; return CLI_OK;
     case OPTION_OUTPUT: options->output = value; return CLI_OK;
+    case OPTION_INDEX: options->index = value; return CLI_OK;
     case OPTION_ONLY: return parse_only(options, value);
     case OPTION_SHARD_SIZE: return parse_size(found, value, &options->shard_size);
     case OPTION_SEED: return parse_u64(found, value, "whole number", &options->seed);
@@ -280,6 +283,10 @@ static int take_option(cli_options *options, int argc, char **argv, int *at)
     options->given |= found->bit;
     if ((~options->given & (OPTION_DIRECT | OPTION_BUFFERED)) == 0) {
         cli_message("--direct and --buffered exclude each other");
+        return CLI_USAGE;
+    }
+    if ((~options->given & (OPTION_INDEX | OPTION_NO_INDEX)) == 0) {
+        cli_message("--index and --no-index exclude each other");
         return CLI_USAGE;
     }
     if (value != NULL) return parse_value(options, found, value);

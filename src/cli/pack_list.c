@@ -19,7 +19,7 @@ static void refuse_dtype(const cli_options *options, const tare_info *info)
         "blocks as U8",
         text_escape(text_of(options->operands[0]), path, sizeof path),
         text_escape((tare_string){info->name, info->name_size}, name, sizeof name),
-        tare_dtype_name(info->dtype));
+        cli_dtype_name(info->dtype));
 }
 
 static bool add_tensor(const cli_options *options, const tare_model *model, const tare_tensor *from,

@@ -10,7 +10,7 @@ enum { RAW_PREFIX_SIZE = sizeof raw_prefix - 1 };
 /* {"dtype":"Q4_K","shape":[32,256]}, as a string of its own behind the key. */
 bool pack_metadata_describe(const tare_info *info, tare_save_metadata *raw)
 {
-    const char *dtype = tare_dtype_name(info->dtype);
+    const char *dtype = cli_dtype_name(info->dtype);
     size_t key_size = RAW_PREFIX_SIZE + info->name_size;
     size_t room = key_size + strlen(dtype) + 32 + (size_t)info->rank * TEXT_U64_SIZE;
     char *text = malloc(room);

@@ -35,7 +35,7 @@ class Page(cli_support.CliTest):
         text = self.good("--help").out
         commands = re.findall(r"(?m)^  ([a-z]+) ", text.partition("options:")[0])
         options = re.findall(r" --([a-z-]+)", text.partition("options:")[2].partition("\n\n")[0])
-        self.assertEqual((len(commands), len(options)), (12, 21))
+        self.assertEqual((len(commands), len(options)), (13, 23))
         for command in commands:
             self.assertRegex(self.page, rf"(?m)^\.It Cm {command}\b")
         for option in options:
@@ -56,6 +56,7 @@ class Page(cli_support.CliTest):
         documents.append(self.tare("check", path, "bad", "--json").json)
         (self.folder / "none").write_bytes(b"")
         documents.append(self.tare("verify", path, "none", "--json").json)
+        documents.append(self.good("index", path, "--json").json)
         documents.append(self.good("--version", "--json").json)
         documents.append(self.good(
             "load", path, "--device=cuda:0", "--json",

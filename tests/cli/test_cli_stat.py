@@ -119,6 +119,9 @@ class Json(cli_support.CliTest):
             "2.safetensors": {"tensors": [("l.1.a", "F32", [4], None)], "header_size": 185}})
         report = self.good("stat", "m", "--json").json
         self.assertGreater(report.pop("open_ns"), 0)
+        self.assertEqual(report.pop("index_file"),
+                         {"used": False, "size": 0, "status": "TARE_E_OPEN",
+                          "message": "there is no index file, or none was asked for"})
         memory = report.pop("memory")
         self.assertEqual(set(memory), {"size", "record_size", "name_size", "shape_size",
                                        "index_size"})

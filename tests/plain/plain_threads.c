@@ -102,9 +102,23 @@ static void hash_all(work *w)
     }
 }
 
+/* The threads come upon shards in orders of their own, before anything else is asked. */
+static void touch_all(const work *w)
+{
+    for (size_t i = 0; i < w->set->count; i++) {
+        size_t at = (i * 131 + w->number * 977) % w->set->count;
+        const tare_tensor *tensor = tare_at(w->model, w->places[at]);
+        const char *data = tare_data(w->model, tensor);
+        PLAIN_CHECK((data != NULL) == (tare_shard_at(w->model, 0).backing == TARE_BACKING_MAP ||
+                                       set_tensor_size(at) == 0));
+        tare_alignment(w->model, tensor);
+    }
+}
+
 static void *run(void *context)
 {
     work *w = context;
+    touch_all(w);
     for (unsigned round = 0; round < ROUNDS; round++) {
         find_all(w);
         read_all(w);
@@ -125,6 +139,24 @@ static void use_at_once(const tare_model *model, const name_set *set, const size
         PLAIN_CHECK(pthread_join(works[i].thread, NULL) == 0);
 }
 
+/* From an index file, whose shards nobody has opened yet: these threads do. */
+static void use_indexed(const char *folder, uint32_t backing, const name_set *set,
+                        const size_t *places)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *model;
+    tare_error error;
+    options.backing = backing;
+    options.index = TARE_INDEX_REQUIRE;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        PLAIN_CHECK(tare_open(folder, &options, &model, &error) == TARE_OK);
+        PLAIN_CHECK(tare_index_status(model, NULL) == TARE_OK);
+        use_at_once(model, set, places);
+        PLAIN_CHECK(tare_ready(model, NULL, &error) == TARE_OK);
+        tare_close(model);
+    }
+}
+
 int main(void)
 {
     name_set set = name_set_mixtral();
@@ -135,9 +167,12 @@ int main(void)
         tare_options options = TARE_OPTIONS_INIT;
         tare_model *model;
         options.backing = backing;
+        options.index = TARE_INDEX_NEVER;
         PLAIN_CHECK(tare_open(folder.text, &options, &model, NULL) == TARE_OK);
         use_at_once(model, &set, places);
+        PLAIN_CHECK(tare_index_save(model, NULL, NULL, NULL) == TARE_OK);
         tare_close(model);
+        use_indexed(folder.text, backing, &set, places);
     }
     temp_folder_remove(&folder);
     name_set_free(&set);

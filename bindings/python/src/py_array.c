@@ -119,7 +119,7 @@ static PyObject *make_numpy_dtype(tare_dtype dtype)
                          "numpy has no dtype for %s; with the package ml_dtypes it does: pip "
                          "install ml_dtypes. Without it: Tensor.raw, Tensor.tobytes(), "
                          "Tensor.torch()",
-                         tare_dtype_name(dtype));
+                         dtype_text(dtype));
         Py_XDECREF(scalar);
     }
     Py_DECREF(constructor);
@@ -196,7 +196,7 @@ static PyObject *torch_dtype(tare_dtype dtype)
     torch_dtypes[dtype] = module_attribute("torch", name);
     if (torch_dtypes[dtype] == NULL && PyErr_ExceptionMatches(PyExc_AttributeError))
         PyErr_Format(PyExc_ImportError, "this torch is too old for %s: it has no torch.%s",
-                     tare_dtype_name(dtype), name);
+                     dtype_text(dtype), name);
     return torch_dtypes[dtype];
 }
 

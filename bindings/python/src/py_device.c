@@ -201,7 +201,7 @@ static PyObject *tensor_fact(PyObject *object, void *which)
 {
     const piece *from = &((const device_tensor *)object)->piece;
     switch ((intptr_t)which) {
-    case TENSOR_DTYPE: return PyUnicode_FromString(tare_dtype_name(from->dtype));
+    case TENSOR_DTYPE: return PyUnicode_FromString(dtype_text(from->dtype));
     case TENSOR_SHAPE: return array_shape(from->shape, from->rank);
     case TENSOR_NBYTES: return PyLong_FromUnsignedLongLong(from->size);
     case TENSOR_POINTER: return PyLong_FromUnsignedLongLong((uintptr_t)from->data);
@@ -233,7 +233,7 @@ static PyObject *tensor_repr(PyObject *object)
     PyObject *shape = array_shape(from->shape, from->rank);
     if (shape == NULL) return NULL;
     PyObject *made = PyUnicode_FromFormat("<tare.DeviceTensor %s %R, cuda:%d>",
-                                          tare_dtype_name(from->dtype), shape, from->device_number);
+                                          dtype_text(from->dtype), shape, from->device_number);
     Py_DECREF(shape);
     return made;
 }

@@ -328,7 +328,7 @@ static PyObject *slice_dtype(PyObject *object, PyObject *unused)
 {
     (void)unused;
     const slice *self = (const slice *)object;
-    return PyUnicode_FromString(tare_dtype_name(tare_describe(self->owner->model, self->at).dtype));
+    return PyUnicode_FromString(dtype_text(tare_describe(self->owner->model, self->at).dtype));
 }
 
 static PyObject *slice_item(PyObject *object, PyObject *key)

@@ -42,7 +42,7 @@ static PyObject *get_name(PyObject *self, void *unused)
 static PyObject *get_dtype(PyObject *self, void *unused)
 {
     (void)unused;
-    return PyUnicode_FromString(tare_dtype_name(describe(self).dtype));
+    return PyUnicode_FromString(dtype_text(describe(self).dtype));
 }
 
 static PyObject *get_shape(PyObject *self, void *unused)
@@ -93,7 +93,7 @@ static PyObject *represent(PyObject *self)
     PyObject *name = get_name(self, NULL), *shape = get_shape(self, NULL), *text = NULL;
     if (name != NULL && shape != NULL)
         text = PyUnicode_FromFormat("<tare.Tensor %R: %s %R>", name,
-                                    tare_dtype_name(describe(self).dtype), shape);
+                                    dtype_text(describe(self).dtype), shape);
     Py_XDECREF(name);
     Py_XDECREF(shape);
     return text;
@@ -127,7 +127,7 @@ static const char *format_of(tare_dtype dtype)
 static int refuse_buffer(Py_buffer *view, const char *why, const tare_info *info)
 {
     view->obj = NULL;
-    PyErr_Format(PyExc_BufferError, why, tare_dtype_name(info->dtype));
+    PyErr_Format(PyExc_BufferError, why, dtype_text(info->dtype));
     return -1;
 }
 

@@ -67,6 +67,13 @@ memory *memory_new(uint64_t size);
 
 int owner_add_types(void);
 
+/* The name of a dtype. A damaged index file can make it none. */
+static inline const char *dtype_text(tare_dtype dtype)
+{
+    const char *name = tare_dtype_name(dtype);
+    return name != NULL ? name : "unknown";
+}
+
 /* ------------------------------------------------------------------------------------------------
  * py_array.c
  */

@@ -267,6 +267,25 @@ extern "C" {
         out: *mut tare_string,
     ) -> usize;
     pub fn tare_name_distance(a: tare_string, b: tare_string, bound: u32) -> u32;
+    pub fn tare_ready(
+        model: *const tare_model,
+        tensor: *const tare_tensor,
+        error: *mut tare_error,
+    ) -> tare_status;
+    pub fn tare_index_save(
+        model: *const tare_model,
+        path: *const c_char,
+        options: *const tare_index_options,
+        error: *mut tare_error,
+    ) -> tare_status;
+    pub fn tare_index_check(
+        model: *const tare_model,
+        path: *const c_char,
+        options: *const tare_index_options,
+        error: *mut tare_error,
+    ) -> tare_status;
+    pub fn tare_index_status(model: *const tare_model, error: *mut tare_error) -> tare_status;
+    pub fn tare_index_path(model: *const tare_model) -> tare_string;
     pub fn tare_shard_count(model: *const tare_model) -> usize;
     pub fn tare_shard_at(model: *const tare_model, shard: usize) -> tare_shard_info;
     pub fn tare_model_stat(model: *const tare_model, out: *mut tare_stat);

@@ -162,6 +162,11 @@ pub struct tare_options {
     pub seed: u64,
     pub header_size_max: u64,
     pub allocator: *const tare_allocator,
+    pub index: u32,
+    pub index_check: u32,
+    pub index_path: *const c_char,
+    pub index_bytes: *const c_void,
+    pub index_size: usize,
 }
 
 #[repr(C)]
@@ -259,6 +264,15 @@ pub struct tare_save_options {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct tare_index_options {
+    pub struct_size: usize,
+    pub flags: u32,
+    pub reserved: u32,
+    pub allocator: *const tare_allocator,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct tare_shard_info {
     pub name: tare_string,
     pub size: u64,
@@ -281,6 +295,7 @@ pub struct tare_stat {
     pub index_sorted: u32,
     pub probe_max: u32,
     pub reserved: u32,
+    pub index_file_size: u64,
 }
 
 pub const TARE_OPTIONS_INIT: tare_options = tare_options {
@@ -291,6 +306,11 @@ pub const TARE_OPTIONS_INIT: tare_options = tare_options {
     seed: 0,
     header_size_max: 0,
     allocator: ptr::null(),
+    index: 0,
+    index_check: 0,
+    index_path: ptr::null(),
+    index_bytes: ptr::null(),
+    index_size: 0,
 };
 
 pub const TARE_LOAD_OPTIONS_INIT: tare_load_options = tare_load_options {
@@ -313,6 +333,13 @@ pub const TARE_LOAD_OPTIONS_INIT: tare_load_options = tare_load_options {
 pub const TARE_DEVICE_OPTIONS_INIT: tare_device_options = tare_device_options {
     struct_size: size_of::<tare_device_options>(),
     staging_size_max: 0,
+    allocator: ptr::null(),
+};
+
+pub const TARE_INDEX_OPTIONS_INIT: tare_index_options = tare_index_options {
+    struct_size: size_of::<tare_index_options>(),
+    flags: 0,
+    reserved: 0,
     allocator: ptr::null(),
 };
 

@@ -204,7 +204,8 @@ fn facts_of_rust() -> Facts {
         tare_reader { struct_size, context, read_at, total_size }
         tare_allocator { struct_size, context, allocate, release }
         tare_options {
-            struct_size, backing, flags, alignment, seed, header_size_max, allocator
+            struct_size, backing, flags, alignment, seed, header_size_max, allocator, index,
+            index_check, index_path, index_bytes, index_size
         }
         tare_key { name, name_size, hash }
         tare_range { prefix, prefix_size, at, end }
@@ -223,10 +224,11 @@ fn facts_of_rust() -> Facts {
             struct_size, flags, reserved, alignment, metadata, metadata_count, progress,
             progress_context, allocator
         }
+        tare_index_options { struct_size, flags, reserved, allocator }
         tare_shard_info { name, size, data_offset, backing, format, later }
         tare_stat {
             struct_size, memory_size, record_size, name_size, shape_size, index_size,
-            index_reseeds, index_sorted, probe_max, reserved
+            index_reseeds, index_sorted, probe_max, reserved, index_file_size
         }
     }
     for line in read("src/constants.rs").lines() {
@@ -293,7 +295,13 @@ fn initial_options_are_those_of_the_header() {
         size == size_of::<T>().to_ne_bytes() && rest.iter().all(|&byte| byte == 0)
     }
     let facts = facts_of_rust();
-    for name in ["tare_options", "tare_load_options", "tare_save_options", "tare_device_options"] {
+    for name in [
+        "tare_options",
+        "tare_load_options",
+        "tare_save_options",
+        "tare_device_options",
+        "tare_index_options",
+    ] {
         let prefix = format!("{name}.");
         let members = facts.iter().filter(|(key, _)| key.starts_with(&prefix));
         let sizes = members.map(|(_, fact)| fact.rsplit_once(' ').expect("a size").1);
@@ -304,6 +312,7 @@ fn initial_options_are_those_of_the_header() {
     assert!(is_size_and_zeros(&TARE_LOAD_OPTIONS_INIT));
     assert!(is_size_and_zeros(&TARE_SAVE_OPTIONS_INIT));
     assert!(is_size_and_zeros(&TARE_DEVICE_OPTIONS_INIT));
+    assert!(is_size_and_zeros(&TARE_INDEX_OPTIONS_INIT));
 }
 
 #[test]

@@ -100,6 +100,8 @@ values! {
     ShardTensor = TARE_E_SHARD_TENSOR, "The shard index and a shard disagree about a tensor.";
     Digest = TARE_E_DIGEST, "Bytes do not have the expected digest.";
     Split = TARE_E_SPLIT, "A part of a split file does not belong to the others.";
+    Prebuilt = TARE_E_PREBUILT, "An index file is damaged or of no use here.";
+    Stale = TARE_E_STALE, "The model is not the one that an index file was built from.";
     Device = TARE_E_DEVICE, "A device or its driver failed.";
 }
 

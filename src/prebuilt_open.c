@@ -1,0 +1,445 @@
+/*
+ * An index file to a model. What is checked here takes no longer for more tensors: the head, the list
+ * of shards, who those files are, and that sections are as large as the counts need. What stands in
+ * the other sections is checked when somebody asks for it (prebuilt_find.c, prebuilt_look.c).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "digest.h"
+#include "line.h"
+#include "prebuilt.h"
+
+/* While an index is tried. Nothing of it is in the model until it is known to fit. */
+typedef struct attempt {
+    tarei_opening *opening;
+    const tarei_place *place;
+    tarei_prebuilt *prebuilt;
+    tarei_prebuilt_head head;
+    tarei_shard *shards;
+    tarei_prebuilt_shard *built; /* copies of what the file says of each */
+    tare_string listing;         /* the shard index; no data: none */
+    tarei_os_identity listing_identity;
+    const char *path; /* of the index file, for messages */
+} attempt;
+
+static const uint8_t *section_at(const attempt *a, uint32_t section)
+{
+    return a->prebuilt->bytes + a->head.sections[section].offset;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Its bytes
+ */
+
+static tare_status take_bytes(attempt *a, tarei_os_identity *identity, int descriptor)
+{
+    tarei_prebuilt *prebuilt = a->prebuilt;
+    tarei_memory *memory = &a->opening->model->memory;
+    tare_error *error = a->opening->error;
+    const tare_options *options = &a->opening->options;
+    uint64_t size = descriptor >= 0 ? identity->size : options->index_size;
+    void *taken = NULL;
+    if (tarei_check_fits_size(size)) taken = tarei_memory_take(memory, size, TAREI_PREBUILT_UNIT);
+    if (taken == NULL) return tarei_error_memory(error);
+    prebuilt->bytes = taken;
+    prebuilt->size = size;
+    prebuilt->held = TAREI_BYTES_TAKEN;
+    if (descriptor < 0) {
+        if (size != 0) memcpy(taken, options->index_bytes, (size_t)size);
+        return TARE_OK;
+    }
+    size_t done;
+    int failure = tarei_os_read_at(descriptor, 0, taken, (size_t)size, &done);
+    if (failure != 0)
+        return tarei_error_system(error, TARE_E_READ, failure, TARE_NO_SHARD, "reading failed",
+                                  a->path);
+    return done == size ? TARE_OK
+                        : tarei_prebuilt_damaged(error, done, "it shrank while it was read");
+}
+
+/* Maps the file; where that is refused, or not wanted, reads it. */
+static tare_status open_file(attempt *a, int folder)
+{
+    tarei_prebuilt *prebuilt = a->prebuilt;
+    tarei_os_identity identity;
+    int descriptor;
+    int failure = tarei_os_open_file(folder, a->path, &descriptor, &identity);
+    if (failure != 0)
+        return tarei_error_system(a->opening->error, TARE_E_OPEN, failure, TARE_NO_SHARD,
+                                  failure == EINVAL ? "is not a regular file" : "cannot open",
+                                  a->path);
+    tare_status status = TARE_OK;
+    const void *mapping = NULL;
+    failure = ENOTSUP;
+    if (a->opening->options.backing != TARE_BACKING_READ && identity.size != 0 &&
+        tarei_check_fits_size(identity.size))
+        failure = tarei_os_map(descriptor, (size_t)identity.size, false, &mapping);
+    if (failure == 0) {
+        prebuilt->bytes = mapping;
+        prebuilt->size = identity.size;
+        prebuilt->held = TAREI_BYTES_MAPPED;
+    } else {
+        status = take_bytes(a, &identity, descriptor);
+    }
+    tarei_os_close(descriptor);
+    return status;
+}
+
+/* No index file is looked for beside it. */
+static bool is_in_memory(const tarei_place *place)
+{
+    return place->name[0] == 0 || place->folder->files != NULL;
+}
+
+/* Files that a caller has are gone when shards would be opened. */
+static bool is_handed_in(const tarei_place *place)
+{
+    return place->folder->files != NULL && place->origin != TAREI_ORIGIN_FILE;
+}
+
+static tare_status open_bytes(attempt *a)
+{
+    const tare_options *options = &a->opening->options;
+    a->path = "";
+    if (is_handed_in(a->place))
+        return tarei_error_set(a->opening->error, TARE_E_UNSUPPORTED, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "several files of a caller have no index file");
+    if (options->index_path != NULL) {
+        a->path = options->index_path;
+        return open_file(a, TAREI_OS_CWD);
+    }
+    if (options->index_bytes != NULL) {
+        if ((uintptr_t)options->index_bytes % TAREI_PREBUILT_UNIT != 0)
+            return take_bytes(a, NULL, -1);
+        a->prebuilt->bytes = options->index_bytes;
+        a->prebuilt->size = options->index_size;
+        a->prebuilt->held = TAREI_BYTES_BORROWED;
+        return TARE_OK;
+    }
+    if (is_in_memory(a->place))
+        return tarei_error_set(a->opening->error, TARE_E_OPEN, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "no index file was named for a model in memory");
+    a->path = TAREI_INDEX_NAME;
+    if (a->place->origin == TAREI_ORIGIN_FILE) {
+        a->path = tarei_open_join(a->opening, "", a->place->name, TAREI_INDEX_ENDING);
+        if (a->path == NULL) return tarei_error_memory(a->opening->error);
+    }
+    return open_file(a, a->place->folder->descriptor);
+}
+
+static void give_bytes(tarei_prebuilt *prebuilt, tarei_memory *memory)
+{
+    if (prebuilt->bytes == NULL) return;
+    if (prebuilt->held == TAREI_BYTES_MAPPED)
+        tarei_os_unmap(prebuilt->bytes, (size_t)prebuilt->size);
+    else if (prebuilt->held == TAREI_BYTES_TAKEN)
+        tarei_memory_give(memory, (void *)(uintptr_t)prebuilt->bytes, prebuilt->size,
+                          TAREI_PREBUILT_UNIT);
+    prebuilt->bytes = NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The shards
+ */
+
+/* Copies a section that is used here and now, and later; false without memory. */
+static void *copy_section(attempt *a, uint32_t section)
+{
+    uint64_t size = a->head.sections[section].size;
+    void *copy = tarei_arena_take(&a->opening->model->arena, size, TAREI_PREBUILT_UNIT);
+    if (copy != NULL && size != 0) tarei_once_copy(copy, section_at(a, section), (size_t)size);
+    return copy;
+}
+
+static tare_status fail_foreign(attempt *a)
+{
+    return tarei_error_set(a->opening->error, TARE_E_STALE, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "the index file is that of another model");
+}
+
+/* Only names that a model may have, in its folder: an index leads nowhere else. */
+static tare_status check_name(attempt *a, uint32_t number, tare_string name)
+{
+    const tarei_place *place = a->place;
+    tarei_split split, wanted;
+    if (place->origin == TAREI_ORIGIN_FILE)
+        return name.size == 0 ? TARE_OK
+                              : tarei_prebuilt_damaged(a->opening->error, TARE_NO_OFFSET, "a name");
+    if (place->origin == TAREI_ORIGIN_SPLIT) {
+        tarei_split_is(place->name, &wanted);
+        bool same = a->head.shard_count == wanted.count && strlen(name.data) == name.size &&
+                    tarei_split_is(name.data, &split) && split.number == number + 1 &&
+                    split.count == wanted.count && split.prefix_size == wanted.prefix_size &&
+                    memcmp(name.data, place->name, wanted.prefix_size) == 0;
+        return same ? TARE_OK : fail_foreign(a);
+    }
+    if (number == a->head.shard_count)
+        return strcmp(name.data, place->name) == 0 ? TARE_OK : fail_foreign(a);
+    const char *fault = tarei_shard_name_fault(name.data, name.size);
+    if (fault == NULL) return TARE_OK;
+    return tarei_error_set(a->opening->error, TARE_E_PREBUILT, number, TARE_NO_OFFSET,
+                           "the index file is damaged: a shard's name %s", fault);
+}
+
+/* Copies what the file says of the shards. */
+static tare_status take_shards(attempt *a)
+{
+    const tarei_section *sections = a->head.sections;
+    tare_error *error = a->opening->error;
+    tarei_arena *arena = &a->opening->model->arena;
+    a->built = copy_section(a, TAREI_SECTION_SHARDS);
+    const char *names = copy_section(a, TAREI_SECTION_SHARD_NAMES);
+    uint32_t count = a->head.shard_count;
+    uint32_t files = count + (a->head.origin == TAREI_ORIGIN_LISTED);
+    a->shards = tarei_arena_take(arena, count * sizeof *a->shards, _Alignof(tarei_shard));
+    if (a->built == NULL || names == NULL || a->shards == NULL) return tarei_error_memory(error);
+    uint64_t names_size = sections[TAREI_SECTION_SHARD_NAMES].size;
+    if (tarei_prebuilt_digest(a->built, sections[TAREI_SECTION_SHARDS].size) !=
+            sections[TAREI_SECTION_SHARDS].digest ||
+        tarei_prebuilt_digest(names, names_size) != sections[TAREI_SECTION_SHARD_NAMES].digest)
+        return tarei_prebuilt_damaged(error, sizeof a->head, "its shards do not have their digest");
+    for (uint32_t i = 0; i < files; i++) {
+        const tarei_prebuilt_shard *built = &a->built[i];
+        tare_string name = {names + built->name, built->name_size};
+        if (built->name >= names_size || built->name_size >= names_size - built->name ||
+            name.data[name.size] != 0 || memchr(name.data, 0, name.size) != NULL ||
+            built->size > TAREI_OFFSET_MAX || built->data_offset > built->size ||
+            (i < count && built->format != TARE_FORMAT_SAFETENSORS &&
+             built->format != TARE_FORMAT_GGUF))
+            return tarei_prebuilt_damaged(error, sizeof a->head,
+                                          "what it says of a shard cannot be");
+        tare_status status = check_name(a, i, name);
+        if (status != TARE_OK) return status;
+        if (i == count) {
+            a->listing = name;
+            continue;
+        }
+        tarei_shard *shard = memset(&a->shards[i], 0, sizeof *shard);
+        tarei_source_init(&shard->source);
+        shard->name = name;
+        shard->data_offset = built->data_offset;
+        shard->format = built->format;
+        shard->source.size = built->size;
+    }
+    return TARE_OK;
+}
+
+/* Whether a file of the model is the one that the index was built from. */
+static tare_status check_file(attempt *a, uint32_t number, tare_string name,
+                              tarei_os_identity *identity)
+{
+    const tarei_prebuilt_shard *built = &a->built[number];
+    tare_error *error = a->opening->error;
+    uint32_t shard = number < a->head.shard_count ? number : TARE_NO_SHARD;
+    bool by_header = a->opening->options.index_check == TARE_INDEX_BY_HEADER;
+    tarei_source opened, *source = a->place->source;
+    int failure = 0;
+    if (source != NULL)
+        *identity = source->identity;
+    else
+        failure = tarei_os_identify_at(a->place->folder->descriptor, name.data, identity);
+    if (failure != 0)
+        return tarei_error_system(error, TARE_E_OPEN, failure, shard, "cannot open", name.data);
+    tarei_prebuilt_shard wanted = *built;
+    bool has_time = source == NULL || source->descriptor >= 0;
+    if (!has_time) identity->size = source->size;
+    if (by_header || !has_time) {
+        wanted.modified_s = identity->modified_s;
+        wanted.modified_ns = identity->modified_ns;
+    }
+    tare_status status = tarei_prebuilt_compare(&wanted, identity, shard, error);
+    if (status == TARE_OK && by_header) {
+        tare_digest digest;
+        if (source == NULL) {
+            status = tarei_folder_find(a->place->folder, name.data, shard, &opened, error);
+            if (status != TARE_OK) return status;
+            *identity = opened.identity;
+        }
+        uint64_t size = number < a->head.shard_count ? built->data_offset : built->size;
+        status =
+            tarei_prebuilt_hash(source != NULL ? source : &opened, shard, size, &digest, error);
+        if (source == NULL) tarei_source_close(&opened);
+        if (status == TARE_OK && !tarei_digest_equal(digest, built->digest))
+            status = tarei_error_set(error, TARE_E_STALE, shard, TARE_NO_OFFSET,
+                                     "its header is not the one that the index was built from");
+    }
+    return status == TARE_OK ? TARE_OK : tarei_error_prefix(error, name);
+}
+
+static tare_status check_files(attempt *a)
+{
+    tarei_place const *place = a->place;
+    tare_status status = TARE_OK;
+    if (place->origin != a->head.origin ||
+        (place->origin == TAREI_ORIGIN_FILE && a->head.shard_count != 1))
+        return fail_foreign(a);
+    status = take_shards(a);
+    if (status != TARE_OK) return status;
+    for (uint32_t i = 0; i < a->head.shard_count && status == TARE_OK; i++) {
+        tare_string name = a->shards[i].name;
+        if (place->origin == TAREI_ORIGIN_FILE)
+            name = (tare_string){place->name, strlen(place->name)};
+        status = check_file(a, i, name, &a->shards[i].source.identity);
+    }
+    if (status == TARE_OK && a->listing.data != NULL)
+        status = check_file(a, a->head.shard_count, a->listing, &a->listing_identity);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The model
+ */
+
+static void point_table(attempt *a)
+{
+    const tarei_prebuilt_head *head = &a->head;
+    tarei_index *table = &a->prebuilt->table;
+    uint32_t count = head->tensor_count;
+    table->names = &a->opening->model->tensors;
+    table->reach = head->reach;
+    table->reseeds = head->reseeds;
+    table->size = head->sections[TAREI_SECTION_TABLE].size;
+    tarei_name_seed_init(&table->seed, head->seed);
+    table->prefixes = (const void *)section_at(a, TAREI_SECTION_PREFIXES);
+    table->suffixes = (const void *)section_at(a, TAREI_SECTION_SUFFIXES);
+    a->prebuilt->prefix_count =
+        (uint32_t)(head->sections[TAREI_SECTION_PREFIXES].size / sizeof(tarei_part));
+    a->prebuilt->suffix_count =
+        (uint32_t)(head->sections[TAREI_SECTION_SUFFIXES].size / sizeof(tarei_part));
+    if (head->table == TAREI_TABLE_SORTED) {
+        table->sorted = (const void *)section_at(a, TAREI_SECTION_TABLE);
+        return;
+    }
+    table->lines = (const void *)section_at(a, TAREI_SECTION_TABLE);
+    table->small_sizes = head->table == TAREI_TABLE_SMALL ? TAREI_NAME_USUAL_COUNT : 0;
+    table->range = tarei_index_is_small(table)
+                       ? (head->line_count - 1) * (uint32_t)sizeof(tarei_line)
+                       : head->line_count;
+    tarei_index_masks(table, count);
+}
+
+static void point_names(tarei_names *names, const attempt *a, uint32_t count, uint32_t records,
+                        uint32_t text)
+{
+    names->records = (void *)(uintptr_t)section_at(a, records); /* nobody writes to them */
+    names->text = (const void *)section_at(a, text);
+    names->count = count;
+    names->text_size = a->head.sections[text].size;
+}
+
+/* The model takes over what the attempt has, and the source. */
+static tare_status commit(attempt *a)
+{
+    tare_model *model = a->opening->model;
+    tarei_prebuilt *prebuilt = a->prebuilt;
+    const tarei_section *sections = a->head.sections;
+    point_names(&model->tensors, a, a->head.tensor_count, TAREI_SECTION_RECORDS,
+                TAREI_SECTION_TEXT);
+    model->tensors.commons = (void *)(uintptr_t)section_at(a, TAREI_SECTION_COMMONS);
+    model->tensors.wide_commons = (void *)(uintptr_t)section_at(a, TAREI_SECTION_WIDE_COMMONS);
+    point_names(&model->metadata, a, a->head.key_count, TAREI_SECTION_KEYS, TAREI_SECTION_KEY_TEXT);
+    point_table(a);
+    tarei_prebuilt_lead(&model->index, prebuilt);
+    prebuilt->layouts = (const void *)section_at(a, TAREI_SECTION_LAYOUTS);
+    prebuilt->layout_words = sections[TAREI_SECTION_LAYOUTS].size / sizeof(uint64_t);
+    prebuilt->key_order = (const void *)section_at(a, TAREI_SECTION_KEY_ORDER);
+    prebuilt->values = (const void *)section_at(a, TAREI_SECTION_VALUES);
+    prebuilt->value_bytes = (const void *)section_at(a, TAREI_SECTION_VALUE_BYTES);
+    prebuilt->value_bytes_size = sections[TAREI_SECTION_VALUE_BYTES].size;
+    prebuilt->folder = -1;
+    prebuilt->backing = a->opening->options.backing;
+    prebuilt->copy_on_write = (a->opening->options.flags & TARE_COPY_ON_WRITE) != 0;
+    model->prebuilt = prebuilt;
+    model->shards = a->shards;
+    model->shard_count = a->head.shard_count;
+    model->listing_identity = a->listing_identity;
+    if (a->place->source == NULL) {
+        prebuilt->folder = a->place->folder->descriptor;
+        return TARE_OK;
+    }
+    tarei_shard *shard = &model->shards[0];
+    shard->source = *a->place->source;
+    shard->name = (tare_string){a->place->name, strlen(a->place->name)};
+    atomic_store_explicit(&shard->state, TAREI_SHARD_OPEN, memory_order_relaxed);
+    return tarei_open_map(a->opening, 0);
+}
+
+/* Tries what is there; the error says why it does not fit. */
+static tare_status try_index(attempt *a)
+{
+    tarei_memory *memory = &a->opening->model->memory;
+    a->prebuilt = tarei_memory_take(memory, sizeof *a->prebuilt, TAREI_BUFFER_ALIGNMENT);
+    if (a->prebuilt == NULL) return tarei_error_memory(a->opening->error);
+    memset(a->prebuilt, 0, sizeof *a->prebuilt);
+    tare_status status = open_bytes(a);
+    if (status == TARE_OK)
+        status = tarei_prebuilt_head_check(&a->head, a->prebuilt->bytes, a->prebuilt->size,
+                                           a->opening->error);
+    if (status == TARE_OK) status = check_files(a);
+    if (status == TARE_OK) return TARE_OK;
+    give_bytes(a->prebuilt, memory);
+    tarei_memory_give(memory, a->prebuilt, sizeof *a->prebuilt, TAREI_BUFFER_ALIGNMENT);
+    return status;
+}
+
+tare_status tarei_prebuilt_check_options(const tare_options *options, tare_error *error)
+{
+    const char *fault = NULL;
+    if (options->index > TARE_INDEX_REQUIRE) fault = "options.index";
+    if (options->index_check > TARE_INDEX_BY_HEADER) fault = "options.index_check";
+    if (options->index_path != NULL && options->index_bytes != NULL)
+        fault = "options.index_path and index_bytes exclude each other";
+    if (options->index_bytes == NULL && options->index_size != 0)
+        fault = "options.index_size without index_bytes";
+    if (fault == NULL) return TARE_OK;
+    return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s", fault);
+}
+
+tare_status tarei_prebuilt_open(tarei_opening *opening, const tarei_place *place, bool *used)
+{
+    const tare_options *options = &opening->options;
+    bool named = options->index_path != NULL || options->index_bytes != NULL;
+    attempt a = {.opening = opening, .place = place};
+    *used = false;
+    opening->model->origin = is_handed_in(place) ? TAREI_ORIGIN_NONE : place->origin;
+    if (options->index == TARE_INDEX_NEVER) return TARE_OK;
+    if (options->index == TARE_INDEX_AUTO && !named && is_in_memory(place)) return TARE_OK;
+    tare_status status = try_index(&a);
+    if (status == TARE_OK) {
+        *used = true;
+        return commit(&a);
+    }
+    if (options->index == TARE_INDEX_REQUIRE || status == TARE_E_MEMORY) return status;
+    if (status == TARE_E_OPEN && !named && opening->error->system_error == ENOENT &&
+        opening->error->shard == TARE_NO_SHARD && a.built == NULL)
+        return TARE_OK; /* none is there, which is no failure */
+    tare_error *kept = tarei_arena_take(&opening->model->arena, sizeof *kept, _Alignof(tare_error));
+    if (kept == NULL) return tarei_error_memory(opening->error);
+    *kept = *opening->error;
+    opening->model->index_failure = kept;
+    return TARE_OK;
+}
+
+void tarei_prebuilt_close(tare_model *model)
+{
+    tarei_prebuilt *prebuilt = model->prebuilt;
+    if (prebuilt == NULL) return;
+    give_bytes(prebuilt, &model->memory);
+    if (prebuilt->folder >= 0) tarei_os_close(prebuilt->folder);
+    tarei_memory_give(&model->memory, prebuilt, sizeof *prebuilt, TAREI_BUFFER_ALIGNMENT);
+}
+
+tare_status tare_index_status(const tare_model *model, tare_error *error)
+{
+    tare_error unused;
+    if (error == NULL) error = &unused;
+    tarei_error_clear(error);
+    if (model->prebuilt != NULL) return TARE_OK;
+    if (model->index_failure == NULL)
+        return tarei_error_set(error, TARE_E_OPEN, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "there is no index file, or none was asked for");
+    *error = *model->index_failure;
+    return error->status;
+}

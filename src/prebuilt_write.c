@@ -1,0 +1,224 @@
+/* The public calls that write an index file, and that compare one with its model. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "prebuilt.h"
+#include "save.h"
+
+static tare_status fail_argument(tare_error *error, const char *what)
+{
+    return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s", what);
+}
+
+/* Fills in options and path. */
+static tare_status begin(const tare_model *model, const tare_index_options *from,
+                         tare_index_options *options, const char **path, tare_error *error)
+{
+    tarei_error_clear(error);
+    tare_status status = tarei_open_copy_options(options, sizeof *options, from, error);
+    if (status != TARE_OK) return status;
+    if ((options->flags & ~TARE_SAVE_REPLACE) != 0) return fail_argument(error, "options.flags");
+    if (options->reserved != 0) return fail_argument(error, "options.reserved is not 0");
+    if (*path == NULL) *path = model->index_path;
+    if (*path == NULL)
+        return fail_argument(error, "path is NULL, and the model has no place for an index file");
+    return tarei_open_check_hooks(options->allocator, error);
+}
+
+tare_string tare_index_path(const tare_model *model)
+{
+    const char *path = model->index_path;
+    return (tare_string){path, path != NULL ? strlen(path) : 0};
+}
+
+/* Only an index file is replaced unasked: whoever mistakes a model for the target keeps it. */
+static bool is_index_file(const char *path)
+{
+    char magic[8];
+    tarei_os_identity identity;
+    int descriptor;
+    size_t done = 0;
+    if (tarei_os_open_file(TAREI_OS_CWD, path, &descriptor, &identity) != 0) return false;
+    int failure = tarei_os_read_at(descriptor, 0, magic, sizeof magic, &done);
+    tarei_os_close(descriptor);
+    return failure == 0 && done == sizeof magic &&
+           memcmp(magic, TAREI_PREBUILT_MAGIC, sizeof magic) == 0;
+}
+
+static tare_status write_image(const tarei_prebuilt_image *image, tarei_save_file *file)
+{
+    static const char zeros[TAREI_PREBUILT_UNIT];
+    const tarei_prebuilt_head *head = &image->head;
+    tare_status status = tarei_save_file_text(file, head, sizeof *head);
+    uint64_t at = sizeof *head;
+    for (uint32_t i = 0; i < TAREI_SECTION_COUNT && status == TARE_OK; i++) {
+        const tarei_section *section = &head->sections[i];
+        status = tarei_save_file_text(file, zeros, (size_t)(section->offset - at));
+        if (status == TARE_OK)
+            status = tarei_save_file_text(file, image->sections[i], (size_t)section->size);
+        at = section->offset + section->size;
+    }
+    if (status != TARE_OK) return status;
+    return tarei_save_file_text(file, zeros, (size_t)(head->file_size - at));
+}
+
+tare_status tare_index_save(const tare_model *model, const char *path,
+                            const tare_index_options *options, tare_error *error)
+{
+    tare_error unused;
+    tare_index_options own;
+    tarei_memory memory;
+    tarei_prebuilt_image image;
+    tarei_save_file file;
+    if (error == NULL) error = &unused;
+    tare_status status = begin(model, options, &own, &path, error);
+    if (status != TARE_OK) return status;
+    tarei_memory_init(&memory, own.allocator);
+    status = tarei_prebuilt_build(&image, model, &memory, error);
+    if (status == TARE_OK) {
+        tare_save_options save = TARE_SAVE_OPTIONS_INIT;
+        save.flags = own.flags;
+        if (is_index_file(path)) save.flags = TARE_SAVE_REPLACE;
+        status = tarei_save_file_begin(&file, path, image.head.file_size, &save, &memory, error);
+        if (status == TARE_OK) status = write_image(&image, &file);
+        status = tarei_save_file_end(&file, status);
+    }
+    tarei_prebuilt_free(&image);
+    if (status == TARE_OK) tarei_error_clear(error);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Comparing
+ */
+
+typedef struct check {
+    const tarei_prebuilt_image *image; /* what it should be */
+    tarei_prebuilt_head head;          /* what it is */
+    const uint8_t *bytes;
+    const tare_model *model;
+    tare_error *error;
+} check;
+
+static const char *const section_names[TAREI_SECTION_COUNT] = {
+    "shards",  "shard names",  "prefixes", "suffixes", "layouts",
+    "commons", "wide commons", "table",    "records",  "text",
+    "keys",    "key order",    "key text", "values",   "value bytes"};
+
+static tare_status fail_section(check *c, uint32_t section, uint64_t at, const char *what)
+{
+    return tarei_error_set(c->error, TARE_E_PREBUILT, TARE_NO_SHARD,
+                           c->head.sections[section].offset + at,
+                           "the index file is damaged: its %s %s", section_names[section], what);
+}
+
+/* Digests first: they tell damage from an index of something else. */
+static tare_status check_digests(check *c)
+{
+    for (uint32_t i = 0; i < TAREI_SECTION_COUNT; i++) {
+        const tarei_section *section = &c->head.sections[i];
+        const uint8_t *bytes = c->bytes + section->offset;
+        uint64_t end = i + 1 < TAREI_SECTION_COUNT ? section[1].offset : c->head.file_size;
+        if (tarei_prebuilt_digest(bytes, section->size) != section->digest)
+            return fail_section(c, i, 0, "do not have their digest");
+        for (uint64_t at = section->size; at < end - section->offset; at++)
+            if (bytes[at] != 0) return fail_section(c, i, at, "are not followed by zeros");
+    }
+    return TARE_OK;
+}
+
+static tare_status check_shards(check *c)
+{
+    const tarei_prebuilt_head *head = &c->head, *wanted = &c->image->head;
+    const tarei_prebuilt_shard *now = c->image->sections[TAREI_SECTION_SHARDS];
+    if (head->origin != wanted->origin || head->shard_count != wanted->shard_count)
+        return tarei_error_set(c->error, TARE_E_STALE, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "the index file is that of a model of %" PRIu32 " shards",
+                               head->shard_count);
+    uint64_t files = wanted->sections[TAREI_SECTION_SHARDS].size / sizeof *now;
+    for (uint64_t i = 0; i < files; i++) {
+        tarei_prebuilt_shard built;
+        memcpy(&built, c->bytes + head->sections[TAREI_SECTION_SHARDS].offset + i * sizeof built,
+               sizeof built);
+        bool is_shard = i < c->model->shard_count;
+        const tarei_os_identity identity = {.size = now[i].size,
+                                            .modified_s = now[i].modified_s,
+                                            .modified_ns = now[i].modified_ns};
+        uint32_t number = is_shard ? (uint32_t)i : TARE_NO_SHARD;
+        tare_status status = tarei_prebuilt_compare(&built, &identity, number, c->error);
+        if (status == TARE_OK && memcmp(&built, &now[i], sizeof built) != 0)
+            status = tarei_error_set(c->error, TARE_E_STALE, number, TARE_NO_OFFSET,
+                                     "its header is not the one that the index was built from");
+        if (status == TARE_OK) continue;
+        const char *listing = c->model->listing_path;
+        return tarei_error_prefix(c->error, is_shard ? c->model->shards[i].name
+                                                     : (tare_string){listing, strlen(listing)});
+    }
+    return TARE_OK;
+}
+
+static tare_status check_sections(check *c)
+{
+    const tarei_prebuilt_head *wanted = &c->image->head;
+    for (uint32_t i = 0; i < TAREI_SECTION_COUNT; i++) {
+        uint64_t size = c->head.sections[i].size, at = 0;
+        const uint8_t *found = c->bytes + c->head.sections[i].offset, *made = c->image->sections[i];
+        if (size != wanted->sections[i].size)
+            return fail_section(c, i, 0, "are not as long as the model's");
+        if (size == 0 || memcmp(found, made, (size_t)size) == 0) continue;
+        while (found[at] == made[at]) at++;
+        return fail_section(c, i, at, "are not what the model tells");
+    }
+    if (memcmp(&c->head, wanted, sizeof *wanted) == 0) return TARE_OK;
+    return tarei_prebuilt_damaged(c->error, 0, "its head is not what the model tells");
+}
+
+/* All of a file, in memory that is given back by the caller. */
+static tare_status read_file(const char *path, tarei_memory *memory, void **bytes, uint64_t *size,
+                             tare_error *error)
+{
+    tarei_source source;
+    tare_status status = tarei_source_file_open(&source, TAREI_OS_CWD, path, TARE_NO_SHARD, error);
+    if (status != TARE_OK) return status;
+    *size = source.size;
+    *bytes = NULL;
+    if (tarei_check_fits_size(*size))
+        *bytes = tarei_memory_take(memory, *size, TAREI_PREBUILT_UNIT);
+    if (*bytes == NULL)
+        status = tarei_error_memory(error);
+    else
+        status = tarei_source_read(&source, TARE_NO_SHARD, 0, *bytes, (size_t)*size, error);
+    tarei_source_close(&source);
+    return status;
+}
+
+tare_status tare_index_check(const tare_model *model, const char *path,
+                             const tare_index_options *options, tare_error *error)
+{
+    tare_error unused;
+    tare_index_options own;
+    tarei_memory memory;
+    tarei_prebuilt_image image;
+    void *bytes = NULL;
+    uint64_t size = 0;
+    if (error == NULL) error = &unused;
+    tare_status status = begin(model, options, &own, &path, error);
+    if (status != TARE_OK) return status;
+    if (model->prebuilt != NULL)
+        return fail_argument(error, "the model was opened from an index file (TARE_INDEX_NEVER)");
+    tarei_memory_init(&memory, own.allocator);
+    check c = {.image = &image, .model = model, .error = error};
+    memset(&image, 0, sizeof image);
+    status = read_file(path, &memory, &bytes, &size, error);
+    c.bytes = bytes;
+    if (status == TARE_OK) status = tarei_prebuilt_head_check(&c.head, bytes, size, error);
+    if (status == TARE_OK) status = check_digests(&c);
+    if (status == TARE_OK) status = tarei_prebuilt_build(&image, model, &memory, error);
+    if (status == TARE_OK) status = check_shards(&c);
+    if (status == TARE_OK) status = check_sections(&c);
+    tarei_prebuilt_free(&image);
+    tarei_memory_give(&memory, bytes, size, TAREI_PREBUILT_UNIT);
+    if (status == TARE_OK) tarei_error_clear(error);
+    return status;
+}

@@ -1,0 +1,98 @@
+"""`tare index`, and what other commands do where there is an index file."""
+
+import os
+
+import cli_support
+
+
+class Index(cli_support.CliTest):
+    def setUp(self):
+        super().setUp()
+        self.write("m.safetensors", [("a", "F32", [2, 2], None), ("layers.0.b", "U8", [3], None)],
+                   metadata={"k": "v"})
+        cli_support.make_sharded(self.folder / "sharded", {
+            "1.safetensors": {"tensors": [("a", "U8", [4], None)]},
+            "2.safetensors": {"tensors": [("b", "U8", [4], None)]}})
+
+    def test_it_is_written_beside_the_model_and_used(self):
+        before = self.good("ls", "m.safetensors").out, self.good("meta", "m.safetensors").out
+        self.assertRegex(self.good("index", "m.safetensors").out,
+                         r"\Am\.safetensors\.tareidx \(2 tensors, [0-9.]+ KiB\)\n\Z")
+        after = self.good("ls", "m.safetensors").out, self.good("meta", "m.safetensors").out
+        self.assertEqual(after, before)
+        lines = self.good("stat", "m.safetensors").lines
+        self.assertRegex(lines[8], r"\Aindex file [0-9.]+ KiB, mapped instead of headers read\Z")
+        self.assertTrue(self.good("stat", "--json", "m.safetensors").json["index_file"]["used"])
+        unused = self.good("stat", "--json", "--no-index", "m.safetensors").json["index_file"]
+        self.assertEqual((unused["used"], unused["size"], unused["status"]),
+                         (False, 0, "TARE_E_OPEN"))
+
+    def test_that_of_a_sharded_model_lies_in_its_folder(self):
+        result = self.good("index", "--json", "sharded").json
+        self.assertEqual((result["file"], result["tensors"], result["shards"]),
+                         ("sharded/tare.idx", 2, 2))
+        self.assertEqual(result["size"], (self.folder / "sharded/tare.idx").stat().st_size)
+        self.assertTrue(self.good("stat", "--json", "sharded").json["index_file"]["used"])
+
+    def test_it_goes_where_it_is_told_to(self):
+        self.good("index", "m.safetensors", "-o", "elsewhere.idx")
+        self.assertFalse((self.folder / "m.safetensors.tareidx").exists())
+        listed = self.good("ls", "--index", "elsewhere.idx", "m.safetensors").out
+        self.assertEqual(listed, self.good("ls", "m.safetensors").out)
+        self.assertIn("another model", self.bad(1, "ls", "--index=elsewhere.idx", "sharded").err)
+        self.bad(1, "ls", "--index=absent.idx", "m.safetensors")
+        self.bad(2, "ls", "--index=elsewhere.idx", "--no-index", "m.safetensors")
+
+    def test_only_an_index_file_is_replaced(self):
+        data = (self.folder / "m.safetensors").read_bytes()
+        self.assertIn("is there already",
+                      self.bad(1, "index", "m.safetensors", "-o", "m.safetensors").err)
+        self.assertEqual((self.folder / "m.safetensors").read_bytes(), data)
+        self.good("index", "m.safetensors")
+        self.good("index", "m.safetensors")
+        (self.folder / "other").write_bytes(b"x")
+        self.bad(1, "index", "m.safetensors", "-o", "other")
+        self.good("index", "m.safetensors", "-o", "other", "--force")
+
+    def test_one_that_does_not_fit_is_told_and_passed_over(self):
+        listed = self.good("ls", "m.safetensors").out
+        self.good("index", "m.safetensors")
+        os.utime(self.folder / "m.safetensors", ns=(5, 5))
+        result = self.tare("ls", "m.safetensors")
+        self.assertEqual((result.status, result.out), (0, listed))
+        self.assertRegex(result.err, r"\Atare: m\.safetensors: its index file is not used: "
+                                     r"'m\.safetensors': modified since the index was built\n\Z")
+        self.good("ls", "--no-index", "m.safetensors")
+        self.assertIn("index file not used: ", self.tare("stat", "m.safetensors").out)
+
+    def test_check_compares_it_with_the_headers(self):
+        self.good("index", "m.safetensors")
+        self.assertEqual(self.good("check", "m.safetensors").out,
+                         "m.safetensors: ok (2 tensors, 19 B, and its index file)\n")
+        path = self.folder / "m.safetensors.tareidx"
+        data = bytearray(path.read_bytes())
+        data[-70] ^= 1
+        path.write_bytes(data)
+        self.assertRegex(self.bad(1, "check", "m.safetensors").err, r"TARE_E_PREBUILT at byte \d+")
+        self.good("check", "--no-index", "m.safetensors")
+        os.utime(self.folder / "m.safetensors", ns=(5, 5))
+        data[-70] ^= 1
+        path.write_bytes(data)
+        self.assertIn("TARE_E_STALE", self.bad(1, "check", "m.safetensors").err)
+
+    def test_a_lie_does_no_harm_to_any_command(self):
+        self.good("index", "m.safetensors")
+        path = self.folder / "m.safetensors.tareidx"
+        data = path.read_bytes()
+        for at in range(600, len(data), 13):
+            changed = bytearray(data)
+            changed[at] ^= 0xFF
+            path.write_bytes(changed)
+            for command in (["ls"], ["stat"], ["meta"], ["hash"], ["load"]):
+                with self.subTest(command, at=at):
+                    result = self.tare(*command, "m.safetensors")
+                    self.assertIn(result.status, (0, 1), result.err)
+
+
+if __name__ == "__main__":
+    cli_support.main()

@@ -1,0 +1,39 @@
+/*
+ * An index file, beside a model that stays what it is: a safetensors file of four tensors. Inputs are
+ * tried as they are, and once more with their digests made right, since no change to plain bytes gets
+ * past those.
+ */
+#include <string.h>
+
+#include "fuzz.h"
+#include "support/index_probe.h"
+
+static const char header[] =
+    "{\"__metadata__\":{\"format\":\"pt\",\"note\":\"of a fuzz target\"},"
+    "\"layers.0.mlp.up_proj.weight\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]},"
+    "\"layers.1.mlp.up_proj.weight\":{\"dtype\":\"BF16\",\"shape\":[4,2],\"data_offsets\":[16,32]},"
+    "\"bias\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[32,35]},"
+    "\"empty\":{\"dtype\":\"F64\",\"shape\":[0,9],\"data_offsets\":[35,35]}}";
+
+static size_t make_model(uint8_t *target)
+{
+    uint64_t size = sizeof header - 1;
+    memcpy(target, &size, 8);
+    memcpy(target + 8, header, sizeof header - 1);
+    for (size_t i = 0; i < 35; i++) target[8 + size + i] = (uint8_t)i;
+    return 8 + (size_t)size + 35;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static uint8_t room[sizeof header + 64];
+    size_t model_size = make_model(room);
+    uint8_t *model = fuzz_copy(room, model_size);
+    index_image image = index_copy(data, size);
+    index_use(&image, model, model_size);
+    index_seal(&image);
+    index_use(&image, model, model_size);
+    index_free(&image);
+    free(model);
+    return 0;
+}

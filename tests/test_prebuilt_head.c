@@ -1,0 +1,103 @@
+/* The head of an index file: what opening must know before it points anywhere. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "prebuilt.h"
+#include "support/expect.h"
+#include "support/index_probe.h"
+#include "support/temp_files.h"
+
+static temp_path folder;
+static build_text file;
+static index_image image;
+
+static void make_image(void)
+{
+    static const build_tensor some[] = {{"a", 0, "F32", "[2,2]", 16}, {"b", 0, "U8", "[3]", 3}};
+    folder = temp_folder_make();
+    file = build_file(some, 2, "{\"k\":\"v\"}");
+    tare_model *model = expect_open_bytes("the model", &file);
+    image = index_make(model, temp_join(&folder, "a").text);
+    tare_close(model);
+}
+
+static void free_image(void)
+{
+    index_free(&image);
+    build_free(&file);
+    temp_folder_remove(&folder);
+}
+
+TestSuite(prebuilt_head, .init = make_image, .fini = free_image);
+
+typedef struct row {
+    const char *what;
+    size_t at;
+    uint64_t value;
+    size_t size;
+    int sealed;
+    tare_status status;
+    uint64_t offset;
+} row;
+
+#define SECTION(number, field)                                                    \
+    (offsetof(tarei_prebuilt_head, sections) + (number) * sizeof(tarei_section) + \
+     offsetof(tarei_section, field))
+#define AT(field) offsetof(tarei_prebuilt_head, field)
+
+static const row rows[] = {
+    {"as it is", 0, 0, 0, 1, TARE_OK, TARE_NO_OFFSET},
+    {"another magic", 0, 0, 8, 1, TARE_E_PREBUILT, 0},
+    {"big-endian", AT(order), 0x01020304, 4, 1, TARE_E_ENDIAN, 8},
+    {"version 0", AT(version), 0, 4, 1, TARE_E_VERSION, 12},
+    {"version 2", AT(version), 2, 4, 1, TARE_E_VERSION, 12},
+    {"no digest", AT(seed), 7, 8, 0, TARE_E_PREBUILT, 0},
+    {"another seed is one", AT(seed), 7, 8, 1, TARE_OK, TARE_NO_OFFSET},
+    {"another size", AT(file_size), 448, 8, 1, TARE_E_PREBUILT, 16},
+    {"2^64-1 bytes", AT(file_size), UINT64_MAX, 8, 1, TARE_E_PREBUILT, 16},
+    {"more tensors than records", AT(tensor_count), 3, 4, 1, TARE_E_PREBUILT, 64},
+    {"2^32-1 tensors", AT(tensor_count), UINT32_MAX, 4, 1, TARE_E_PREBUILT, 64},
+    {"more keys", AT(key_count), 2, 4, 1, TARE_E_PREBUILT, 64},
+    {"more shards", AT(shard_count), 2, 4, 1, TARE_E_PREBUILT, 64},
+    {"a list behind the shards", AT(origin), TAREI_ORIGIN_LISTED, 4, 1, TARE_E_PREBUILT, 64},
+    {"no table", AT(table), 0, 4, 1, TARE_E_PREBUILT, 64},
+    {"a table that is none", AT(table), 4, 4, 1, TARE_E_PREBUILT, 64},
+    {"a sorted table of lines", AT(table), TAREI_TABLE_SORTED, 4, 1, TARE_E_PREBUILT, 64},
+    {"large lines are as large", AT(table), TAREI_TABLE_LARGE, 4, 1, TARE_OK, TARE_NO_OFFSET},
+    {"no lines", AT(line_count), 0, 4, 1, TARE_E_PREBUILT, 64},
+    {"more lines", AT(line_count), 4, 4, 1, TARE_E_PREBUILT, 64},
+    {"2^31 lines", AT(line_count), UINT32_C(1) << 31, 4, 1, TARE_E_PREBUILT, 64},
+    {"no reach", AT(reach), 0, 4, 1, TARE_E_PREBUILT, 64},
+    {"a reach beyond the lines", AT(reach), 3, 4, 1, TARE_E_PREBUILT, 64},
+    {"a reach of 2^32-1", AT(reach), UINT32_MAX, 4, 1, TARE_E_PREBUILT, 64},
+    {"a section elsewhere", SECTION(3, offset), 448, 8, 1, TARE_E_PREBUILT, 64},
+    {"a section at 2^64-64", SECTION(3, offset), UINT64_MAX - 63, 8, 1, TARE_E_PREBUILT, 64},
+    {"a section of 2^64-1 bytes", SECTION(14, size), UINT64_MAX, 8, 1, TARE_E_PREBUILT, 64},
+    {"a section beyond the file", SECTION(14, size), 65, 8, 1, TARE_E_PREBUILT, 64},
+    {"shards of another size", SECTION(0, size), 63, 8, 1, TARE_E_PREBUILT, 64},
+    {"no prefixes", SECTION(2, size), 0, 8, 1, TARE_E_PREBUILT, 64},
+    {"half a prefix", SECTION(2, size), 12, 8, 1, TARE_E_PREBUILT, 64},
+    {"layouts of odd size", SECTION(4, size), 33, 8, 1, TARE_E_PREBUILT, 64},
+    {"fewer records", SECTION(8, size), 32, 8, 1, TARE_E_PREBUILT, 64},
+    {"no key", SECTION(11, size), 0, 8, 1, TARE_E_PREBUILT, 64},
+    {"what is unused", AT(unused), 1, 8, 1, TARE_E_PREBUILT, 0},
+};
+
+Test(prebuilt_head, each_damage_has_its_status_and_offset)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const row *one = &rows[i];
+        index_image changed = index_copy(image.bytes, image.size);
+        memcpy(changed.bytes + one->at, &one->value, one->size);
+        if (one->sealed) index_seal(&changed);
+        tarei_prebuilt_head head;
+        tare_error error;
+        tarei_error_clear(&error);
+        tare_status status = tarei_prebuilt_head_check(&head, changed.bytes, changed.size, &error);
+        cr_expect_eq(status, one->status, "%s: %s", one->what, error.message);
+        cr_expect_eq(error.offset, one->offset, "%s: at %lu", one->what,
+                     (unsigned long)error.offset);
+        cr_expect_eq(index_use(&changed, file.data, file.size), one->status, "%s", one->what);
+        index_free(&changed);
+    }
+}

@@ -1,0 +1,278 @@
+/* Index files that are damaged, or lie: whatever stands in them, calls come back, with errors, misses
+ * or wrong facts, and hand out nothing that is not there. The files are in heap blocks of just their
+ * size, so that AddressSanitizer sees a look beyond. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/expect.h"
+#include "support/gguf_text.h"
+#include "support/index_probe.h"
+#include "support/temp_files.h"
+
+enum {
+    SHARDS,
+    SHARD_NAMES,
+    PREFIXES,
+    SUFFIXES,
+    LAYOUTS,
+    COMMONS,
+    WIDE,
+    TABLE,
+    RECORDS,
+    TEXT,
+    KEYS,
+    KEY_ORDER,
+    KEY_TEXT,
+    VALUES,
+    VALUE_BYTES
+};
+
+static const build_tensor some[] = {
+    {"model.layers.0.mlp.up_proj.weight", 0, "F32", "[2,2]", 16},
+    {"model.layers.0.mlp.down_proj.weight", 0, "BF16", "[4,2]", 16},
+    {"model.layers.1.mlp.up_proj.weight", 0, "F32", "[2,2]", 16},
+    {"b", 0, "U8", "[3]", 3},
+    {"scalar", 0, "U8", "[]", 1},
+    {"empty", 0, "F32", "[0,7]", 0},
+};
+
+#define GGUF_WORDS                                           \
+    GGUF_HEAD("2", "5")                                      \
+    GGUF_TEXT("general.architecture", "llama")               \
+    GGUF_U32("block_count", "7")                             \
+    "\"tokens\" 4:9 4:8 8:3 \"one\" \"two\" \"three\" "      \
+    "\"scores\" 4:9 4:6 8:2 4:1 4:2 " GGUF_U16("short", "3") \
+        GGUF_TENSOR("blk.0.weight", "8", "0", "0")           \
+            GGUF_TENSOR("blk.1.weight", "4", "0", "32") "p32 d48"
+
+static temp_path folder;
+static build_text files[2];
+
+static void make_files(void)
+{
+    folder = temp_folder_make();
+    files[0] = build_file(some, 6, "{\"format\":\"pt\",\"a\":\"some text\"}");
+    files[1] = gguf_text(GGUF_WORDS, NULL);
+}
+
+static void remove_files(void)
+{
+    temp_folder_remove(&folder);
+    build_free(&files[0]);
+    build_free(&files[1]);
+}
+
+TestSuite(prebuilt_look, .init = make_files, .fini = remove_files, .timeout = 240);
+
+static index_image make_index(const build_text *file)
+{
+    tare_model *model = expect_open_bytes("the model", file);
+    index_image image = index_make(model, temp_join(&folder, "an.idx").text);
+    tare_close(model);
+    return image;
+}
+
+Test(prebuilt_look, what_is_whole_says_what_headers_say)
+{
+    for (size_t i = 0; i < 2; i++) {
+        index_image image = make_index(&files[i]);
+        cr_expect_eq(index_use(&image, files[i].data, files[i].size), TARE_OK);
+        tare_options options = TARE_OPTIONS_INIT;
+        options.index_bytes = image.bytes;
+        options.index_size = image.size;
+        options.index = TARE_INDEX_REQUIRE;
+        tare_model *model, *parsed = expect_open_bytes("parsed", &files[i]);
+        tare_error error;
+        tare_status status =
+            tare_open_bytes(files[i].data, files[i].size, &options, &model, &error);
+        expect_opened("with an index", status, model, &error);
+        expect_same_models("with an index", parsed, model);
+        tare_close(model);
+        tare_close(parsed);
+        index_free(&image);
+    }
+}
+
+Test(prebuilt_look, every_file_that_is_cut_short_is_refused)
+{
+    for (size_t i = 0; i < 2; i++) {
+        index_image image = make_index(&files[i]);
+        for (size_t size = 0; size < image.size; size++) {
+            index_image cut = index_copy(image.bytes, size);
+            cr_expect_eq(index_use(&cut, files[i].data, files[i].size), TARE_E_PREBUILT,
+                         "cut to %zu", size);
+            index_seal(&cut);
+            cr_expect_eq(index_use(&cut, files[i].data, files[i].size), TARE_E_PREBUILT,
+                         "cut to %zu and sealed", size);
+            index_free(&cut);
+        }
+        index_free(&image);
+    }
+}
+
+/* One that lies has all digests right: nothing but checks at use keeps it within bounds. */
+static void change_every_byte(const build_text *file, int sealed, uint8_t how)
+{
+    index_image image = make_index(file);
+    size_t refused = 0;
+    for (size_t at = 0; at < image.size; at++) {
+        index_image changed = index_copy(image.bytes, image.size);
+        changed.bytes[at] ^= how;
+        if (sealed) index_seal(&changed);
+        refused += index_use(&changed, file->data, file->size) != TARE_OK;
+        index_free(&changed);
+    }
+    /* All of the head, and the shards. */
+    if (!sealed) cr_expect_geq(refused, 448 + 64, "%zu refused", refused);
+    index_free(&image);
+}
+
+Test(prebuilt_look, every_byte_changed)
+{
+    change_every_byte(&files[0], 0, 0x01);
+    change_every_byte(&files[0], 0, 0x80);
+}
+
+Test(prebuilt_look, every_byte_changed_and_sealed)
+{
+    change_every_byte(&files[0], 1, 0x01);
+    change_every_byte(&files[0], 1, 0xFF);
+}
+
+Test(prebuilt_look, every_byte_of_typed_values_changed)
+{
+    change_every_byte(&files[1], 0, 0x40);
+    change_every_byte(&files[1], 1, 0x01);
+    change_every_byte(&files[1], 1, 0x80);
+}
+
+Test(prebuilt_look, any_numbers_anywhere)
+{
+    static const uint64_t words[] = {0,
+                                     1,
+                                     0x3F,
+                                     0x7FFFFFFF,
+                                     0x80000000,
+                                     0xFFFFFFFF,
+                                     0xFFFFFFFFFFFFFFFF,
+                                     0x8000000000000000,
+                                     0x0000400000000000};
+    for (size_t i = 0; i < 2; i++) {
+        index_image image = make_index(&files[i]);
+        for (size_t at = index_section_offset(&image, SHARDS); at + 8 <= image.size; at += 4)
+            for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
+                index_image changed = index_copy(image.bytes, image.size);
+                memcpy(changed.bytes + at, &words[w], at % 8 == 0 ? 8 : 4);
+                index_seal(&changed);
+                index_use(&changed, files[i].data, files[i].size);
+                index_free(&changed);
+            }
+        index_free(&image);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Lies about one tensor
+ */
+
+typedef struct lie {
+    const char *what;
+    int section;
+    size_t at; /* of the first record, or its layout */
+    uint64_t value;
+    size_t size;
+} lie;
+
+static const lie lies[] = {
+    {"a shard that is not there", RECORDS, 0, (uint64_t)1 << 46, 8},
+    {"the last shard that a record can name", RECORDS, 0, ~UINT64_C(0) << 46, 8},
+    {"an offset behind the end of the shard", RECORDS, 0, 1 << 20, 8},
+    {"an offset within the header", RECORDS, 0, 8, 8},
+    {"a layout behind all layouts", RECORDS, 8, 0xFFFFFFFF, 4},
+    {"a layout of which only a word is left", RECORDS, 8, 100000, 4},
+    {"a size that is not that of its shape", LAYOUTS, 0, 17, 8},
+    {"a size of 2^64-1", LAYOUTS, 0, ~UINT64_C(0), 8},
+    {"a dtype that is none", LAYOUTS, 8, 0, 4},
+    {"another dtype that is none", LAYOUTS, 8, 0xFFFF, 4},
+    {"a rank beyond 64", LAYOUTS, 12, 65, 4},
+    {"a rank beyond the layouts", LAYOUTS, 12, 60, 4},
+    {"a shape beyond 64 bits", LAYOUTS, 16, ~UINT64_C(0), 8},
+};
+
+Test(prebuilt_look, a_record_that_leads_astray_is_an_empty_tensor)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        const lie *one = &lies[i];
+        index_image image = make_index(&files[0]);
+        size_t at = index_section_offset(&image, (unsigned)one->section);
+        if (one->section == LAYOUTS) {
+            uint32_t layout;
+            memcpy(&layout, image.bytes + index_section_offset(&image, RECORDS) + 8, 4);
+            at += layout * (size_t)8;
+        }
+        memcpy(image.bytes + at + one->at, &one->value, one->size);
+        index_seal(&image);
+        cr_expect_eq(index_use(&image, files[0].data, files[0].size), TARE_OK, "%s", one->what);
+        options.index_bytes = image.bytes;
+        options.index_size = image.size;
+        tare_model *model;
+        tare_error error;
+        tare_status status =
+            tare_open_bytes(files[0].data, files[0].size, &options, &model, &error);
+        expect_opened(one->what, status, model, &error);
+        const tare_tensor *first = tare_at(model, 0);
+        tare_info info = tare_describe(model, first);
+        cr_expect_eq(info.dtype, 0, "%s", one->what);
+        cr_expect_eq(info.shard, TARE_NO_SHARD, "%s", one->what);
+        cr_expect_eq(info.size + info.offset + info.rank + info.name_size, 0, "%s", one->what);
+        cr_expect_eq(tare_size(model, first) + tare_offset(model, first), 0, "%s", one->what);
+        cr_expect_null(tare_data(model, first), "%s", one->what);
+        char byte;
+        uint64_t size = 1;
+        tare_block *block;
+        cr_expect_eq(tare_ready(model, first, &error), TARE_E_PREBUILT, "%s", one->what);
+        expect_message(one->what, "tensor '", &error);
+        cr_expect_eq(tare_read(model, first, &byte, 1, &error), TARE_E_PREBUILT, "%s", one->what);
+        cr_expect_eq(tare_slice_size(model, first, NULL, NULL, &size, &error), TARE_E_PREBUILT);
+        cr_expect_eq(size, 0);
+        cr_expect_eq(tare_load(model, &first, 1, NULL, &block, &error), TARE_E_PREBUILT);
+        cr_expect_eq(tare_load(model, NULL, 0, NULL, &block, &error), TARE_E_PREBUILT);
+        cr_expect_eq(tare_advise(model, NULL, 0, TARE_ADVISE_WILL_NEED, &error), TARE_E_PREBUILT);
+        tare_digest digest;
+        cr_expect_eq(tare_hash(model, first, &digest, &error), TARE_E_PREBUILT, "%s", one->what);
+        cr_expect_eq(tare_index_save(model, temp_join(&folder, "b").text, NULL, &error),
+                     TARE_E_PREBUILT, "%s", one->what);
+        /* The others are as they were, but for those that share a layout. */
+        cr_expect_not_null(tare_find(model, "b", 1), "%s", one->what);
+        cr_expect_eq(tare_ready(model, tare_find(model, "b", 1), &error), TARE_OK);
+        tare_close(model);
+        index_free(&image);
+    }
+}
+
+Test(prebuilt_look, a_file_that_changes_while_it_is_mapped_stays_within_bounds)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    index_image image = make_index(&files[0]);
+    tare_model *model;
+    tare_error error;
+    options.index_bytes = image.bytes;
+    options.index_size = image.size;
+    tare_status status = tare_open_bytes(files[0].data, files[0].size, &options, &model, &error);
+    expect_opened("before", status, model, &error);
+    index_image kept = index_copy(image.bytes, image.size);
+    for (unsigned fill = 0; fill < 256; fill += 51)
+        for (unsigned section = 0; section < INDEX_SECTION_COUNT; section++) {
+            memset(image.bytes + index_section_offset(&image, section), (int)fill,
+                   index_section_size(&image, section));
+            index_use_model(model);
+            tare_index_save(model, temp_join(&folder, "b").text, NULL, &error);
+            memcpy(image.bytes, kept.bytes, kept.size);
+        }
+    memset(image.bytes, 0xFF, image.size);
+    cr_expect_eq(index_use_model(model), 0);
+    tare_close(model);
+    index_free(&kept);
+    index_free(&image);
+}

@@ -1,0 +1,169 @@
+/* The calls that write an index file and compare one with its model. */
+#define _XOPEN_SOURCE 700
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support/expect.h"
+#include "support/index_probe.h"
+#include "support/temp_files.h"
+
+static const build_tensor some[] = {{"layers.0.a", 0, "F32", "[2,2]", 16},
+                                    {"layers.1.a", 0, "F32", "[2,2]", 16}};
+
+static temp_path folder, path, index_path;
+static tare_model *model;
+
+static void open_model(void)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_NEVER;
+    folder = temp_folder_make();
+    path = temp_write_built(&folder, "m.safetensors", build_file(some, 2, "{\"k\":\"v\"}"));
+    index_path = temp_join(&folder, "m.safetensors.tareidx");
+    cr_assert_eq(tare_open(path.text, &options, &model, NULL), TARE_OK);
+}
+
+static void close_model(void)
+{
+    tare_close(model);
+    temp_folder_remove(&folder);
+}
+
+TestSuite(prebuilt_write, .init = open_model, .fini = close_model, .timeout = 120);
+
+static void check_save(const char *what, const char *at, const tare_index_options *options,
+                       tare_status wanted)
+{
+    tare_error error = expect_poison();
+    cr_expect_eq(tare_index_save(model, at, options, &error), wanted, "%s: %s", what,
+                 error.message);
+    cr_expect_eq(error.status, wanted, "%s", what);
+}
+
+static void check_check(const char *what, const char *at, tare_status wanted, uint64_t offset,
+                        const char *says)
+{
+    tare_error error = expect_poison();
+    cr_expect_eq(tare_index_check(model, at, NULL, &error), wanted, "%s: %s", what, error.message);
+    cr_expect_eq(error.status, wanted, "%s", what);
+    if (offset != 0)
+        cr_expect_eq(error.offset, offset, "%s: %lu", what, (unsigned long)error.offset);
+    if (says != NULL) expect_message(what, says, &error);
+}
+
+Test(prebuilt_write, the_usual_place_is_beside_the_file)
+{
+    cr_expect_str_eq(tare_index_path(model).data, index_path.text);
+    cr_expect_eq(tare_index_path(model).size, strlen(index_path.text));
+    check_check("none", NULL, TARE_E_OPEN, 0, NULL);
+    check_save("usual", NULL, NULL, TARE_OK);
+    check_check("usual", NULL, TARE_OK, 0, NULL);
+    check_save("once more", NULL, NULL, TARE_OK);
+    cr_expect_eq(temp_entry_count(&folder), 2, "nothing lies beside it");
+}
+
+Test(prebuilt_write, only_an_index_file_is_replaced)
+{
+    tare_index_options options = TARE_INDEX_OPTIONS_INIT;
+    size_t before, after;
+    free(temp_read(path.text, &before));
+    check_save("the model itself", path.text, NULL, TARE_E_EXISTS);
+    free(temp_read(path.text, &after));
+    cr_expect_eq(before, after);
+    temp_path other = temp_write(&folder, "other", "TareIdx", 7);
+    check_save("something else", other.text, NULL, TARE_E_EXISTS);
+    options.flags = TARE_SAVE_REPLACE;
+    check_save("replaced", other.text, &options, TARE_OK);
+    check_save("an index file", other.text, NULL, TARE_OK);
+    check_save("a folder", folder.text, NULL, TARE_E_WRITE);
+    check_save("no such folder", temp_join(&folder, "no/such").text, NULL, TARE_E_WRITE);
+}
+
+Test(prebuilt_write, arguments_are_checked)
+{
+    tare_index_options options = TARE_INDEX_OPTIONS_INIT;
+    options.flags = 2;
+    check_save("flags", NULL, &options, TARE_E_ARGUMENT);
+    options = (tare_index_options)TARE_INDEX_OPTIONS_INIT;
+    options.reserved = 1;
+    check_save("reserved", NULL, &options, TARE_E_ARGUMENT);
+    options.struct_size = 0;
+    check_save("no size", NULL, &options, TARE_E_ARGUMENT);
+    tare_model *file_model = model;
+    const tare_pair pair = {"a", 1, "x", 1};
+    cr_assert_eq(tare_open_pairs(&pair, 1, NULL, &model, NULL), TARE_OK);
+    cr_expect_null(tare_index_path(model).data);
+    check_save("pairs, no place", NULL, NULL, TARE_E_ARGUMENT);
+    check_save("pairs", index_path.text, NULL, TARE_E_UNSUPPORTED);
+    tare_close(model);
+    model = file_model;
+    check_save("fine", NULL, NULL, TARE_OK);
+    cr_assert_eq(tare_open(path.text, NULL, &model, NULL), TARE_OK);
+    cr_expect_eq(tare_index_status(model, NULL), TARE_OK);
+    check_check("of itself", NULL, TARE_E_ARGUMENT, 0, "TARE_INDEX_NEVER");
+    tare_close(model);
+    model = file_model;
+}
+
+Test(prebuilt_write, a_model_that_changed_since_it_was_opened_is_not_indexed)
+{
+    struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    cr_assert_eq(utimensat(AT_FDCWD, path.text, times, 0), 0);
+    check_save("touched", NULL, NULL, TARE_E_CHANGED);
+    cr_expect_eq(temp_entry_count(&folder), 1);
+}
+
+Test(prebuilt_write, every_byte_that_differs_is_found)
+{
+    check_save("usual", NULL, NULL, TARE_OK);
+    size_t size;
+    uint8_t *bytes = temp_read(index_path.text, &size);
+    temp_path other = temp_join(&folder, "other");
+    tare_error error;
+    for (size_t at = 0; at < size; at++) {
+        index_image changed = index_copy(bytes, size);
+        changed.bytes[at] ^= 0x10;
+        temp_write(&folder, "other", changed.bytes, size);
+        cr_expect_neq(tare_index_check(model, other.text, NULL, &error), TARE_OK, "%zu", at);
+        index_seal(&changed);
+        if (memcmp(changed.bytes, bytes, size) != 0) {
+            temp_write(&folder, "other", changed.bytes, size);
+            cr_expect_neq(tare_index_check(model, other.text, NULL, &error), TARE_OK, "%zu, sealed",
+                          at);
+        }
+        index_free(&changed);
+    }
+    free(bytes);
+}
+
+Test(prebuilt_write, what_is_wrong_is_said)
+{
+    check_save("usual", NULL, NULL, TARE_OK);
+    size_t size;
+    uint8_t *bytes = temp_read(index_path.text, &size);
+    index_image image = index_copy(bytes, size);
+    size_t text = index_section_offset(&image, 9);
+    image.bytes[text + 3] ^= 1;
+    temp_write(&folder, "m.safetensors.tareidx", image.bytes, size);
+    check_check("damage", NULL, TARE_E_PREBUILT, text, "its text do not have their digest");
+    index_seal(&image);
+    temp_write(&folder, "m.safetensors.tareidx", image.bytes, size);
+    check_check("a lie", NULL, TARE_E_PREBUILT, text + 3, "its text are not what the model tells");
+    image.bytes[12] = 2;
+    temp_write(&folder, "m.safetensors.tareidx", image.bytes, size);
+    check_check("another version", NULL, TARE_E_VERSION, 12, "version 2");
+    temp_write(&folder, "m.safetensors.tareidx", bytes, size);
+    struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    cr_assert_eq(utimensat(AT_FDCWD, path.text, times, 0), 0);
+    tare_close(model);
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_NEVER;
+    cr_assert_eq(tare_open(path.text, &options, &model, NULL), TARE_OK);
+    check_check("stale", NULL, TARE_E_STALE, 0, "m.safetensors': modified since");
+    index_free(&image);
+    free(bytes);
+}
