@@ -7,10 +7,16 @@
  *     open/read_only/SET              the floor: the header's bytes read into fresh memory
  *     open/read_and_scan_quotes/SET   the same, and memchr from quote to quote over them
  *     open/cjson_parse/SET            cJSON_ParseWithLength alone, the header being in memory
+ *     open/tare_first/SET             tare_open, tare_find of one name, tare_data
+ *     open/indexed/SET                tare_open with an index file; _first, _sharded as above
+ *     open/indexed_cold/SET           indexed_first, the index file not in the page cache
+ *     open/indexed_processes/SET      eight processes at once: how much memory is each one's own
+ *     open/tare_processes/SET         the same without an index file
+ *     open/safetensors_python/SET     safe_open and one get_slice, in a process of its own
  *     open/gguf_loop/SET              a plain reader in the style of ggml's: gguf_loop.h
  *     open/gguf_python/SET            the Python package gguf, in a process of its own
  *
- * SET is S, M, L, or million: 1,700,000 tensors of no elements in a header of the largest size; or
+ * SET is S, M, L, 1000, shards_74 (139,000 tensors in 74 shards), or million: 1,700,000 tensors of no elements in a header of the largest size; or
  * gguf_300, gguf_5900, gguf_40000: GGUF files of so many tensors, and gguf_vocabulary: one of 300
  * and a vocabulary of 128,000 tokens. gguf_python is there where --python= names a Python that has
  * the package. An iteration is one opening; closing, and giving memory back, is not timed. The allocator is told to
@@ -20,6 +26,7 @@
 #include "bench_main.h"
 #include "gguf_loop.h"
 #include "open_files.h"
+#include "open_indexed.h"
 
 #include <benchmark/benchmark.h>
 #include <cjson/cJSON.h>
@@ -222,25 +229,74 @@ void gguf_loop(benchmark::State &state, const SetFiles &files)
 std::string python; /* one that has the package gguf */
 
 /* One opening, after that of a small file that warms the package up. */
-void gguf_python(benchmark::State &state, const SetFiles &files)
+void run_python(benchmark::State &state, const SetFiles &files, const char *script,
+                const char *warm_name, const char *form)
 {
-    std::string warm = files.single.substr(0, files.single.rfind('/')) + "/300-0.gguf";
+    std::string warm = files.single.substr(0, files.single.rfind('/')) + warm_name;
     std::string paths = " '" + warm + "' '" + files.single + "'";
-    std::string command = "'" + python + "' -B '" TARE_BENCH_SOURCE "/time_gguf.py'" + paths;
+    std::string command = "'" + python + "' -B '" TARE_BENCH_SOURCE "/" + script + "'" + paths;
     for (auto _ : state) {
         FILE *output = popen(command.c_str(), "r");
         double taken;
         unsigned long long count = 0;
-        if (output == nullptr || std::fscanf(output, "%*u %*u %lf %llu", &taken, &count) != 2 ||
+        if (output == nullptr || std::fscanf(output, form, &taken, &count) != 2 ||
             pclose(output) != 0)
-            fail("not read by the Python package gguf", files.single);
-        if (count != files.count) fail("read otherwise by the Python package gguf", files.single);
+            fail("not read by the Python package", files.single);
+        if (count != files.count) fail("read otherwise by the Python package", files.single);
         state.SetIterationTime(taken * 1e-9);
     }
 }
 
+void gguf_python(benchmark::State &state, const SetFiles &files)
+{
+    run_python(state, files, "time_gguf.py", "/300-0.gguf", "%*u %*u %lf %llu");
+}
+
+void safetensors_python(benchmark::State &state, const SetFiles &files)
+{
+    run_python(state, files, "time_safetensors.py", "/S.safetensors", "%lf %llu");
+}
+
+/* With an index file, and what it is compared with */
+
+void tare_first(benchmark::State &state, const SetFiles &files)
+{
+    opening::open_indexed(state, files, {files.single.empty(), false, false, true});
+}
+
+void indexed(benchmark::State &state, const SetFiles &files)
+{
+    opening::open_indexed(state, files, {files.single.empty(), true, false, false});
+}
+
+void indexed_first(benchmark::State &state, const SetFiles &files)
+{
+    opening::open_indexed(state, files, {files.single.empty(), true, false, true});
+}
+
+void indexed_sharded(benchmark::State &state, const SetFiles &files)
+{
+    opening::open_indexed(state, files, {true, true, false, true});
+}
+
+void indexed_cold(benchmark::State &state, const SetFiles &files)
+{
+    opening::open_indexed(state, files, {files.single.empty(), true, true, true});
+}
+
+void tare_processes(benchmark::State &state, const SetFiles &files)
+{
+    opening::open_in_eight(state, files, {files.single.empty(), false, false, true});
+}
+
+void indexed_processes(benchmark::State &state, const SetFiles &files)
+{
+    opening::open_in_eight(state, files, {files.single.empty(), true, false, true});
+}
+
 /* The sets, by what an engine must be able to do. */
-enum : unsigned { SAFETENSORS = 1, MILLION = 2, GGUF = 4 };
+enum : unsigned { SAFETENSORS = 1, MILLION = 2, GGUF = 4, FEW = 8, SHARDS = 16 };
+constexpr unsigned ANY = SAFETENSORS | MILLION | GGUF | FEW | SHARDS;
 
 struct SetRow {
     const char *label;
@@ -251,6 +307,7 @@ struct SetRow {
 constexpr SetRow sets[] = {
     {"S", SAFETENSORS, 0, 0},       {"M", SAFETENSORS, 0, 0},
     {"L", SAFETENSORS, 0, 0},       {"million", MILLION, 0, 0},
+    {"1000", FEW, 1000, 0},         {"shards_74", SHARDS, 139000, 0},
     {"gguf_300", GGUF, 300, 0},     {"gguf_5900", GGUF, 5900, 0},
     {"gguf_40000", GGUF, 40000, 0}, {"gguf_vocabulary", GGUF, 300, 128000},
 };
@@ -269,6 +326,14 @@ constexpr EngineRow engines[] = {
     {"read_only", read_only, SAFETENSORS | MILLION},
     {"read_and_scan_quotes", read_and_scan_quotes, SAFETENSORS | MILLION},
     {"cjson_parse", cjson_parse, SAFETENSORS},
+    {"tare_first", tare_first, ANY},
+    {"indexed", indexed, ANY},
+    {"indexed_first", indexed_first, ANY},
+    {"indexed_sharded", indexed_sharded, SAFETENSORS},
+    {"indexed_cold", indexed_cold, ANY},
+    {"tare_processes", tare_processes, SAFETENSORS | MILLION | SHARDS},
+    {"indexed_processes", indexed_processes, SAFETENSORS | MILLION | SHARDS},
+    {"safetensors_python", safetensors_python, SAFETENSORS},
     {"gguf_loop", gguf_loop, GGUF},
     {"gguf_python", gguf_python, GGUF},
 };
@@ -277,10 +342,14 @@ SetFiles make_files(const std::string &data_folder, const SetRow &set)
 {
     switch (set.needs) {
     case MILLION: return opening::make_million_file(data_folder);
+    case FEW: return opening::make_count_file(data_folder, set.tensors, 0);
+    case SHARDS: return opening::make_count_file(data_folder, set.tensors, 74);
     case GGUF:
         opening::make_gguf_file(data_folder, 300, 0); /* what Python is warmed up with */
         return opening::make_gguf_file(data_folder, set.tensors, set.tokens);
-    default: return opening::make_set_files(data_folder, set.label);
+    default:
+        opening::make_set_files(data_folder, "S"); /* what Python is warmed up with */
+        return opening::make_set_files(data_folder, set.label);
     }
 }
 
@@ -302,7 +371,10 @@ void register_one(const std::string &data_folder, const EngineRow &engine, const
         state.counters["tensors"] = double(files.count);
     });
     made->UseManualTime()->Unit(benchmark::kMillisecond);
-    if (engine.run == gguf_python) made->Iterations(1)->Repetitions(3); /* seconds each */
+    if (engine.run == gguf_python || engine.run == safetensors_python)
+        made->Iterations(1)->Repetitions(3); /* seconds each */
+    if (engine.run == tare_processes || engine.run == indexed_processes)
+        made->Iterations(1)->Repetitions(1); /* of which memory is told */
 }
 
 void register_all(const std::string &data_folder)
@@ -310,7 +382,8 @@ void register_all(const std::string &data_folder)
     for (const SetRow &set : sets)
         for (const EngineRow &engine : engines) {
             if ((engine.does & set.needs) == 0) continue;
-            if (engine.run == gguf_python && python.empty()) continue;
+            if ((engine.run == gguf_python || engine.run == safetensors_python) && python.empty())
+                continue;
             register_one(data_folder, engine, set);
         }
 }

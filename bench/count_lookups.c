@@ -1,8 +1,9 @@
 /*
  * A fixed workload to count instructions of, under callgrind (report_count.py): the same names, file,
  * order and seed in every run. Each function below whose name starts with `count_` makes calls of one
- * function of tare and of no other.
+ * function of tare and of no other. With `indexed` the model that is asked comes from an index file.
  */
+#define _POSIX_C_SOURCE 200809L /* mkstemp */
 #include "model_file.h"
 #include "model_names.h"
 #include "tare.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NOT_INLINED __attribute__((noinline))
 
@@ -84,6 +86,29 @@ static NOT_INLINED tare_model *count_open(const struct workload *workload)
     return model;
 }
 
+/* The same from an index file, which is made for it. */
+static tare_model *open_indexed(const struct workload *workload)
+{
+    char path[] = "/tmp/count_lookups.XXXXXX";
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_index_options replace = TARE_INDEX_OPTIONS_INIT;
+    tare_error error;
+    int file = mkstemp(path);
+    tare_model *parsed = count_open(workload), *model = NULL;
+    options.index = TARE_INDEX_REQUIRE;
+    options.index_path = path;
+    replace.flags = TARE_SAVE_REPLACE;
+    if (file < 0 || parsed == NULL || tare_index_save(parsed, path, &replace, &error) != TARE_OK ||
+        tare_open_bytes(workload->file, workload->file_size, &options, &model, &error) != TARE_OK)
+        fputs("count_lookups: no index file\n", stderr);
+    tare_close(parsed);
+    if (file >= 0) {
+        close(file);
+        unlink(path);
+    }
+    return model;
+}
+
 static NOT_INLINED size_t count_hits(const tare_model *model, const struct workload *workload)
 {
     size_t found = 0;
@@ -122,11 +147,12 @@ static NOT_INLINED size_t count_batches(const tare_model *model, const struct wo
 int main(int argument_count, char **arguments)
 {
     struct workload workload;
-    if (argument_count != 2 || !make_workload(arguments[1], &workload)) {
-        fputs("usage: count_lookups SET\n", stderr);
+    int indexed = argument_count == 3 && strcmp(arguments[2], "indexed") == 0;
+    if (argument_count != 2 + indexed || !make_workload(arguments[1], &workload)) {
+        fputs("usage: count_lookups SET [indexed]\n", stderr);
         return 2;
     }
-    tare_model *model = count_open(&workload);
+    tare_model *model = indexed ? open_indexed(&workload) : count_open(&workload);
     if (model == NULL) return 1;
     for (size_t i = 0; i < workload.count; i++)
         workload.keys[i] = tare_key_make(model, workload.hits[i].data, workload.hits[i].size);

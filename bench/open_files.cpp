@@ -106,6 +106,18 @@ SetFiles make_million_file(const std::string &data_folder)
     return files;
 }
 
+SetFiles make_count_file(const std::string &data_folder, size_t tensors, size_t shards)
+{
+    SetFiles files = {};
+    std::string label = std::to_string(tensors);
+    files.count = tensors;
+    files.folder = data_folder + "/" + label + "-" + std::to_string(shards);
+    if (shards == 0) files.single = data_folder + "/" + label + ".safetensors";
+    make(shards == 0 ? files.single : files.folder, label, shards);
+    if (shards == 0) measure(files);
+    return files;
+}
+
 SetFiles make_gguf_file(const std::string &data_folder, size_t tensors, size_t tokens)
 {
     std::string set = std::to_string(tensors);

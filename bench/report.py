@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the benchmarks of build/bench and prints tables, and the bars that must be reached.
 
-    report.py [lookup|open|load|gpu|all] [--quick] [--sets S,M,L,XL,lists,sweep] [--names FILE]...
+    report.py [lookup|open|index|load|gpu|all] [--quick] [--sets S,M,L,XL,lists,sweep] [--names FILE]...
     report.py all --save --report   keep the figures in bench/results/, and write them up
     report.py load --save --sets large --states cold    keep one part; the others stay as they are
     report.py --report              write up what was kept: docs/benchmarks.md and docs/charts/
@@ -23,7 +23,7 @@ import report_load_run
 import report_page
 from report_figures import RESULTS, ROOT
 from report_print import print_result
-from report_run import SETS, facts_of_run, run, to_json
+from report_run import PROGRAMS, SETS, facts_of_run, run, to_json
 
 
 def save(result, folder):
@@ -42,21 +42,22 @@ def newest(what, folder):
 
 
 def write_report(options):
-    lookup, opening, loading = (newest(what, options.results) for what in SETS)
-    gpu = newest("gpu", options.results)
+    lookup, opening, loading = (newest(what, options.results) for what in ("lookup", "open", "load"))
+    indexed, gpu = (newest(what, options.results) for what in ("index", "gpu"))
     others = [json.loads(path.read_text()) for path in sorted(options.results.glob("*-load-*.json"))]
     if lookup is None:
         sys.exit(f"report.py: nothing in {options.results}; run ./x bench all --save first")
     pythons = [newest("python", options.results)]
     for path in sorted(options.results.glob("*-python-*.json")):
         pythons.append(json.loads(path.read_text()))
-    for path in report_page.write(options.report_to, lookup, opening, loading, others, pythons, gpu):
+    for path in report_page.write(options.report_to, lookup, opening, loading, others, pythons, gpu,
+                                  indexed):
         print(f"written: {os.path.relpath(path)}", file=sys.stderr)
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", nargs="?", choices=["lookup", "open", "load", "gpu", "all"], default="all",
+    parser.add_argument("what", nargs="?", choices=["lookup", "open", "index", "load", "gpu", "all"], default="all",
                         help="gpu is not among all")
     parser.add_argument("--quick", action="store_true",
                         help="3 short repetitions, without XL and published lists; small models")
@@ -117,8 +118,9 @@ def run_all(options):
     if not kinds:
         sys.exit("report.py: no set to run")
     for kind in kinds:
-        if not (options.build / f"bench_{kind}").exists():
-            sys.exit(f"report.py: no {options.build}/bench_{kind}; run ./x bench")
+        program = options.build / f"bench_{PROGRAMS.get(kind, kind)}"
+        if not program.exists():
+            sys.exit(f"report.py: no {program}; run ./x bench")
     results = []
     for kind in kinds:
         results.append(run(kind, options))

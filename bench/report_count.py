@@ -53,15 +53,21 @@ def count(build, sets):
     counted = {"valgrind": version.stdout.strip()}
     for name in sets:
         print(f"count_lookups: set {name} ...", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            out = pathlib.Path(folder) / "profile"
-            done = subprocess.run(
-                ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}",
-                 str(build / "count_lookups"), name], capture_output=True, text=True)
-            if done.returncode != 0:
-                sys.exit(f"{done.stderr}report.py: count_lookups failed on set {name}")
-            counted[name] = parse(out.read_text(), int(done.stdout))
+        counted[name] = count_set(build, name)
+        indexed = count_set(build, name, "indexed")
+        counted[name].update((f"indexed_{call}", indexed[call]) for call in indexed if call != "open")
     return counted
+
+
+def count_set(build, *arguments):
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "profile"
+        done = subprocess.run(
+            ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}",
+             str(build / "count_lookups"), *arguments], capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{done.stderr}report.py: count_lookups failed on set {arguments[0]}")
+        return parse(out.read_text(), int(done.stdout))
 
 
 def count_lines(build, sets):

@@ -176,9 +176,24 @@ def open_bars(result):
               each("gguf_5900")), "<=", 1.5, "x")
 
 
+def index_bars(result):
+    time = lambda engine, name: divide(time_of(result, "open", engine, name), 1e3)
+    yield Bar("L, index file: open and find", time("indexed_first", "L"), "<=", 150, " us")
+    yield Bar("L, open and find: headers read / index file",
+              divide(time("tare_first", "L"), time("indexed_first", "L")), ">=", 50, "x")
+    yield Bar("index file, open and find: 1,700,000 tensors / 1,000",
+              divide(time("indexed_first", "million"), time("indexed_first", "1000")), "<=", 2, "x")
+    yield Bar("index file, open and find: 139,000 tensors in 74 shards",
+              time("indexed_first", "shards_74"), "<=", 300, " us")
+    for name in ("L", "shards_74"):
+        own = counter(result, "open", "indexed_processes", name, "private_size")
+        yield Bar(f"index file, {name}: own memory of each of 8 processes",
+                  None if own is None else own / 1024, "<=", 64, " KiB")
+
+
 def bars_of(result):
     """The bars that the run can tell about."""
-    bars = lookup_bars(result) if result["what"] == "lookup" else open_bars(result)
+    bars = {"lookup": lookup_bars, "open": open_bars, "index": index_bars}[result["what"]](result)
     return [bar for bar in bars if bar.value is not None]
 
 

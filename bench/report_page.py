@@ -2,6 +2,7 @@
 
 import report_charts
 import report_gpu
+import report_index
 import report_load_page
 import report_python
 from report_figures import (
@@ -177,7 +178,7 @@ def instructions_section(result):
     return ("## Instructions\n\nA name, counted by callgrind (" + counted["valgrind"] + ") on a "
             "fixed workload with a fixed seed, `bench/count_lookups.c`: a figure that does not "
             "drift with the machine. `find_key` has its hash made before; `open` is parsing and "
-            f"indexing.\n\n{table(rows)}")
+            f"indexing; `indexed_` is a model from an index file.\n\n{table(rows)}")
 
 
 def lines_section(result):
@@ -277,8 +278,8 @@ def charts_section(drawn):
                    if name in drawn)
 
 
-def markdown(result, opening, loading, others, pythons, gpu, drawn):
-    results = [result] + ([opening] if opening is not None else [])
+def markdown(result, opening, loading, others, pythons, gpu, indexed, drawn):
+    results = [each for each in (result, opening, indexed) if each is not None]
     what = "".join(f"- {PATTERNS[p]} (`{p}`): {text}\n" for p, text in WHAT.items())
     parts = [
         "# Benchmarks\n\n*Written by `./x bench --report` from the newest figures in "
@@ -303,6 +304,8 @@ def markdown(result, opening, loading, others, pythons, gpu, drawn):
         if opening["commit"] != result["commit"]:
             parts.append(f"The figures of opening are of commit `{opening['commit'][:12]}`, "
                          f"{opening['date'][:10]}.\n")
+    if indexed is not None:
+        parts.append(report_index.section(indexed))
     if loading is not None:
         parts.append(report_load_page.section(loading))
     for other in others:
@@ -313,7 +316,7 @@ def markdown(result, opening, loading, others, pythons, gpu, drawn):
     return "\n".join(part for part in parts if part)
 
 
-def write(folder, result, opening, loading, others, pythons, gpu):
+def write(folder, result, opening, loading, others, pythons, gpu, indexed):
     """Writes the page and its charts below `folder`; returns the paths."""
     drawn = charts(result, opening)
     if loading is not None:
@@ -328,5 +331,5 @@ def write(folder, result, opening, loading, others, pythons, gpu):
         paths.append(folder / "charts" / name)
         paths[-1].write_text(drawing)
     paths.append(folder / "benchmarks.md")
-    paths[-1].write_text(markdown(result, opening, loading, others, pythons, gpu, drawn))
+    paths[-1].write_text(markdown(result, opening, loading, others, pythons, gpu, indexed, drawn))
     return paths

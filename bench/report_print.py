@@ -1,5 +1,6 @@
 """Prints results as tables for the terminal."""
 
+import report_index
 from report_figures import (
     BASE, PATTERNS, bars_of, base_of, counter, divide, engines_of, line_rows, number, own_time,
     sets_of, size_of, time_of,
@@ -118,6 +119,12 @@ def print_open(result):
     print("\n  B/tensor: all that the model holds but names and shapes; theirs follow")
 
 
+def print_index(result):
+    print("\nms")
+    print_table(report_index.time_rows(result, [name for name in report_index.SETS
+                                                if report_index.time(result, "indexed_first", name)]))
+
+
 def print_bars(result):
     bars = bars_of(result)
     if bars:
@@ -139,6 +146,7 @@ def print_result(result):
     if result["what"] == "gpu":
         print_gpu(result)
         return
-    {"lookup": print_lookup, "open": print_open, "load": print_load}[result["what"]](result)
+    {"lookup": print_lookup, "open": print_open, "index": print_index,
+     "load": print_load}[result["what"]](result)
     (print_load_bars if result["what"] == "load" else print_bars)(result)
     print()

@@ -11,6 +11,7 @@ import sys
 import tempfile
 
 import report_count
+import report_index
 import report_load_run
 from report_figures import GGUF, LISTS, ROOT, SWEEP
 
@@ -22,10 +23,17 @@ NAMES = ROOT / "tests" / "data" / "names"
 SETS = {
     "lookup": ["S", "M", "L", "XL", "lists", "sweep"],
     "open": ["S", "M", "L", "million", *GGUF],
+    "index": ["1000", "L", "million", "shards_74"],
     "load": ["large", "small"],
 }
+ENGINES = {
+    "open": ["tare", "tare_sharded", "tare_read_backing", "read_only", "read_and_scan_quotes", "cjson_parse",
+             "gguf_loop", "gguf_python"],
+    "index": [*report_index.ENGINES, *report_index.PROCESSES],
+}
 QUICK_SETS = {**SETS, "lookup": ["S", "M", "L", "sweep"]}
-MIN_TIMES = {"lookup": 0.02, "open": 0.05}
+MIN_TIMES = {"lookup": 0.02, "open": 0.05, "index": 0.05}
+PROGRAMS = {"index": "open"}  # where it is not called as what it measures
 REPETITIONS = 10
 
 
@@ -59,20 +67,22 @@ def name_of_file(path):
 
 
 def python_peer():
-    """The argument that names a Python with the package gguf, or none where that cannot be had."""
+    """The argument that names a Python with the packages gguf and safetensors, or none where that cannot be had."""
     cache = str(ROOT / "build" / "checkpoint")  # the tests' own
     try:
         with peer.lock(cache):
             return [f"--python={peer.environment(cache)}"]
     except peer.Missing as missing:
-        print(f"report.py: without the Python package gguf: {missing}", file=sys.stderr)
+        print(f"report.py: without the Python packages gguf and safetensors: {missing}", file=sys.stderr)
         return []
 
 
 def run_set(what, name, arguments, options):
     """Runs one set in one process; returns Google Benchmark's report."""
     pattern = re.sub(r"([.+*?()\[\]{}^$|\\])", r"\\\1", name)  # as POSIX expressions have it
-    program = options.build / f"bench_{what}"
+    program = options.build / f"bench_{PROGRAMS.get(what, what)}"
+    if what in ENGINES:
+        pattern = f"({'|'.join(ENGINES[what])})/{pattern}"
     min_time = options.min_time or MIN_TIMES[what] / (2 if options.quick else 1)
     command = [str(program), f"--benchmark_filter=/{pattern}(/|$)"] + arguments
     command += [f"--benchmark_repetitions={options.repetitions or REPETITIONS}"]
@@ -173,7 +183,7 @@ def run(what, options):
         return report_load_run.with_parts({**facts, **own_facts, "runs": runs})
     if what == "lookup":
         sets, arguments = expand(wanted, options)
-    elif any(name in GGUF for name in sets):
+    elif what == "index" or any(name in GGUF for name in sets):
         arguments = python_peer()
     facts, runs = None, {}
     for name in sets:
