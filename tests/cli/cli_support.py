@@ -3,6 +3,7 @@
 The program's path is the first argument of every test file, or the environment's TARE.
 """
 
+import fcntl
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 BITS = {
@@ -48,12 +50,15 @@ def terminal_parts(primary):
     os.close(primary)
 
 
-def on_terminal(arguments, prepare=None, until=None, send=None, **environment):
+def on_terminal(arguments, prepare=None, until=None, send=None, columns=0, **environment):
     """Runs it with a terminal for stderr: (status, what the terminal got).
+
+    The terminal has so many columns; with 0 it does not know.
 
     Once that has `until` in it, the program is sent the signal `send`.
     """
     primary, secondary = pty.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
     with subprocess.Popen([program, *map(os.fspath, arguments)],
                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=secondary,
                           preexec_fn=prepare, env=dict(os.environ, **environment)) as child:

@@ -133,7 +133,7 @@ class Progress(cli_support.CliTest):
         self.assertEqual((status, shown[-15:]), (143, b"tare: stopped\r\n"))
 
     def test_the_bar_tells_bytes_rate_and_time_left(self):
-        status, shown = cli_support.on_terminal(self.slowly, TERM="xterm")
+        status, shown = cli_support.on_terminal(self.slowly, columns=120, TERM="xterm")
         self.assertEqual(status, 0)
         bars = re.split(rb"\r\x1b\[K", shown)
         self.assertEqual((bars[0], bars[-1]), (b"", b""), "nothing is left of it")
@@ -141,6 +141,24 @@ class Progress(cli_support.CliTest):
         self.assertTrue(any(re.fullmatch(
             rb"\[#*\.*\] +\d+% [\d.]+ MiB of 512\.0 MiB, \d+\.\d\d GB/s, \d+:\d\d left", bar)
                             for bar in bars), bars)
+
+    def test_the_bar_fits_the_terminal(self):
+        """It shrinks first, then words are left out from the end, then the bar itself."""
+        words = r"[\d.]+ M?i?B of 512\.0 MiB"
+        rate = r", \d+\.\d\d GB/s, \d+:\d\d left"
+        for columns, known, line in ((120, 120, r"\[[#.]{32}\] +\d+% " + words + rate),
+                                     (80, 80, r"\[[#.]{8,32}\] +\d+% " + words + rate),
+                                     (0, 80, r"\[[#.]{8,32}\] +\d+% " + words + rate),
+                                     (40, 40, r"\[[#.]{8,32}\] +\d+% " + words),
+                                     (30, 30, r"\[[#.]{8,32}\] +\d+%"),
+                                     (8, 8, r" +\d+%")):
+            with self.subTest(columns):
+                status, shown = cli_support.on_terminal(self.slowly, columns=columns, TERM="xterm")
+                self.assertEqual(status, 0)
+                bars = shown.decode().split("\r\x1b[K")[1:-1]
+                self.assertGreater(len(bars), 2)
+                self.assertLess(max(map(len, bars)), known)
+                self.assertRegex(bars[-1], rf"\A{line}\Z")
 
     def test_there_is_none_without_a_terminal(self):
         path = self.write("small.safetensors", [("t", "U8", [1 << 20], None)])
