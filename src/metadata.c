@@ -115,10 +115,18 @@ static tare_status report(const tare_model *model, const char *key, size_t key_s
         return tarei_error_set(error, status, TARE_NO_SHARD, TARE_NO_OFFSET,
                                "metadata %s: there is none", quoted.text);
     uint32_t shard = shard_of(model, entry);
-    const char *kind = tare_kind_name(value_of(model, entry).kind);
-    tarei_error_set(error, status, shard, TARE_NO_OFFSET,
-                    "metadata %s: a value of kind %s, which is no %s or does not fit", quoted.text,
-                    kind != NULL ? kind : "unknown", wanted);
+    tare_kind kind = value_of(model, entry).kind;
+    const char *name = tare_kind_name(kind); /* none in a damaged index file */
+    bool number = strcmp(wanted, "u64") == 0 || strcmp(wanted, "i64") == 0;
+    bool integer = kind < TARE_KIND_BOOL && kind != TARE_KIND_F32;
+    integer |= kind == TARE_KIND_U64 || kind == TARE_KIND_I64;
+    if (name == NULL) name = "unknown";
+    if (number && integer)
+        tarei_error_set(error, status, shard, TARE_NO_OFFSET,
+                        "metadata %s: its %s does not fit in %s", quoted.text, name, wanted);
+    else
+        tarei_error_set(error, status, shard, TARE_NO_OFFSET, "metadata %s: is of kind %s, not %s",
+                        quoted.text, name, number ? "an integer" : wanted);
     return shard != TARE_NO_SHARD ? tarei_error_prefix(error, model->shards[shard].name) : status;
 }
 

@@ -328,3 +328,25 @@ Test(metadata, of_safetensors_is_of_kind_string)
     tare_close(model);
     build_free(&file);
 }
+
+Test(metadata, a_message_says_whether_a_kind_or_a_number_is_wrong)
+{
+    build_text file;
+    tare_model *model = open_typed(&file);
+    tare_error error = expect_poison();
+    uint64_t u;
+    int64_t s;
+    int b;
+    tare_metadata_u64(model, "name", 4, &u, &error);
+    expect_message("name", "'name': is of kind string, not an integer", &error);
+    tare_metadata_u64(model, "rate", 4, &u, &error);
+    expect_message("rate", "'rate': is of kind f32, not an integer", &error);
+    tare_metadata_u64(model, "signed", 6, &u, &error);
+    expect_message("signed", "'signed': its i32 does not fit in u64", &error);
+    tare_metadata_i64(model, "big", 3, &s, &error);
+    expect_message("big", "'big': its u64 does not fit in i64", &error);
+    tare_metadata_bool(model, "count", 5, &b, &error);
+    expect_message("count", "'count': is of kind u32, not bool", &error);
+    tare_close(model);
+    build_free(&file);
+}
