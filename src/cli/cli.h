@@ -68,6 +68,9 @@ void options_free(cli_options *options);
 /* Prints the options of `accepts`, a line each. */
 void options_help(unsigned accepts);
 
+/* Says which alignments there are; CLI_USAGE. */
+int options_bad_align(uint64_t number);
+
 /* The long name of one OPTION_* bit, for messages. */
 const char *options_name(unsigned option);
 
@@ -120,6 +123,9 @@ tare_model *cli_open(const cli_options *options, const char *path, double *secon
 
 /* Says why `path` was not opened, with the status and its place if `with_status`. */
 void cli_report(const char *path, const tare_error *error, bool with_status);
+
+/* The same of a file that the error calls `path` and the user `shown`. */
+void cli_report_as(const char *shown, const char *path, const tare_error *error);
 
 /* The tensor of that name, as it is or as `tare ls` prints it escaped; or says which names come
  * near and returns NULL. */

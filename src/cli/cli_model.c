@@ -47,6 +47,14 @@ void cli_report(const char *path, const tare_error *error, bool with_status)
     cli_message("%s: %s%s", *shown != '\0' ? shown : "''", message, tail);
 }
 
+void cli_report_as(const char *shown, const char *path, const tare_error *error)
+{
+    char name[1024];
+    text_escape(text_of(path), name, sizeof name);
+    const char *message = skip_path(error->message, name);
+    cli_message("%s: %s", text_escape(text_of(shown), name, sizeof name), message);
+}
+
 tare_options cli_open_options(const cli_options *options)
 {
     tare_options open_options = TARE_OPTIONS_INIT;

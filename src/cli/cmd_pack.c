@@ -22,6 +22,15 @@ static int show_advance(void *context, uint64_t done, uint64_t total)
     return transfer_progress(NULL, done < all->total ? done : all->total, all->total);
 }
 
+/* Of the file that was to be: the one on the stage is gone when this is read. */
+static void report(const char *stage_path, const pack_target *target, size_t index,
+                   const tare_error *error)
+{
+    char *path = pack_target_path(target, index);
+    cli_report_as(path != NULL ? path : stage_path, stage_path, error);
+    free(path);
+}
+
 static bool write_file(const cli_options *options, pack_list *list, size_t index,
                        const pack_target *target, advance *all)
 {
@@ -38,7 +47,7 @@ static bool write_file(const cli_options *options, pack_list *list, size_t index
     tare_status status = TARE_E_MEMORY;
     if (path != NULL) {
         status = tare_save(path, list->tensors + begin, list->ends[index] - begin, &save, &error);
-        if (status != TARE_OK && status != TARE_E_CANCELLED) cli_report(path, &error, false);
+        if (status != TARE_OK && status != TARE_E_CANCELLED) report(path, target, index, &error);
     } else {
         cli_message("out of memory");
     }
@@ -95,12 +104,12 @@ static bool write_index(const pack_list *list, const pack_target *target)
         if (failure == 0 && fsync(descriptor) != 0) failure = errno;
         if (close(descriptor) != 0 && failure == 0) failure = errno;
     }
-    char shown[1024];
-    if (failure != 0) {
-        cli_message("%s: %s", text_escape(text_of(path != NULL ? path : ""), shown, sizeof shown),
-                    strerror(failure));
-    }
     free(path);
+    if (failure != 0) {
+        path = pack_target_path(target, list->file_count);
+        pack_fail(path != NULL ? path : target->stem, strerror(failure));
+        free(path);
+    }
     return failure == 0;
 }
 
@@ -149,6 +158,10 @@ static void json_result(const pack_list *list, const pack_target *target)
     free(path);
     json_field("tensors", list->count);
     json_field("size", list->size);
+    json_key("removed");
+    json_open('[');
+    for (size_t i = 0; i < target->removed_count; i++) json_text(target->removed[i]);
+    json_close(']');
     json_close('}');
     json_end();
 }
@@ -170,9 +183,13 @@ static bool pack(const cli_options *options, const tare_model *model, pack_list 
     pack_target target;
     transfer_start();
     bool good = pack_target_begin(options, list->file_count, &target) &&
-                pack_guard(options, model, list, &target) && pack_target_make_stage(&target);
+                pack_guard(options, model, list, &target) &&
+                pack_target_check_neighbours(options->output, &target);
+    if (good) pack_metadata_collect(model, list);
+    good = good && pack_target_make_stage(&target);
     if (good) good = write_all(options, list, &target);
     transfer_end();
+    if (good) pack_target_tell_removed(&target);
     if (good && options_json(options))
         json_result(list, &target);
     else if (good)
@@ -192,11 +209,7 @@ static bool check_options(const cli_options *options)
         cli_message("--shard-size is more than 0");
         return false;
     }
-    if ((options->given & OPTION_ALIGN) != 0 && align < 8) {
-        cli_message("--align is a power of two from 8 to 2M, not %llu", (unsigned long long)align);
-        return false;
-    }
-    return true;
+    return (options->given & OPTION_ALIGN) == 0 || align >= 8 || options_bad_align(align) == CLI_OK;
 }
 
 int cmd_pack(const cli_options *options)

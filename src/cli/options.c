@@ -194,6 +194,13 @@ static int check_range(const option *found, uint64_t number, bool good, const ch
     return CLI_USAGE;
 }
 
+int options_bad_align(uint64_t number)
+{
+    cli_message("--align is a power of two up to 2M, for pack from 8, not %llu",
+                (unsigned long long)number);
+    return CLI_USAGE;
+}
+
 static int parse_load_value(tare_load_options *load, const option *found, const char *value)
 {
     uint64_t number;
@@ -214,8 +221,7 @@ static int parse_load_value(tare_load_options *load, const option *found, const 
         return check_range(found, number, number >= 4096, "at least 4K");
     default:
         load->alignment = (size_t)number;
-        return check_range(found, number, number >= 1 && number <= 2u << 20 && power,
-                           "a power of two up to 2M");
+        return number >= 1 && number <= 2u << 20 && power ? CLI_OK : options_bad_align(number);
     }
 }
 

@@ -46,13 +46,18 @@ typedef struct pack_target {
     size_t file_count;
     bool made_folder;
     bool force;
-    char *stage; /* a folder in `folder`, for several files until they are complete */
+    char *stage;    /* a folder in `folder`, for several files until they are complete */
+    char **removed; /* paths of old files that are gone */
+    size_t removed_count;
     char *aside; /* a folder in `stage`, for what has the names of new files; NULL unless needed */
 } pack_target;
 
 /* Finds out what OUT means; makes its folder; refuses what is there already unless forced. Says why
  * not and returns false. End it in any case. */
 bool pack_target_begin(const cli_options *options, size_t file_count, pack_target *target);
+
+/* False, and says so, where OUT is a folder that would not open as the new model. */
+bool pack_target_check_neighbours(const char *out, const pack_target *target);
 
 /* Makes the stage, where there are several files. */
 bool pack_target_make_stage(pack_target *target);
@@ -83,6 +88,9 @@ bool pack_guard(const cli_options *options, const tare_model *model, const pack_
                 const pack_target *target);
 
 /* pack_commit.c */
+
+/* Says which old files were removed, the first few by name. */
+void pack_target_tell_removed(const pack_target *target);
 
 /* Moves all files from the stage to where they belong, the index last, then removes what is old. On
  * failure all is as it was. */

@@ -46,7 +46,7 @@ typedef enum way {
 static bool move(const char *from, const char *to, way how)
 {
     if (how != OVER) {
-        if (link(from, to) == 0) return how == KEEP || unlink(from) == 0 || pack_fail_system(from);
+        if (link(from, to) == 0) return how == KEEP || unlink(from) == 0 || pack_fail_system(to);
         if (errno == EEXIST) return pack_fail_system(to);
     }
     return rename(from, to) == 0 || pack_fail_system(how == KEEP ? from : to);
@@ -145,18 +145,34 @@ static bool move_in(pack_target *target)
 /* After the first, which is opened before the others, the disk must not have them without it. */
 static bool remove_old(void *context, const pack_target *target, const char *path)
 {
-    bool *removed = context;
-    bool was_there = is_there(path);
-    if (was_there && unlink(path) != 0) return pack_fail_system(path);
-    bool first = was_there && !*removed;
-    *removed |= was_there;
-    return !first || sync_folder(target);
+    pack_target *noted = context;
+    if (!is_there(path)) return true;
+    size_t count = noted->removed_count;
+    char **grown = realloc(noted->removed, (count + 1) * sizeof *grown);
+    if (grown == NULL) return pack_fail(path, "out of memory");
+    noted->removed = grown;
+    grown[count] = strdup(path);
+    if (grown[count] == NULL) return pack_fail(path, "out of memory");
+    noted->removed_count++;
+    if (unlink(path) != 0) return pack_fail_system(path);
+    return count > 0 || sync_folder(target);
 }
 
 bool pack_commit(pack_target *target)
 {
-    bool removed = false;
     if (target->stage != NULL && !move_in(target)) return false;
     if (!target->force) return true;
-    return pack_target_each_old(target, remove_old, &removed) && (!removed || sync_folder(target));
+    return pack_target_each_old(target, remove_old, target) &&
+           (target->removed_count == 0 || sync_folder(target));
+}
+
+enum { REMOVED_SHOWN = 3 };
+
+void pack_target_tell_removed(const pack_target *target)
+{
+    size_t count = target->removed_count;
+    for (size_t i = 0; i < count && i < REMOVED_SHOWN; i++)
+        pack_fail(target->removed[i], "was of the old model, and is removed");
+    if (count > REMOVED_SHOWN)
+        cli_message("%zu more files of the old model are removed", count - REMOVED_SHOWN);
 }

@@ -75,7 +75,6 @@ static bool fill(const cli_options *options, const tare_model *model, const sele
     for (size_t i = 0; i < wanted->count; i++) {
         if (!add_tensor(options, model, wanted->tensors[i], list)) return false;
     }
-    pack_metadata_collect(model, list);
     cut(options->shard_size, list);
     return true;
 }

@@ -59,13 +59,14 @@ static size_t place_of(const tare_model *model, const pack_list *list, const tar
 }
 
 /* What was stored raw before stays described, in the file of its tensor; other descriptions go, as
- * their tensors do. */
-static void keep_raw(const tare_model *model, pack_list *list, const tare_save_metadata *entry)
+ * their tensors do. False where the model has no such tensor. */
+static bool keep_raw(const tare_model *model, pack_list *list, const tare_save_metadata *entry)
 {
     const tare_tensor *tensor =
         tare_find(model, entry->key.data + RAW_PREFIX_SIZE, entry->key.size - RAW_PREFIX_SIZE);
     size_t at = tensor != NULL ? place_of(model, list, tensor) : list->count;
     if (at < list->count && list->raw[at].key.data == NULL) list->raw[at] = *entry;
+    return tensor != NULL;
 }
 
 enum { LEFT_OUT_SHOWN = 4 };
@@ -87,8 +88,10 @@ static void leave_out(tare_string key, left_out *left)
     left->count++;
 }
 
-static void tell_left_out(const left_out *left)
+/* What is said of one value, and of several. */
+static void tell_left_out(const left_out *left, const char *one, const char *several)
 {
+    if (left->count == 0) return;
     char keys[LEFT_OUT_SHOWN * 72] = "";
     char more[40] = "";
     size_t used = 0;
@@ -100,9 +103,8 @@ static void tell_left_out(const left_out *left)
     }
     if (left->count > LEFT_OUT_SHOWN)
         snprintf(more, sizeof more, " and %zu more", left->count - LEFT_OUT_SHOWN);
-    bool one = left->count == 1;
-    cli_message("metadata: left out %zu value%s that %s no UTF-8 string: %s%s", left->count,
-                one ? "" : "s", one ? "is" : "are", keys, more);
+    cli_message("metadata: left out %zu value%s that %s: %s%s", left->count,
+                left->count == 1 ? "" : "s", left->count == 1 ? one : several, keys, more);
 }
 
 /* Says that a later shard has something else, unless the first was left out. */
@@ -120,6 +122,7 @@ void pack_metadata_collect(const tare_model *model, pack_list *list)
 {
     tare_save_metadata entry;
     left_out left = {0};
+    left_out orphans = {0};
     for (size_t i = 0; tare_metadata_at(model, i, &entry.key, &entry.value, NULL); i++) {
         tare_value value = tare_metadata_value_at(model, i);
         tare_value first = tare_metadata_value(model, entry.key.data, entry.key.size);
@@ -128,12 +131,14 @@ void pack_metadata_collect(const tare_model *model, pack_list *list)
         } else if (!is_text(entry.key) || !is_text(entry.value)) {
             leave_out(entry.key, &left);
         } else if (text_starts_with(entry.key, raw_prefix)) {
-            keep_raw(model, list, &entry);
+            if (!keep_raw(model, list, &entry)) leave_out(entry.key, &orphans);
         } else {
             list->metadata[list->metadata_count++] = entry;
         }
     }
-    if (left.count > 0) tell_left_out(&left);
+    tell_left_out(&left, "is no UTF-8 string", "are no UTF-8 string");
+    tell_left_out(&orphans, "describes a tensor that is not there",
+                  "describe tensors that are not there");
 }
 
 static int compare_keys(const void *first, const void *second)

@@ -92,6 +92,9 @@ static bool understand(const char *out, pack_target *target)
         return true;
     }
     if (is_folder) return true;
+    if (stat(out, &facts) == 0)
+        return pack_fail(out, "is there and is no folder; name a folder, or a file that ends in "
+                              ".safetensors");
     if (!may_be_folder(out)) return false;
     target->made_folder = mkdir(out, 0777) == 0;
     return target->made_folder || pack_fail_system(out);
@@ -154,20 +157,6 @@ bool pack_target_make_stage(pack_target *target)
     return true;
 }
 
-bool pack_target_begin(const cli_options *options, size_t file_count, pack_target *target)
-{
-    memset(target, 0, sizeof *target);
-    target->file_count = file_count;
-    target->force = (options->given & OPTION_FORCE) != 0;
-    if (file_count > FILE_COUNT_MAX) {
-        cli_message("that makes %zu files, more than %d; take a larger --shard-size", file_count,
-                    FILE_COUNT_MAX);
-        return false;
-    }
-    if (!understand(options->output, target)) return false;
-    return (file_count == 1 || may_be_listed(target)) && check_places(target);
-}
-
 /* STEM-00001-of-00005.safetensors */
 static bool is_shard(const pack_target *target, const char *name)
 {
@@ -181,6 +170,58 @@ static bool is_shard(const pack_target *target, const char *name)
         if (!same) return false;
     }
     return true;
+}
+
+/* Whether a folder that holds that entry beside a new model of one file would not open as that. */
+static bool is_in_the_way(const pack_target *target, const char *name)
+{
+    static const char index[] = ".safetensors.index.json";
+    if (name[0] == '.') return false;
+    if (ends_with(name, ".gguf")) return true;
+    bool is_index = ends_with(name, index);
+    if (!is_index && !ends_with(name, extension)) return false;
+    size_t size = strlen(name) - (is_index ? sizeof index - 1 : (size_t)EXTENSION_SIZE);
+    bool own = size == strlen(target->stem) && memcmp(name, target->stem, size) == 0;
+    return !own && !(target->force && is_shard(target, name));
+}
+
+/* A folder that is the target must open as what was written there. With an index of the usual name
+ * it does, whatever else it holds. */
+bool pack_target_check_neighbours(const char *out, const pack_target *target)
+{
+    struct stat facts;
+    if (target->file_count > 1 || target->made_folder || stat(out, &facts) != 0 ||
+        !S_ISDIR(facts.st_mode))
+        return true;
+    DIR *folder = opendir(out);
+    if (folder == NULL) return pack_fail_system(out);
+    bool good = true;
+    for (const struct dirent *entry; good && (entry = readdir(folder)) != NULL;) {
+        if (!is_in_the_way(target, entry->d_name)) continue;
+        char shown[256];
+        char what[512];
+        snprintf(what, sizeof what,
+                 "has %s, beside which it would not open as the new model; name "
+                 "another folder, or a file in it that ends in .safetensors",
+                 text_escape(text_of(entry->d_name), shown, sizeof shown));
+        good = pack_fail(out, what);
+    }
+    closedir(folder);
+    return good;
+}
+
+bool pack_target_begin(const cli_options *options, size_t file_count, pack_target *target)
+{
+    memset(target, 0, sizeof *target);
+    target->file_count = file_count;
+    target->force = (options->given & OPTION_FORCE) != 0;
+    if (file_count > FILE_COUNT_MAX) {
+        cli_message("that makes %zu files, more than %d; take a larger --shard-size", file_count,
+                    FILE_COUNT_MAX);
+        return false;
+    }
+    if (!understand(options->output, target)) return false;
+    return (file_count == 1 || may_be_listed(target)) && check_places(target);
 }
 
 /* Of as many files as the new model has: one of them. */
@@ -242,6 +283,8 @@ void pack_target_end(pack_target *target, bool done)
     remove_stage(target, target->aside);
     remove_stage(target, target->stage);
     if (target->made_folder && !done) rmdir(target->folder);
+    for (size_t i = 0; i < target->removed_count; i++) free(target->removed[i]);
+    free(target->removed);
     free(target->folder);
     free(target->stem);
 }

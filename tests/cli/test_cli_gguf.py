@@ -282,7 +282,10 @@ class Pack(Gguf):
             for name in names], metadata=[("general.name", "string", "m"),
                                           ("tare.raw.gone", "string", "old"),
                                           ("tare.raw.q", "string", "old")])
-        self.good("pack", path, "-o", "m.safetensors", "--raw-quantized")
+        result = self.tare("pack", path, "-o", "m.safetensors", "--raw-quantized")
+        self.assertEqual((result.status, result.err), (
+            0, "tare: metadata: left out 1 value that describes a tensor that is not there: "
+               "'tare.raw.gone'\n"))
         metadata, tensors = self.packed("m.safetensors")
         self.assertEqual(list(metadata), ["general.name", *sorted(
             f"tare.raw.{name}" for name in names if name != "f")])
@@ -313,6 +316,8 @@ class Pack(Gguf):
         self.assertEqual((result.status, result.err), (0, LEFT_OUT.format(
             "4 values", "are", "'n', 'l', 'b', '\\xfe'")))
         self.assertEqual(self.packed("m.safetensors")[0], {"a": "text", "e": ""})
+        self.assertEqual(self.bad(1, "pack", path, "-o", "m.safetensors").err, # and nothing else
+                         "tare: m.safetensors: is there already; --force writes over it\n")
         path = self.write_gguf("n.gguf", [("t", "I8", [1], b"x")], metadata=[("n", "u32", 7)])
         result = self.tare("pack", path, "-o", "n.safetensors")
         self.assertEqual((result.status, result.err), (0, LEFT_OUT.format("1 value", "is", "'n'")))

@@ -90,9 +90,9 @@ class Load(cli_support.CliTest):
                 ("--chunk=4095", "--chunk is from 4K to 1G, not 4095"),
                 ("--chunk=2G", "--chunk is from 4K to 1G, not 2147483648"),
                 ("--in-flight=1K", "--in-flight is at least 4K, not 1024"),
-                ("--align=0", "--align is a power of two up to 2M, not 0"),
-                ("--align=48", "--align is a power of two up to 2M, not 48"),
-                ("--align=4M", "--align is a power of two up to 2M, not 4194304")):
+                ("--align=0", "--align is a power of two up to 2M, for pack from 8, not 0"),
+                ("--align=48", "--align is a power of two up to 2M, for pack from 8, not 48"),
+                ("--align=4M", "--align is a power of two up to 2M, for pack from 8, not 4194304")):
             with self.subTest(option):
                 self.assertEqual(self.bad(2, "load", option, self.path).err, f"tare: {message}\n")
         for value in ("", "-1", "K", "1k", "1kB", "1 K", "20000000000G", "99999999999999999999"):

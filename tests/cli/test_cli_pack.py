@@ -112,7 +112,7 @@ class Merge(Pack):
         size = sum(len(data) for _, _, _, data in self.tensors)
         self.assertEqual(result, {
             "files": [{"file": "a.safetensors", "tensors": 40, "size": size}],
-            "index": None, "tensors": 40, "size": size})
+            "index": None, "tensors": 40, "size": size, "removed": []})
 
 
 class Filter(Pack):
@@ -236,10 +236,17 @@ class Existing(Pack):
 
     def test_forced_the_new_model_is_what_the_folder_opens_as(self):
         self.good("pack", self.path, "-o", "out", "--shard-size=9")
-        self.good("pack", self.path, "-o", "out", "--force", "--only=t1")
+        gone = "tare: out/{}: was of the old model, and is removed\n"
+        result = self.tare("pack", self.path, "-o", "out", "--force", "--only=t1", "--json")
+        self.assertEqual((result.status, len(result.json["removed"])), (0, 4))
+        self.assertEqual(set(result.json["removed"]), {"out/model.safetensors.index.json", *(
+            f"out/model-0000{i}-of-00003.safetensors" for i in (1, 2, 3))})
+        self.assertTrue(result.err.startswith(gone.format("model.safetensors.index.json")))
+        self.assertTrue(result.err.endswith("\ntare: 1 more files of the old model are removed\n"))
         self.assertEqual(self.good("ls", "out", "--json").json["count"], 1)
         self.assertEqual(self.entries("out"), ["model.safetensors"])
-        self.good("pack", self.path, "-o", "out", "--force", "--shard-size=18")
+        result = self.tare("pack", self.path, "-o", "out", "--force", "--shard-size=18")
+        self.assertEqual((result.status, result.err), (0, gone.format("model.safetensors")))
         self.assertEqual(self.good("ls", "out", "--json").json["count"], 3)
         names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
                  "model.safetensors.index.json"]
@@ -248,11 +255,31 @@ class Existing(Pack):
                   "other-00001-of-00003.safetensors", "xmodel-00001-of-00003.safetensors"]
         for name in others:
             (self.out / name).write_text("kept")
-        self.good("pack", "out", "-o", "out", "--force", "--shard-size=9")
+        self.assertEqual(self.tare("pack", "out", "-o", "out", "--force", "--shard-size=9").status, 0)
         self.assertEqual(self.good("ls", "out", "--json").json["count"], 3)
         self.assertEqual(len(self.entries("out")), 4 + len(others))
-        self.good("pack", "out", "-o", "out", "--force")
+        self.bad(1, "pack", "out", "-o", "out", "--force")
+        self.assertEqual(self.tare("pack", "out", "-o", "out/model.safetensors",
+                                   "--force").status, 0)
         self.assertEqual(self.entries("out"), sorted([*others, "model.safetensors"]))
+
+    def test_a_folder_that_would_not_open_as_the_new_model_is_refused(self):
+        for name in ("x.gguf", "x.safetensors", "x.safetensors.index.json",
+                     "model-00001-of-00002.safetensors"):
+            (self.out / name).write_text("other")
+            self.assertIn(f"tare: out: has {name}, beside which it would not open",
+                          self.bad(1, "pack", self.path, "-o", "out").err)
+            self.assertEqual(self.entries("out"), [name])
+            self.good("pack", self.path, "-o", "out/a.safetensors")
+            for entry in self.entries("out"):
+                os.remove(self.out / entry)
+
+    def test_a_file_is_no_folder(self):
+        (self.folder / "other").write_text("x")
+        for out in ("other", "/dev/null"):
+            self.assertIn("is there and is no folder; name a folder, or a file that ends in",
+                          self.bad(1, "pack", self.path, "-o", out).err)
+        self.assertEqual((self.folder / "other").read_text(), "x")
 
     def test_shards_that_nothing_lists_are_no_model(self):
         old = self.out / "model-00002-of-00003.safetensors"
@@ -326,7 +353,8 @@ class Usage(Pack):
         path = self.write("m.safetensors", [("a", "U8", [1000], None), ("b", "U8", [24], None)])
         for size, files in (("1000", 2), ("1KB", 2), ("1K", 1), ("1KiB", 1), ("1M", 1),
                             ("5GB", 1), ("16TiB", 1)):
-            result = self.good("pack", path, "-o", "out", "--force", "--json", "--shard-size", size)
+            result = self.tare("pack", path, "-o", "out", "--force", "--json", "--shard-size", size)
+            self.assertEqual(result.status, 0, size)
             self.assertEqual(len(result.json["files"]), files, size)
 
 

@@ -103,7 +103,7 @@ class OntoItself(Pack):
                              ("split", ["--shard-size=9", "--align=64"]), (self.index, []),
                              ("split", ["--shard-size=1"]), ("link/", [])):
             with self.subTest((source, more)):
-                self.good("pack", source, "-o", "split", "--force", *more)
+                self.assertEqual(self.tare("pack", source, "-o", "split", "--force", *more).status, 0)
                 self.assertEqual(self.good("hash", "split").out, wanted)
                 self.assertEqual([name for name in self.entries("split") if "tare" in name], [])
 
@@ -112,7 +112,9 @@ class OntoItself(Pack):
         self.good("pack", "split", "-o", "split/part.safetensors", "--only=t1")
         self.good("pack", "split", "-o", "split/part.safetensors", "--only=t2", "--force")
         self.assertEqual(list(read_model(self.folder / "split/part.safetensors")[1]), ["t2"])
-        self.good("pack", self.single, "-o", "split", "--only=t1", "--force")
+        target = "split/model.safetensors" # the folder would have two models
+        result = self.tare("pack", self.single, "-o", target, "--only=t1", "--force")
+        self.assertEqual((result.status, result.err.count("\n")), (0, 4))
         self.assertEqual(self.entries("split"), ["model.safetensors", "part.safetensors"])
 
 
@@ -151,6 +153,7 @@ class Failures(Pack):
                         **environment)
                     self.assertEqual((done.returncode, done.stdout), (1, b""))
                     self.assertRegex(done.stderr.decode(), r"\Atare: .*(space|large).*\n\Z")
+                    self.assertNotIn(b".tare-", done.stderr) # a name that is gone by then
                     self.assertEqual(out.exists(), before is not None)
                     now = {p.name: p.read_bytes() for p in out.iterdir()} if out.exists() else None
                     self.assertEqual(now, before)
