@@ -50,7 +50,7 @@ typedef struct cli_options {
     double seconds;       /* to measure */
     uint64_t seed;
     tare_load_options load; /* its numbers and flags as given */
-    const char *device;    /* its name */
+    const char *device;     /* its name */
     const char *output;
     const char *index; /* an index file */
     char **only;       /* prefixes, as often as --only was there */
@@ -117,8 +117,12 @@ tare_options cli_open_options(const cli_options *options);
 /* "BF16"; "?" for what is none, as in an index file that is damaged. */
 const char *cli_dtype_name(tare_dtype dtype);
 
+/* Whether this is one part of a split GGUF file, opened without the others since its name does not
+ * lead to them: which, from 1, and of how many. */
+bool cli_is_part(const tare_model *model, uint64_t *number, uint64_t *count);
+
 /* Opens a model, or says why not and returns NULL. `seconds` may be NULL. Says so if an index file is
- * there and not used. */
+ * there and not used, or if the model is a part of one. */
 tare_model *cli_open(const cli_options *options, const char *path, double *seconds);
 
 /* Says why `path` was not opened, with the status and its place if `with_status`. */

@@ -71,6 +71,15 @@ const char *cli_dtype_name(tare_dtype dtype)
     return name != NULL ? name : "?";
 }
 
+bool cli_is_part(const tare_model *model, uint64_t *number, uint64_t *count)
+{
+    static const char no[] = "split.no", parts[] = "split.count";
+    tare_metadata_u64(model, no, sizeof no - 1, number, NULL);
+    tare_metadata_u64(model, parts, sizeof parts - 1, count, NULL);
+    ++*number;
+    return *count > 1 && tare_shard_count(model) == 1;
+}
+
 tare_model *cli_open(const cli_options *options, const char *path, double *seconds)
 {
     tare_options open_options = cli_open_options(options);
@@ -89,12 +98,18 @@ tare_model *cli_open(const cli_options *options, const char *path, double *secon
         cli_report(path, &error, false);
         return NULL;
     }
+    char shown[1024];
+    text_escape(text_of(path), shown, sizeof shown);
     status = tare_index_status(model, &error);
-    if (status != TARE_OK && status != TARE_E_OPEN) {
-        char shown[1024];
-        cli_message("%s: its index file is not used: %s",
-                    text_escape(text_of(path), shown, sizeof shown), error.message);
-    }
+    if (status != TARE_OK && status != TARE_E_OPEN)
+        cli_message("%s: its index file is not used: %s", shown, error.message);
+    uint64_t number;
+    uint64_t count;
+    if (cli_is_part(model, &number, &count))
+        cli_message(
+            "%s: part %llu of %llu of a split file; its name leads to no other, so they are "
+            "not opened",
+            shown, (unsigned long long)number, (unsigned long long)count);
     return model;
 }
 

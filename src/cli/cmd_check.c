@@ -23,7 +23,13 @@ static void print_accepted(const char *path, const tare_model *model, bool index
     out_human(data_size(model));
     if (shards > 1) out_format(", %zu shards", shards);
     if (indexed) out_string(", and its index file");
-    out_string(")\n");
+    out_string(")");
+    uint64_t number;
+    uint64_t parts;
+    if (cli_is_part(model, &number, &parts))
+        out_format(": part %llu of %llu of a split file, by whose name no other is found",
+                   (unsigned long long)number, (unsigned long long)parts);
+    out_string("\n");
 }
 
 static void json_accepted(const tare_model *model, bool indexed)
@@ -31,9 +37,15 @@ static void json_accepted(const tare_model *model, bool indexed)
     json_field("tensors", tare_count(model));
     json_field("size", data_size(model));
     json_field("shards", tare_shard_count(model));
-    if (!indexed) return;
-    json_key("index_file");
-    json_bool(true);
+    if (indexed) {
+        json_key("index_file");
+        json_bool(true);
+    }
+    uint64_t number;
+    uint64_t parts;
+    if (!cli_is_part(model, &number, &parts)) return;
+    json_field("part", number);
+    json_field("parts", parts);
 }
 
 static void json_rejected(const tare_error *error)

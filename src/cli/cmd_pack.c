@@ -217,6 +217,13 @@ int cmd_pack(const cli_options *options)
     if (!check_options(options)) return CLI_USAGE;
     tare_model *model = cli_open(options, options->operands[0], NULL);
     if (model == NULL) return CLI_FAILED;
+    uint64_t number;
+    uint64_t count;
+    if (cli_is_part(model, &number, &count)) {
+        cli_message("nothing is packed: a model would be made of a part of one");
+        tare_close(model);
+        return CLI_FAILED;
+    }
     pack_list list;
     bool good = pack_list_make(options, model, &list) && pack(options, model, &list);
     pack_list_free(&list);

@@ -203,6 +203,22 @@ class Load(Gguf):
         self.path.write_bytes(content)
         self.assertRegex(self.bad(1, "verify", self.path, manifest).err, r"'q': other bytes")
 
+    def test_a_part_under_another_name_is_said_to_be_one(self):
+        self.write_gguf("other.gguf", [("t", "F32", [4], None)],
+                        metadata=[("split.no", "u16", 1), ("split.count", "u16", 3)])
+        warning = ("tare: other.gguf: part 2 of 3 of a split file; its name leads to no other, so "
+                   "they are not opened\n")
+        for command in ("ls", "stat", "hash", "meta"):
+            self.assertEqual(self.tare(command, "other.gguf").err, warning)
+        self.assertEqual(self.bad(1, "pack", "-o", "out.safetensors", "other.gguf").err, warning +
+                         "tare: nothing is packed: a model would be made of a part of one\n")
+        self.assertFalse((self.folder / "out.safetensors").exists())
+        self.assertEqual(self.good("check", "other.gguf").out,
+                         "other.gguf: ok (1 tensor, 16 B): part 2 of 3 of a split file, by whose "
+                         "name no other is found\n")
+        result = self.good("check", "--json", "other.gguf").json["results"][0]
+        self.assertEqual((result["ok"], result["part"], result["parts"]), (True, 2, 3))
+
     def test_split_files_hash_as_one(self):
         self.write_parts(3)
         whole = self.write_gguf("m.gguf", [(f"blk.{part}.{i}", "I8", [2], bytes([part, i]))

@@ -53,7 +53,9 @@ class Page(cli_support.CliTest):
         documents += [self.good("meta", gguf, "--json").json,
                       self.good("show", gguf, "t", "--json").json]
         documents.append(self.good("pack", path, "-o", "out.safetensors", "--json").json)
-        documents.append(self.tare("check", path, "bad", "--json").json)
+        part = self.write_gguf("part.gguf", [("t", "I8", [1], None)],
+                               metadata=[("split.count", "u16", 2)])
+        documents.append(self.tare("check", path, "bad", part, "--json").json)
         (self.folder / "none").write_bytes(b"")
         documents.append(self.tare("verify", path, "none", "--json").json)
         documents.append(self.good("index", path, "--json").json)
