@@ -89,7 +89,8 @@ void register_all(const SetSource &set)
 void add_context()
 {
 #ifdef ABSL_LTS_RELEASE_VERSION
-    benchmark::AddCustomContext("absl", TEXT(ABSL_LTS_RELEASE_VERSION));
+    benchmark::AddCustomContext("absl",
+                                TEXT(ABSL_LTS_RELEASE_VERSION) ", " TARE_BENCH_ABSL_LINKAGE);
 #else
     benchmark::AddCustomContext("absl", "not a release");
 #endif
