@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -53,6 +55,20 @@ int other_processor()
         return other;
     }();
     return found;
+}
+
+void run_in_thread(const std::function<void()> &what)
+{
+    auto run = [](void *context) -> void * {
+        (*static_cast<const std::function<void()> *>(context))();
+        return nullptr;
+    };
+    pthread_t thread;
+    if (pthread_create(&thread, nullptr, run, const_cast<std::function<void()> *>(&what)) != 0) {
+        std::fprintf(stderr, "bench_lookup: no thread\n");
+        std::exit(1);
+    }
+    pthread_join(thread, nullptr);
 }
 
 } // namespace lookup

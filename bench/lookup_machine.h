@@ -1,8 +1,10 @@
-/* What bench_lookup asks of the machine: caches without the table in them, another processor. */
+/* What bench_lookup asks of the machine: caches without the table in them, another processor,
+ * another thread. */
 #ifndef TARE_BENCH_LOOKUP_MACHINE_H
 #define TARE_BENCH_LOOKUP_MACHINE_H
 
 #include <cstddef>
+#include <functional>
 
 namespace lookup
 {
@@ -17,6 +19,9 @@ int other_processor();
 
 /* The calling thread runs there from now on; false if the system refuses. */
 bool move_to_processor(int processor);
+
+/* Returns when it has run in a thread of its own, for which nothing is allocated. */
+void run_in_thread(const std::function<void()> &what);
 
 } // namespace lookup
 
