@@ -12,16 +12,18 @@
  *     open/indexed_cold/SET           indexed_first, the index file not in the page cache
  *     open/indexed_processes/SET      eight processes at once: how much memory is each one's own
  *     open/tare_processes/SET         the same without an index file
+ *     open/safetensors_crate/SET      the crate's deserialize of a mapped file, and one tensor(name)
  *     open/safetensors_python/SET     safe_open and one get_slice, in a process of its own
  *     open/gguf_loop/SET              a plain reader in the style of ggml's: gguf_loop.h
  *     open/gguf_python/SET            the Python package gguf, in a process of its own
  *
- * SET is S, M, L, 1000, shards_74 (139,000 tensors in 74 shards), or million: 1,700,000 tensors of no elements in a header of the largest size; or
- * gguf_300, gguf_5900, gguf_40000: GGUF files of so many tensors, and gguf_vocabulary: one of 300
- * and a vocabulary of 128,000 tokens. gguf_python is there where --python= names a Python that has
- * the package. An iteration is one opening; closing, and giving memory back, is not timed. The allocator is told to
- * keep nothing back between iterations: every opening gets memory the kernel has to make anew, as
- * the one opening in a program's life does.
+ * SET is S, M, L, 1000, shards_74 (139,000 tensors in 74 shards), or million: 1,700,000 tensors of no
+ * elements in a header of the largest size; or gguf_300, gguf_5900, gguf_40000: GGUF files of so
+ * many tensors, and gguf_vocabulary: one of 300 and a vocabulary of 128,000 tokens. gguf_python is
+ * there where --python= names a Python that has the package. An iteration is one opening; closing,
+ * and giving memory back, is not timed. The allocator is told to keep nothing back between
+ * iterations: every opening gets memory the kernel has to make anew, as the one opening in a
+ * program's life does.
  */
 #include "bench_main.h"
 #include "gguf_loop.h"
@@ -34,6 +36,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -117,19 +120,30 @@ void report_memory(benchmark::State &state, const std::string &path, tare_option
     if (meter.now != 0) fail("tare_close left memory", path);
 }
 
+/* Pages that the kernel had to make for this process, or to show it, so far. */
+long page_faults()
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_minflt : 0;
+}
+
 void open_tare(benchmark::State &state, const std::string &path, uint32_t backing, uint64_t count)
 {
     tare_options options = TARE_OPTIONS_INIT;
     options.backing = backing;
+    long faults = 0;
     for (auto _ : state) {
+        long before = page_faults();
         Clock::time_point start = Clock::now();
         tare_model *model;
         tare_status status = tare_open(path.c_str(), &options, &model, nullptr);
         state.SetIterationTime(seconds_since(start));
+        faults += page_faults() - before;
         if (status != TARE_OK || tare_count(model) != count) fail("not opened", path);
         tare_close(model);
     }
     report_memory(state, path, options, count);
+    state.counters["page_faults"] = double(faults) / double(state.iterations());
 }
 
 void open_single(benchmark::State &state, const SetFiles &files)
@@ -333,6 +347,9 @@ constexpr EngineRow engines[] = {
     {"indexed_cold", indexed_cold, ANY},
     {"tare_processes", tare_processes, SAFETENSORS | MILLION | SHARDS},
     {"indexed_processes", indexed_processes, SAFETENSORS | MILLION | SHARDS},
+#ifdef TARE_BENCH_RUST
+    {"safetensors_crate", opening::open_crate, SAFETENSORS | MILLION | FEW},
+#endif
     {"safetensors_python", safetensors_python, SAFETENSORS},
     {"gguf_loop", gguf_loop, GGUF},
     {"gguf_python", gguf_python, GGUF},
@@ -401,5 +418,6 @@ int main(int argument_count, char **arguments)
         python = path;
     mkdir(data_folder.c_str(), 0777);
     register_all(data_folder);
+    benchmark::AddCustomContext("rust", TARE_BENCH_RUST_TEXT);
     return bench::run(argument_count, arguments);
 }

@@ -1,10 +1,12 @@
 /*
- * A fixed workload to count instructions of, under callgrind (report_count.py): the same names, file,
- * order and seed in every run. Each function below whose name starts with `count_` makes calls of one
- * function of tare and of no other. With `indexed` the model that is asked comes from an index file.
+ * A fixed workload to count instructions of, under callgrind (report_count.py): the same names,
+ * file, order and seed in every run. Each function below whose name starts with `count_` makes calls
+ * of one function of tare and of no other. With `indexed` the model that is asked comes from an
+ * index file, with `gguf` from a GGUF file.
  */
 #define _POSIX_C_SOURCE 200809L /* mkstemp */
 #include "model_file.h"
+#include "model_gguf.h"
 #include "model_names.h"
 #include "tare.h"
 
@@ -45,6 +47,28 @@ static void make_file(const struct names_list *list, struct workload *workload)
     model_shard_free(&shard);
 }
 
+/* In place of the other. */
+static void make_gguf(const struct names_list *list, struct workload *workload)
+{
+    struct model_gguf request = {MODEL_DATA_SMALL, NULL, 0};
+    char folder[] = "/tmp/count_lookups.XXXXXX", path[sizeof folder + sizeof "/gguf"];
+    check(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/gguf", folder);
+    int failed = model_gguf_write(list, &request, path);
+    FILE *file = failed == 0 ? fopen(path, "rb") : NULL;
+    if (file != NULL && fseek(file, 0, SEEK_END) == 0) {
+        free(workload->file);
+        workload->file_size = (size_t)ftell(file);
+        workload->file = check(malloc(workload->file_size));
+        rewind(file);
+        if (fread(workload->file, 1, workload->file_size, file) != workload->file_size) failed = 1;
+    }
+    if (file != NULL) fclose(file);
+    unlink(path);
+    rmdir(folder);
+    check(failed == 0 && file != NULL ? workload->file : NULL);
+}
+
 static tare_string *make_queries(const struct names_list *list, uint64_t seed)
 {
     uint32_t *order = check(names_order(list->count, seed));
@@ -60,12 +84,13 @@ static tare_string *make_queries(const struct names_list *list, uint64_t seed)
     return queries; /* with its text, for as long as the program runs */
 }
 
-static int make_workload(const char *set, struct workload *workload)
+static int make_workload(const char *set, int gguf, struct workload *workload)
 {
     struct names_list list, misses;
     if (names_make(set, &list) != 0 || names_misses(&list, 1, &misses) != 0) return 0;
     workload->count = list.count;
     make_file(&list, workload);
+    if (gguf) make_gguf(&list, workload);
     workload->hits = make_queries(&list, 1);
     workload->misses = make_queries(&misses, 1000);
     workload->keys = check(malloc(list.count * sizeof *workload->keys));
@@ -148,8 +173,9 @@ int main(int argument_count, char **arguments)
 {
     struct workload workload;
     int indexed = argument_count == 3 && strcmp(arguments[2], "indexed") == 0;
-    if (argument_count != 2 + indexed || !make_workload(arguments[1], &workload)) {
-        fputs("usage: count_lookups SET [indexed]\n", stderr);
+    int gguf = argument_count == 3 && strcmp(arguments[2], "gguf") == 0;
+    if (argument_count != 2 + (indexed || gguf) || !make_workload(arguments[1], gguf, &workload)) {
+        fputs("usage: count_lookups SET [indexed|gguf]\n", stderr);
         return 2;
     }
     tare_model *model = indexed ? open_indexed(&workload) : count_open(&workload);

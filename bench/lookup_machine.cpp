@@ -42,7 +42,8 @@ bool move_to_processor(int processor)
     return pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0;
 }
 
-/* The process may be bound to one processor, which binds threads only until they ask for another. */
+/* The process may be bound to one processor, which binds threads only until they ask for
+ * another. */
 int other_processor()
 {
     static const int found = [] {

@@ -25,10 +25,12 @@ SetFiles make_set_files(const std::string &data_folder, const std::string &label
  * elements, named by their numbers in hexadecimal. */
 SetFiles make_million_file(const std::string &data_folder);
 
-/* The first `tensors` names of XL's scheme, in one file, or in so many shards: then `single` is "". */
+/* The first `tensors` names of XL's scheme, in one file, or in so many shards: then `single` is
+ * "". */
 SetFiles make_count_file(const std::string &data_folder, size_t tensors, size_t shards);
 
-/* One GGUF file of that many tensors and so many tokens in its metadata; `single` is all there is. */
+/* One GGUF file of that many tensors and so many tokens in its metadata; `single` is all there
+ * is. */
 SetFiles make_gguf_file(const std::string &data_folder, size_t tensors, size_t tokens);
 
 /* The first `size` bytes of a file. */

@@ -1,6 +1,9 @@
 #include "open_indexed.h"
 
 #include "tare.h"
+#ifdef TARE_BENCH_RUST
+#include "rust_peers.h"
+#endif
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -123,8 +126,8 @@ void meet(Meeting *meeting, int which)
 [[noreturn]] void be_one(Meeting *meeting, int number, const std::string &path,
                          const tare_options &options, const std::string &name)
 {
-    /* What the program's own first steps take, its heap and stack being copies after the fork, is not
-     * the model's: it is opened twice, and the second time counts. */
+    /* What the program's own first steps take, its heap and stack being copies after the fork, is
+     * not the model's: it is opened twice, and the second time counts. */
     open_and_find(path, options, name);
     private_size();
     meet(meeting, 0);
@@ -160,6 +163,21 @@ void open_indexed(benchmark::State &state, const SetFiles &files, IndexedWay way
     if (way.indexed && stat(index_path.c_str(), &facts) == 0)
         state.counters["index_file_size"] = double(facts.st_size);
 }
+
+#ifdef TARE_BENCH_RUST
+void open_crate(benchmark::State &state, const SetFiles &files)
+{
+    std::string name = prepare(files, {false, false, false, true});
+    for (auto _ : state) {
+        Clock::time_point start = Clock::now();
+        void *file = rust_file_open(files.single.data(), files.single.size());
+        uint64_t place = file != nullptr ? rust_file_find(file, name.data(), name.size()) : 0;
+        state.SetIterationTime(std::chrono::duration<double>(Clock::now() - start).count());
+        if (place == 0) fail("refused by the safetensors crate", files.single);
+        rust_file_free(file);
+    }
+}
+#endif
 
 void open_in_eight(benchmark::State &state, const SetFiles &files, IndexedWay way)
 {

@@ -20,6 +20,11 @@ struct IndexedWay {
 
 void open_indexed(benchmark::State &state, const SetFiles &files, IndexedWay way);
 
+#ifdef TARE_BENCH_RUST
+/* The same of the crate safetensors, on a file mapped by the crate memmap2. */
+void open_crate(benchmark::State &state, const SetFiles &files);
+#endif
+
 /* Memory that is each of eight processes' own, while all of them have the model open and have found
  * a tensor: by /proc/self/smaps_rollup, what opening it a second time adds. */
 void open_in_eight(benchmark::State &state, const SetFiles &files, IndexedWay way);

@@ -55,8 +55,17 @@ def count(build, sets):
         print(f"count_lookups: set {name} ...", file=sys.stderr, flush=True)
         counted[name] = count_set(build, name)
         indexed = count_set(build, name, "indexed")
-        counted[name].update((f"indexed_{call}", indexed[call]) for call in indexed if call != "open")
+        counted[name].update((f"indexed_{call}", indexed[call])
+                             for call in indexed if call != "open")
     return counted
+
+
+def count_gguf(build, sets):
+    """None without valgrind, else {'gguf_300': instructions a tensor}: sets are {name: tensors}."""
+    if shutil.which("valgrind") is None:
+        return None
+    print("count_lookups: GGUF ...", file=sys.stderr, flush=True)
+    return {name: count_set(build, str(count), "gguf")["open"] for name, count in sets.items()}
 
 
 def count_set(build, *arguments):

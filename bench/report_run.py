@@ -166,6 +166,8 @@ def facts_of_run(what, context, options):
         "cache_state": "warm: data in memory, files in the page cache",
         "repetitions": options.repetitions or REPETITIONS,
     }
+    if what == "index":
+        facts["engines"] = {"rust": context["rust"]}
     if what == "lookup":
         facts["engines"] = {key: context[key] for key in ("absl", "boost", "uthash", "rust")}
         facts["evicted_bytes"] = int(context["evicted_bytes"])
@@ -196,6 +198,9 @@ def run(what, options):
     if what == "lookup":
         result["instructions"] = report_count.count(options.build, ["S", "L"])
         result["lines"] = report_count.count_lines(options.build, sources_of(sets, options))
+    if what == "open":
+        plain = {name: GGUF[name] for name in sets if name in GGUF and name != "gguf_vocabulary"}
+        result["gguf_instructions"] = report_count.count_gguf(options.build, plain) if plain else None
     return result
 
 

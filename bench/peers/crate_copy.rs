@@ -33,6 +33,13 @@ pub unsafe extern "C" fn rust_file_open(path: *const u8, size: usize) -> *mut Op
     open(path).map_or(std::ptr::null_mut(), |opened| Box::into_raw(Box::new(opened)))
 }
 
+/// The address of the tensor's bytes, 0 when there is none of that name.
+#[no_mangle]
+pub unsafe extern "C" fn rust_file_find(opened: *const Opened, name: *const u8, size: usize) -> u64 {
+    let name = str::from_utf8_unchecked(slice::from_raw_parts(name, size));
+    (*opened).tensors.tensor(name).map_or(0, |view| view.data().as_ptr() as u64)
+}
+
 #[no_mangle]
 pub unsafe extern "C" fn rust_file_copy(
     opened: *const Opened,

@@ -1,6 +1,7 @@
 //! Tables of Rust for bench_lookup, behind a C interface (rust_peers.h): the standard HashMap with
 //! its own hasher and with that of rustc, and the safetensors crate. Each lookup is one call that is
-//! not inlined, as a call of tare is. crate_copy.rs is for bench_load.
+//! not inlined, as a call of tare is. crate_copy.rs is for bench_load and
+//! bench_open.
 
 mod crate_copy;
 

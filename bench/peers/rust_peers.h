@@ -31,6 +31,9 @@ void rust_safetensors_free(void *tensors);
 /* The crate safetensors on a file mapped by the crate memmap2. NULL when either refuses it. */
 void *rust_file_open(const char *path, size_t path_size);
 
+/* The address of the tensor's bytes in the mapping, or 0. */
+uint64_t rust_file_find(const void *file, const char *name, size_t name_size);
+
 /* Every tensor that is named, copied out of the mapping into memory of its own (to_vec). NULL when
  * one is not there. */
 void *rust_file_copy(const void *file, const tare_string *names, size_t count);
