@@ -113,6 +113,7 @@ struct RustDefault : RustMap<rust_default> {
 
 struct RustFx : RustMap<rust_fx> {
     static constexpr const char *name = "rust_hashmap_fx";
+    static constexpr bool is_swept = true;
     using RustMap::RustMap;
 };
 
@@ -124,6 +125,7 @@ class RustSafetensors : public EngineDefaults
     static constexpr const char *name = "rust_safetensors";
     static constexpr uint64_t absent = 0;
     static constexpr size_t count_max = 500000; /* a header of 100 MB is refused */
+    static constexpr bool is_swept = true;
     using Query = tare_string;
 
     explicit RustSafetensors(const Workload &workload)

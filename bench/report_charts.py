@@ -9,8 +9,8 @@ COLOURS = {
     "c-absl": ("#1d4ed8", "#7aa7ff"),
     "c-boost": ("#047857", "#4ed1a1"),
     "c-std": ("#a21caf", "#e48bf0"),
-    "c-rust": ("#854d0e", "#d9b26a"),
-    "c-rust2": ("#a16207", "#eccb7c"),
+    "c-rust": ("#713f12", "#b98a5b"),
+    "c-rust2": ("#ca8a04", "#fde047"),
     "c-crate": ("#0e7490", "#5cc8df"),
     "c-linear": ("#57606a", "#9aa4ae"),
     "c-floor": ("#8c959f", "#6e7781"),
@@ -24,11 +24,10 @@ ENGINES = {
     "absl_flat_hash_map": ("c-absl", "absl::flat_hash_map"),
     "absl_flat_hash_map_inline": ("c-absl", "absl, offset inline"),
     "boost_unordered_flat_map_xxh3": ("c-boost", "boost flat_map, XXH3"),
-    "std_unordered_map_view": ("c-std", "std::unordered_map"),
-    "rust_hashmap": ("c-rust", "Rust HashMap"),
+    "std_unordered_map_view": ("c-std", "std::unordered_map, view"),
+    "rust_hashmap": ("c-rust", "Rust HashMap, SipHash"),
     "rust_hashmap_fx": ("c-rust2", "Rust HashMap, Fx"),
     "rust_safetensors": ("c-crate", "safetensors crate"),
-    "uthash": ("c-floor", "uthash"),
     "linear": ("c-linear", "linear scan"),
     "floor_xxh3_and_line": ("c-floor", "floor: XXH3 + a line"),
     "read_only": ("c-floor", "read the header"),
@@ -105,7 +104,7 @@ def spread(places, distance, low, high):
 def log_log(title, notes, series, counts):
     """Time over count, both by powers of ten; `series` is {engine: [time or None]}."""
     width, height = 860, 520
-    left, right, top, bottom = 76, 190, 40 + 20 * (1 + len(notes)), 50
+    left, right, top, bottom = 76, 210, 40 + 20 * (1 + len(notes)), 50
     times = [t for values in series.values() for t in values if t is not None]
     low = math.floor(math.log10(min(times)) * 2) / 2
     high = math.ceil(math.log10(max(times)) * 2) / 2
@@ -161,12 +160,12 @@ def bars(title, notes, panels, scale=1, engines=None):
             for i, (engine, value) in enumerate(values):
                 colour, label = (engines or ENGINES)[engine]
                 base = y + 20 + i * row_height
-                length = max(value / most * 170, 1.5)
+                length = max(value / most * 150, 1.5)
                 weight = " bold" if colour == "c-tare" else ""
-                body.append(text(x + 140, base, label, "small end" + weight))
-                body.append(f'<rect class="{colour}" x="{x + 148:.1f}" y="{base - 11:.1f}" '
+                body.append(text(x + 162, base, label, "small end" + weight))
+                body.append(f'<rect class="{colour}" x="{x + 170:.1f}" y="{base - 11:.1f}" '
                             f'width="{length:.1f}" height="14" rx="2"/>')
-                body.append(text(x + 154 + length, base, three_figures(value / scale),
+                body.append(text(x + 176 + length, base, three_figures(value / scale),
                                  "small" + weight))
         y += 30 + row_height * max(len(values) for _, values in pair) + 14
     return page(width, y - 8, title, notes, body)

@@ -1,6 +1,6 @@
 """What can be said about index files: the section of the page."""
 
-from report_figures import SIZES, counter, divide, number, time_of
+from report_figures import SIZES, both, counter, divide, least_of, number, time_of
 from report_tables import table
 
 SETS = {"1000": 1000, "L": SIZES["L"], "million": SIZES["million"], "shards_74": 139000}
@@ -10,6 +10,7 @@ ENGINES = {
     "indexed_first": "index file, first tensor",
     "indexed_sharded": "index file of shards, first tensor",
     "indexed_cold": "index file not cached, first tensor",
+    "safetensors_crate": "the crate safetensors, first tensor",
     "safetensors_python": "Python's safetensors, first tensor",
 }
 PROCESSES = {"tare_processes": "headers read", "indexed_processes": "index file"}
@@ -29,7 +30,9 @@ def time_rows(result, names):
     for engine, label in ENGINES.items():
         values = [time(result, engine, name) for name in names]
         if any(values):
-            rows.append([f"`{engine}`: {label}"] + [number(divide(v, 1e6)) for v in values])
+            least = [least_of(result, "open", engine, name) for name in names]
+            rows.append([f"`{engine}`: {label}"]
+                        + [both(*pair, unit=1e6) for pair in zip(values, least)])
     return rows
 
 
@@ -40,10 +43,12 @@ def section(result):
         values = [own_memory(result, engine, name) for name in names]
         memory.append([label] + [number(divide(v, 1024)) for v in values])
     return ("## A prebuilt index\n\nFrom a path to a model that can be asked, with the "
-            "[index file](format_index.md) that `tare index` makes, ms. \"First tensor\": one name is "
-            "found and the address of its bytes is known. Files are in the page cache, but for those of "
-            f"`indexed_cold`. {result['date'][:10]}, commit `{result['commit'][:12]}`, medians of "
-            f"{result['repetitions']}.\n\n" + table(time_rows(result, names))
-            + "\nWhat opening adds to the memory that is each of eight processes' own (`Private_*` of "
-            "smaps_rollup), the most of them. \"-\" is nothing that could be measured, or not asked.\n\n"
+            "[index file](format_index.md) that `tare index` makes, ms: medians and in brackets "
+            f"minima of {result['repetitions']}, {result['date'][:10]}, commit "
+            f"`{result['commit'][:12]}`. \"First tensor\": one name is found and the address of its "
+            "bytes is known. Files are in the page cache, but for those of `indexed_cold`.\n\n"
+            + table(time_rows(result, names))
+            + "\nWhat opening adds to the memory that is each of eight processes' own (`Private_*` "
+            "of smaps_rollup), the most of them. \"-\" is nothing that could be measured, or not "
+            "asked.\n\n"
             + table(memory))

@@ -2,7 +2,7 @@
 
 import report_index
 from report_figures import (
-    BASE, PATTERNS, bars_of, base_of, counter, divide, engines_of, line_rows, number, own_time,
+    BARS_HEAD, BASE, PATTERNS, bars_of, base_of, counter, divide, engines_of, line_rows, number, own_time,
     sets_of, size_of, time_of,
 )
 from report_gpu import print_gpu
@@ -129,7 +129,7 @@ def print_bars(result):
     bars = bars_of(result)
     if bars:
         print()
-        print_table([["bar", "reached", "wanted", ""]] + [bar.texts() for bar in bars])
+        print_table([BARS_HEAD] + [bar.texts_of_both() for bar in bars])
 
 
 def print_result(result):
