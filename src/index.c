@@ -77,8 +77,9 @@ static uint32_t find_same(const tarei_index *index, const tarei_line *line, uint
     tare_string name = tarei_names_at(index->names, index->records + number);
     for (; places != 0; places &= places - 1) {
         uint32_t other = tarei_line_number(index, line, tarei_places_first(places));
-        if (other != 0 &&
-            tarei_line_has_name(index, index->records + other - 1, name.data, name.size))
+        if (other == 0) continue;
+        TAREI_COUNT_COMPARISON();
+        if (tarei_line_has_name(index, index->records + other - 1, name.data, name.size))
             return other;
     }
     return 0;
@@ -93,6 +94,7 @@ static inline tare_status place_in(tarei_index_builder *builder, bool is_small, 
         is_small ? tarei_line_home_small(index, hash) : tarei_line_home_large(index, hash);
     tarei_line *line = builder->lines + (home - index->lines);
     for (uint32_t reach = 1; reach <= TAREI_REACH_MAX; reach++, line++) {
+        TAREI_COUNT_LINE(line);
         tarei_places places = tarei_line_match(index, line, hash);
         uint32_t same = places != 0 ? find_same(index, line, number, places) : 0;
         if (same != 0) {
@@ -199,6 +201,7 @@ tare_status tarei_index_end(tarei_index_builder *builder, tare_status status)
 static int compare_names(const void *context, uint32_t a, uint32_t b)
 {
     const tarei_names *names = context;
+    TAREI_COUNT_COMPARISON();
     tare_string name = tarei_names_at(names, &names->records[b]);
     return tarei_names_compare(names, a, name.data, name.size);
 }

@@ -31,7 +31,7 @@
 #endif
 #define TAREI_SMALL_MARK UINT16_C(0x8000)
 
-#ifndef TAREI_COUNT_LINE /* tests count what a find looks at */
+#ifndef TAREI_COUNT_LINE /* tests count what building and finding look at */
 #define TAREI_COUNT_LINE(line) ((void)0)
 #define TAREI_COUNT_COMPARISON() ((void)0)
 #endif

@@ -158,6 +158,72 @@ Test(index_collisions, up_to_the_bound_names_share_a_line_and_those_behind)
     name_set_free(&set);
 }
 
+/* What opening `count` names looks at while it builds: at most `lines`, and `comparisons` and those
+ * of sorting, if it comes to that: in each pass, which halves the runs, one to find where they end
+ * and one to merge them, and one more for duplicates. Returns whether it came to that. */
+static bool expect_built_within(const char *what, const name_set *set, size_t count, size_t lines,
+                                size_t comparisons)
+{
+    find_counts = (find_count){0};
+    tare_model *model = open_names(set, count, NULL);
+    find_count built = find_counts;
+    bool sorted = stat_of(model).index_sorted != 0;
+    size_t passes = 1;
+    for (size_t runs = 1; runs < count; runs *= 2) passes++;
+    if (sorted) comparisons += (2 * passes + 1) * count;
+    cr_expect_geq(built.lines, count < COLLIDING_MAX ? count / 8 : COLLIDING_MAX / 8, "%s", what);
+    cr_expect_leq(built.lines, lines, "%s, %zu names: %zu lines", what, count, built.lines);
+    cr_expect_leq(built.comparisons, comparisons, "%s, %zu names: %zu comparisons", what, count,
+                  built.comparisons);
+    if (sorted) cr_expect_geq(built.comparisons, count, "%s", what);
+    tare_close(model);
+    return sorted;
+}
+
+enum { BUILDS = TAREI_RESEEDS_MAX + 1 };
+
+/* A table is given up with the first name that finds no place, so that what all tries look at is
+ * the same for any number of names; the rest is sorting them. */
+Test(index_collisions, building_costs_what_sorting_does)
+{
+    static const enum colliding_kind kinds[] = {COLLIDING_ALL, COLLIDING_SLOTS, COLLIDING_LAST};
+    name_set set = name_set_deepseek();
+    const size_t counts[] = {100, 1000, 10000, set.count};
+    for (size_t k = 0; k < 3; k++)
+        for (size_t c = 0; c < 4; c++) {
+            size_t tries = BUILDS * (COLLIDING_MAX + 1);
+            colliding_set(kinds[k], 100);
+            bool sorted = expect_built_within("all collide", &set, counts[c],
+                                              tries * TAREI_REACH_MAX, tries * COLLIDING_MAX / 2);
+            cr_expect_eq(sorted, counts[c] > COLLIDING_MAX);
+        }
+    name_set_free(&set);
+}
+
+/* Names that share their tags are all compared, but only in the lines that a name passes anyway;
+ * groups of names that share a hash, each too small to be told from chance, cost a name at most as
+ * many lines as a find may need, in each try. */
+Test(index_collisions, building_is_linear_until_it_sorts)
+{
+    name_set set = name_set_deepseek();
+    for (size_t count = 1000; count <= set.count; count *= 3) {
+        colliding_set(COLLIDING_NOT, 0);
+        cr_expect_not(expect_built_within("fair", &set, count, count * 5 / 4, count / 100));
+        colliding_set(COLLIDING_TAGS, 100);
+        cr_expect_not(expect_built_within("tags", &set, count, count * 5 / 4,
+                                          count * 5 / 4 * TAREI_LINE_COUNT));
+    }
+    name_set_free(&set);
+    for (size_t group = 4; group <= COLLIDING_MAX; group *= 2)
+        for (size_t count = 2048; count <= 32768; count *= 4) {
+            name_set groups = name_set_groups(count, group);
+            colliding_set(COLLIDING_START, 100);
+            expect_built_within("groups", &groups, count, BUILDS * TAREI_REACH_MAX * count,
+                                BUILDS * COLLIDING_MAX * count);
+            name_set_free(&groups);
+        }
+}
+
 Test(index_collisions, equal_tags_cost_comparisons_only)
 {
     name_set set = name_set_text();

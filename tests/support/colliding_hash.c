@@ -41,6 +41,7 @@ uint64_t colliding_hash(const void *name, size_t size, uint64_t seed)
     case COLLIDING_SLOTS: return hash & UINT64_C(0xFFFFFFFF00000000);
     case COLLIDING_LAST: return hash | UINT64_C(0xFFFFFFFF);
     case COLLIDING_TAGS: return hash & UINT64_C(0xFFFFFFFF);
+    case COLLIDING_START: return fair_hash(name, size < 8 ? size : 8, seed);
     case COLLIDING_NOT: break;
     }
     return hash;

@@ -14,6 +14,7 @@ enum colliding_kind {
     COLLIDING_SLOTS, /* one slot, fair tags */
     COLLIDING_LAST,  /* the last slot, so that probes go on at the first */
     COLLIDING_TAGS,  /* fair slots, one tag */
+    COLLIDING_START, /* one value for all names that start with the same eight bytes */
 };
 
 /* The first `bad_seeds` seeds collide in that way, and later ones are fair. */

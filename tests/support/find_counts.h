@@ -1,6 +1,7 @@
 /*
- * Counts what a find looks at. src/find.c and src/index.c are compiled again with this in front for
- * the programs that count, each of which defines `find_counts`; the library itself counts nothing.
+ * Counts what finding a name, or building, looks at. src/find.c and src/index.c are compiled again
+ * with this in front for the programs that count, each of which defines `find_counts`; the library
+ * itself counts nothing.
  */
 #ifndef FIND_COUNTS_H
 #define FIND_COUNTS_H
@@ -9,7 +10,7 @@
 
 typedef struct find_count {
     size_t lines;       /* of the table: one that is read again at once counts once */
-    size_t comparisons; /* of the name asked for with a stored name, or with its pair of parts */
+    size_t comparisons; /* of a name with a stored one, or with its pair of parts */
     const void *line;   /* the last one */
 } find_count;
 

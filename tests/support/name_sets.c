@@ -171,6 +171,14 @@ static name_set name_set_binary(void)
     return set_random(1000, 300, 0, 255);
 }
 
+name_set name_set_groups(size_t count, size_t group)
+{
+    name_set set = {0};
+    for (size_t i = 0; i < count; i++) set_addf(&set, "%08zx.%zu", i / group, i % group);
+    set_sort(&set);
+    return set;
+}
+
 /* More than there are numbers of parts, and nothing to share. */
 static name_set name_set_64(void)
 {

@@ -33,6 +33,7 @@ name_set name_set_collisions(void); /* 2,000 with one XXH64 value under every se
 name_set name_set_qwen(void);       /* 22,213 of a published model, with their shards */
 name_set name_set_mixtral(void);    /* 1,739 likewise */
 name_set name_set_text(void);       /* 1,000 random ones of printable ASCII */
+name_set name_set_groups(size_t count, size_t group); /* so many share their first eight bytes */
 void name_set_free(name_set *set);
 
 #define NAME_ABSENT SIZE_MAX
