@@ -92,8 +92,8 @@ bool pack_guard(const cli_options *options, const tare_model *model, const pack_
 /* Says which old files were removed, the first few by name. */
 void pack_target_tell_removed(const pack_target *target);
 
-/* Moves all files from the stage to where they belong, the index last, then removes what is old. On
- * failure all is as it was. */
+/* Moves all files from the stage to where they belong, then removes what is old. On failure all is
+ * as it was. */
 bool pack_commit(pack_target *target);
 
 #endif

@@ -10,15 +10,17 @@
 #include "pack.h"
 
 /*
- * At no time is there an index that lists a file which is not there, or not the one it means:
+ * At no time is a part of a model there that would be taken for all of it, as a shard alone in its
+ * folder would, or an index that means other files than those of its names:
  *
+ *   where no model of that name is          index in, files in
  *   where no name of a new file is taken    files in, index in (over the old one), old files out
  *   where some are                          old index aside, files over the old ones, index in
  *
  * A step that fails is followed by the way back, which needs no space. A program that is killed on
- * the way leaves, in the first case, the old or the new model; in the second perhaps none, but the
- * files of the old one, under their names, in the folder aside. Every name is in use all the while,
- * so that no shard is left alone, to be taken for the whole model.
+ * the way leaves, in the first case, no model or the new one: an index says which file is missing.
+ * In the second the old or the new one. In the third perhaps none, but the files of the old one,
+ * under their names, in the folder aside; every name is in use all the while.
  */
 
 static bool sync_folder(const pack_target *target)
@@ -78,6 +80,19 @@ static bool is_taken(const pack_target *target)
     return taken;
 }
 
+/* Whether a model of that name is there, as one file or as an index; or memory ran out. */
+static bool is_replaced(const pack_target *target)
+{
+    pack_target whole = *target;
+    whole.file_count = 1;
+    char *index = pack_target_path(target, target->file_count);
+    char *file = pack_target_path(&whole, 0);
+    bool replaced = index == NULL || file == NULL || is_there(index) || is_there(file);
+    free(index);
+    free(file);
+    return replaced;
+}
+
 static bool make_aside(pack_target *target)
 {
     size_t size = strlen(target->stage);
@@ -118,11 +133,13 @@ static bool bring_back(const pack_target *target, size_t index, bool moved)
     return good;
 }
 
-/* The way back for `count` files that are in their places, and all that is aside; the index last. */
-static void undo(pack_target *target, size_t count)
+/* The way back for `count` files that are in their places, perhaps the index, and all that is
+ * aside; the index last. */
+static void undo(pack_target *target, size_t count, bool index_in)
 {
     bool good = true;
-    for (size_t i = 0; i <= target->file_count; i++) good &= bring_back(target, i, i < count);
+    for (size_t i = 0; i < target->file_count; i++) good &= bring_back(target, i, i < count);
+    good &= bring_back(target, target->file_count, index_in);
     if (good) return;
     pack_fail(target->aside, "has files of the old model that could not be moved back");
     free(target->aside); /* which keeps it and the stage */
@@ -132,13 +149,20 @@ static void undo(pack_target *target, size_t count)
 static bool move_in(pack_target *target)
 {
     way how = target->force ? OVER : NEW;
+    bool index_in = false;
+    bool index_first = !is_replaced(target);
     bool good = put_aside(target);
+    if (good && index_first) {
+        index_in = move_between(target, target->stage, target->folder, target->file_count, how);
+        good = index_in && sync_folder(target);
+    }
     size_t moved = 0;
     for (; moved < target->file_count && good; moved += good)
         good = move_between(target, target->stage, target->folder, moved, how);
-    good = good && sync_folder(target) &&
-           move_between(target, target->stage, target->folder, moved, how);
-    if (!good) undo(target, moved);
+    if (good && !index_first)
+        good = sync_folder(target) &&
+               move_between(target, target->stage, target->folder, target->file_count, how);
+    if (!good) undo(target, moved, index_in);
     return good && sync_folder(target);
 }
 

@@ -277,6 +277,9 @@ class Killed(Pack):
         found = self.tare("hash", "out")
         if found.status == 0:
             return {old: "old", new: "new"}[found.out]
+        if old is None: # nothing, or an index that says what is missing
+            self.assertRegex(found.err, r"no .safetensors or|model-0000.-of-0000.\.safetensors': cannot open")
+            return "none"
         aside = [path for path in out.glob(".tare-*/old")]
         if aside:
             self.assertFalse((out / "model.safetensors.index.json").exists())
@@ -303,14 +306,20 @@ class Killed(Pack):
                                             (split, "less", split, {"old", "new"}),
                                             (split, "new", [], {"old", "both"}),
                                             ([], "new", split, {"old", "new", "both"}),
-                                            ([], "new", [], {"old", "new"})):
+                                            ([], "new", [], {"old", "new"}),
+                                            (None, "new", split, {"none", "new"}),
+                                            (None, "less", split, {"none", "new"}),
+                                            (None, "new", [], {"none", "new"})):
             states = set()
             for number in range(1, 100):
                 shutil.rmtree(self.folder / "out", ignore_errors=True)
-                self.good("pack", "old.safetensors", "-o", "out", *before)
+                (self.folder / "out").mkdir()
+                if before is not None:
+                    self.good("pack", "old.safetensors", "-o", "out", *before)
                 if not self.killed_at(number, name + ".safetensors", *after):
                     break
-                states.add(self.state(digests["old"], digests[name]))
+                states.add(self.state(digests["old"] if before is not None else None,
+                                      digests[name]))
             self.assertGreater(number, 1)
             self.assertLessEqual(states, wanted, (before, name, after))
             self.assertEqual(self.good("hash", "out").out, digests[name])
