@@ -64,6 +64,14 @@ static void print_facts(const tare_model *model, const tare_info *info)
     out_key("shape");
     out_shape(info->shape, info->rank);
     out_string(info->rank == 0 ? " (a scalar)\n" : "\n");
+    if (shard.format == TARE_FORMAT_GGUF && info->rank > 1) {
+        out_key("in GGUF");
+        for (uint32_t i = info->rank; i > 0; i--) {
+            out_string(i == info->rank ? "[" : ", ");
+            out_u64(info->shape[i - 1]);
+        }
+        out_string("], the fastest first\n");
+    }
     out_key("elements");
     out_u64(cli_element_count(info));
     out_string("\n");
@@ -88,6 +96,12 @@ static void print_json(const tare_model *model, const tare_info *info, const uns
 {
     json_open('{');
     json_tensor(model, info);
+    if (tare_shard_at(model, info->shard).format == TARE_FORMAT_GGUF) {
+        json_key("gguf_shape");
+        json_open('[');
+        for (uint32_t i = info->rank; i > 0; i--) json_u64(info->shape[i - 1]);
+        json_close(']');
+    }
     json_field("bits", tare_dtype_bits(info->dtype));
     if (is_quantized(info)) {
         json_field("block_elements", tare_dtype_block_count(info->dtype));

@@ -1,15 +1,24 @@
 #include "cli.h"
 
+/* What no tensor has: metadata, which keeps the header of a GGUF file, shards, room to spare. */
+static uint64_t rest_of(const tare_stat *cost)
+{
+    return cost->memory_size - cost->record_size - cost->name_size - cost->shape_size -
+           cost->index_size;
+}
+
 void cost_print(const tare_stat *cost, uint64_t tensors)
 {
     out_key("memory");
     out_human(cost->memory_size);
     if (tensors > 0 && cost->index_file_size == 0) {
         double count = (double)tensors;
-        out_format(", %.1f bytes a tensor: %.1f record, %.1f name, %.1f shape, %.1f index",
-                   (double)cost->memory_size / count, (double)cost->record_size / count,
-                   (double)cost->name_size / count, (double)cost->shape_size / count,
-                   (double)cost->index_size / count);
+        out_format(", %.1f bytes a tensor: %.1f record, %.1f name, %.1f shape, %.1f index; ",
+                   (double)(cost->memory_size - rest_of(cost)) / count,
+                   (double)cost->record_size / count, (double)cost->name_size / count,
+                   (double)cost->shape_size / count, (double)cost->index_size / count);
+        out_human(rest_of(cost));
+        out_string(" else");
     }
     out_string("\n");
     out_key("index");
@@ -31,6 +40,7 @@ void cost_json(const tare_stat *cost)
     json_field("name_size", cost->name_size);
     json_field("shape_size", cost->shape_size);
     json_field("index_size", cost->index_size);
+    json_field("other_size", rest_of(cost));
     json_close('}');
     json_line();
     json_key("index");

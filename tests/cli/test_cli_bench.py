@@ -146,7 +146,7 @@ class Text(Bench):
         self.assertEqual(lines[:2], [f"model      {path}", "tensors    323"])
         time = r"\d+\.\d+ [mu]s"
         self.assertRegex(lines[2], rf"\Aopen time  best {time}, median {time}, first {time} of \d+")
-        self.assertRegex(lines[3], r"\Amemory     .+, [0-9.]+ bytes a tensor: .+ index\Z")
+        self.assertRegex(lines[3], r"\Amemory     .+, [0-9.]+ bytes a tensor: .+ index; .+ else\Z")
         self.assertRegex(lines[4], r"\Aindex      hashed, at most \d+ table lines a find\Z")
         self.assertRegex(lines[5], r"\Aclock      \d+ ns a reading, .*; steps of \d+ ns\Z")
         self.assertEqual(lines[6], "")

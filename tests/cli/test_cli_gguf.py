@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import struct
 
 import cli_support
@@ -58,16 +59,35 @@ class Tensors(cli_support.CliTest):
             "dtype      Q4_K, blocks of 256 elements in 144 bytes\n"
             "blocks     12\n"
             "shape      [6, 512]\n"
+            "in GGUF    [512, 6], the fastest first\n"
             "elements   3072\n"
             "size       1.7 KiB (1728 bytes)\n"
             f"shard      0: {path}\n"
             "offset     256 in the file, 64 in its data section\n"
             "alignment  256 bytes\n"))
         shown = self.good("show", path, "w", "--json").json
+        self.assertEqual(shown["gguf_shape"], [512, 6])
         self.assertEqual({key: shown[key] for key in ("bits", "block_elements", "block_size",
                                                       "blocks", "elements", "values")},
                          {"bits": 0, "block_elements": 256, "block_size": 144, "blocks": 12,
                           "elements": 3072, "values": []})
+
+    def test_what_a_tensor_takes_does_not_hold_metadata(self):
+        tensors = [(f"t{i}", "F32", [1], None) for i in range(20)]
+        few = self.write_gguf("few.gguf", tensors)
+        more = self.write_gguf("more.gguf", tensors, metadata=[
+            ("tokens", "string[]", ["token"] * 20000)])
+        sizes = {}
+        for path in (few, more):
+            text = next(line for line in self.good("stat", path).lines if "memory" in line)
+            each = re.search(r", ([0-9.]+) bytes a tensor: .* index; (.+) else", text)
+            memory = self.good("stat", path, "--json").json["memory"]
+            parts = sum(size for key, size in memory.items() if key not in ("size", "other_size"))
+            self.assertEqual(memory["size"], parts + memory["other_size"])
+            self.assertEqual(each[1], f"{parts / 20:.1f}")
+            sizes[path] = parts, memory["other_size"]
+        self.assertEqual(sizes[few][0], sizes[more][0])
+        self.assertGreater(sizes[more][1], sizes[few][1] + 20000 * (8 + 5))
 
     def test_an_empty_quantized_tensor_has_no_blocks(self):
         path = self.write_gguf("m.gguf", [("e", "Q4_0", [0, 64], None),

@@ -124,7 +124,7 @@ class Json(cli_support.CliTest):
                           "message": "there is no index file, or none was asked for"})
         memory = report.pop("memory")
         self.assertEqual(set(memory), {"size", "record_size", "name_size", "shape_size",
-                                       "index_size"})
+                                       "index_size", "other_size"})
         self.assertGreaterEqual(memory["size"], sum(memory.values()) - memory["size"])
         index = report.pop("index")
         self.assertEqual((set(index), index["sorted"]), ({"sorted", "reseeds", "probe_max"}, False))
