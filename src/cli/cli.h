@@ -328,10 +328,10 @@ void values_json(tare_value value);
 /* The order of two values, whatever it is: 0 only where kind and bytes are the same. */
 int values_compare(tare_value a, tare_value b);
 
-/* cost.c: what a model costs, as lines and as the members "memory" and "index" */
+/* cost.c: what a model costs, as lines and as the members "memory", "index" and "index_file" */
 
-void cost_print(const tare_stat *cost, uint64_t tensors);
-void cost_json(const tare_stat *cost);
+void cost_print(const tare_model *model, const tare_stat *cost);
+void cost_json(const tare_model *model, const tare_stat *cost);
 
 /* groups.c: tensors by layer */
 

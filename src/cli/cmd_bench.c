@@ -52,8 +52,7 @@ static int compare_times(const void *first, const void *second)
 /* Opens the model again and again; the last one stays open. */
 static bool measure_opens(bench *made)
 {
-    tare_options options = TARE_OPTIONS_INIT;
-    options.backing = made->options->backing;
+    tare_options options = cli_open_options(made->options);
     options.seed = made->options->seed;
     if (made->options->given & OPTION_SEED) options.flags = TARE_SEED_FIXED;
     uint64_t elapsed = 0;
@@ -165,7 +164,7 @@ static void print_facts(const bench *made)
     out_string(", first ");
     print_time((double)made->open_first);
     out_format(" of %zu\n", made->open_count);
-    cost_print(&made->cost, count);
+    cost_print(made->model, &made->cost);
     out_key("clock");
     out_format("%llu ns a reading, taken off each sample; steps of %llu ns\n",
                (unsigned long long)made->clock.cost, (unsigned long long)made->clock.step);
@@ -233,7 +232,7 @@ static void json_facts(const bench *made)
     json_field("first_ns", made->open_first);
     json_close('}');
     json_line();
-    cost_json(&made->cost);
+    cost_json(made->model, &made->cost);
     json_line();
     json_key("clock");
     json_open('{');

@@ -77,17 +77,7 @@ static void print_model(const tare_model *model, const char *path, const statist
     out_format("%zu, %s\n", shards, mapped ? "mapped" : "read");
     out_key("open time");
     out_format("%.2f ms\n", stats->open_seconds * 1e3);
-    cost_print(&stats->cost, stats->all.tensors);
-    tare_error why;
-    tare_status status = tare_index_status(model, &why);
-    if (status == TARE_E_OPEN) return;
-    out_key("index file");
-    if (status == TARE_OK) {
-        out_human(stats->cost.index_file_size);
-        out_string(", mapped instead of headers read\n");
-    } else {
-        out_format("not used: %s\n", why.message);
-    }
+    cost_print(model, &stats->cost);
 }
 
 static void print_head(const char *title, size_t width)
@@ -291,22 +281,6 @@ static void json_tables(const statistics *stats)
     json_close(']');
 }
 
-static void json_index_file(const tare_model *model, const tare_stat *cost)
-{
-    tare_error why;
-    tare_status status = tare_index_status(model, &why);
-    json_key("index_file");
-    json_open('{');
-    json_key("used");
-    json_bool(status == TARE_OK);
-    json_field("size", cost->index_file_size);
-    json_key("status");
-    json_text(tare_status_name(status));
-    json_key("message");
-    json_text(why.message);
-    json_close('}');
-}
-
 static void print_json(const tare_model *model, const char *path, const statistics *stats)
 {
     json_open('{');
@@ -319,9 +293,7 @@ static void print_json(const tare_model *model, const char *path, const statisti
     json_field("shards", tare_shard_count(model));
     json_field("open_ns", (uint64_t)(stats->open_seconds * 1e9));
     json_line();
-    cost_json(&stats->cost);
-    json_line();
-    json_index_file(model, &stats->cost);
+    cost_json(model, &stats->cost);
     json_tables(stats);
     json_close('}');
     json_end();

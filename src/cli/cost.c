@@ -7,8 +7,23 @@ static uint64_t rest_of(const tare_stat *cost)
            cost->index_size;
 }
 
-void cost_print(const tare_stat *cost, uint64_t tensors)
+static void print_index_file(const tare_model *model, const tare_stat *cost)
 {
+    tare_error why;
+    tare_status status = tare_index_status(model, &why);
+    if (status == TARE_E_OPEN) return;
+    out_key("index file");
+    if (status == TARE_OK) {
+        out_human(cost->index_file_size);
+        out_string(", mapped instead of headers read\n");
+    } else {
+        out_format("not used: %s\n", why.message);
+    }
+}
+
+void cost_print(const tare_model *model, const tare_stat *cost)
+{
+    size_t tensors = tare_count(model);
     out_key("memory");
     out_human(cost->memory_size);
     if (tensors > 0 && cost->index_file_size == 0) {
@@ -29,9 +44,26 @@ void cost_print(const tare_stat *cost, uint64_t tensors)
     if (cost->index_reseeds > 0)
         out_format(", %lu times seeded anew", (unsigned long)cost->index_reseeds);
     out_string("\n");
+    print_index_file(model, cost);
 }
 
-void cost_json(const tare_stat *cost)
+static void json_index_file(const tare_model *model, const tare_stat *cost)
+{
+    tare_error why;
+    tare_status status = tare_index_status(model, &why);
+    json_key("index_file");
+    json_open('{');
+    json_key("used");
+    json_bool(status == TARE_OK);
+    json_field("size", cost->index_file_size);
+    json_key("status");
+    json_text(tare_status_name(status));
+    json_key("message");
+    json_text(why.message);
+    json_close('}');
+}
+
+void cost_json(const tare_model *model, const tare_stat *cost)
 {
     json_key("memory");
     json_open('{');
@@ -50,4 +82,6 @@ void cost_json(const tare_stat *cost)
     json_field("reseeds", cost->index_reseeds);
     json_field("probe_max", cost->probe_max);
     json_close('}');
+    json_line();
+    json_index_file(model, cost);
 }

@@ -100,7 +100,19 @@ class Json(Bench):
         self.assertGreaterEqual(report["clock"]["step_ns"], 1)
         self.assertEqual((report["model"], report["tensors"], report["seconds"], report["seed"]),
                          (str(path), 323, 0.1, None))
-        self.assertEqual(len(report), 9)
+        self.assertEqual(report["index_file"], stat["index_file"])
+        self.assertEqual(len(report), 10)
+
+    def test_an_index_file_is_told(self):
+        path = self.layers(323)
+        self.good("index", path)
+        report = self.report(path)
+        self.assertEqual((report["index_file"]["used"], report["index_file"]["size"] > 0),
+                         (True, True))
+        self.assertRegex(self.good("bench", SHORT, path).lines[5],
+                         r"\Aindex file .+, mapped instead of headers read\Z")
+        self.assertEqual(self.report(path, "--no-index")["index_file"]["status"], "TARE_E_OPEN")
+        self.bad(1, "bench", SHORT, path, "--index=absent")
 
     def test_no_tensors(self):
         report = self.report(self.write("m.safetensors", []))
