@@ -782,7 +782,7 @@ typedef struct tare_device_options {
     size_t struct_size; /* sizeof(tare_device_options) */
     /* Pinned memory of the host that loads to this device hold at most, from 64 KiB on; 0 is
      * 256 MiB. It is taken as loads need it and kept for the next ones until tare_device_close,
-     * since pinning costs as much as copying. Of several loads at one time each has the memory of
+     * since pinning takes time; it is no child's after fork(). Of several loads at one time each has the memory of
      * one thread even so. */
     uint64_t staging_size_max;
     const tare_allocator *allocator; /* of what little is kept on the host; copied; NULL is malloc */

@@ -104,8 +104,9 @@ static void lane_free(tare_device *device, tarei_lane *lane)
     for (uint32_t i = 0; i < TAREI_DEVICE_SLOTS; i++)
         if (lane->events[i] != NULL) driver->event_free(device->state, lane->events[i]);
     if (lane->stream != NULL) driver->stream_free(device->state, lane->stream);
-    if (lane->memory != NULL) driver->unpin(device->state, lane->memory);
-    atomic_fetch_sub(&device->staging_size, TAREI_DEVICE_SLOTS * lane->slot_size);
+    uint64_t size = TAREI_DEVICE_SLOTS * lane->slot_size;
+    if (lane->memory != NULL) driver->unpin(device->state, lane->memory, size);
+    atomic_fetch_sub(&device->staging_size, size);
     tarei_memory_give(&memory, lane, sizeof *lane, TAREI_BUFFER_ALIGNMENT);
 }
 
@@ -292,7 +293,7 @@ static void measuring_end(const measuring *at, const tare_device *device)
         if (at->events[i] != NULL) driver->event_free(state, at->events[i]);
     if (at->stream != NULL) driver->stream_free(state, at->stream);
     if (at->address != 0) driver->give(state, at->address);
-    if (at->pinned != NULL) driver->unpin(state, at->pinned);
+    if (at->pinned != NULL) driver->unpin(state, at->pinned, MEASURE_PIECE_SIZE);
 }
 
 tare_status tare_device_measure(tare_device *device, uint64_t size, double *rate, tare_error *error)

@@ -46,11 +46,12 @@ typedef struct tarei_driver {
     tare_status (*enter)(void *state, tare_error *error);
     void (*leave)(void *state);
 
-    /* Memory of the device, aligned to TAREI_DEVICE_ALIGNMENT, and of the host, pinned. */
+    /* Memory of the device, aligned to TAREI_DEVICE_ALIGNMENT, and of the host, pinned: whole pages
+     * of it. */
     tare_status (*take)(void *state, uint64_t size, uint64_t *address, tare_error *error);
     void (*give)(void *state, uint64_t address);
     tare_status (*pin)(void *state, uint64_t size, void **memory, tare_error *error);
-    void (*unpin)(void *state, void *memory);
+    void (*unpin)(void *state, void *memory, uint64_t size);
 
     /* What is queued on a stream happens in order, beside what other streams do. */
     tare_status (*stream_make)(void *state, void **stream, tare_error *error);

@@ -16,7 +16,8 @@
 
 #define STREAM_NON_BLOCKING 1u /* does not wait for what the program does on the default stream */
 #define EVENT_DISABLE_TIMING 2u
-#define HOST_PORTABLE 1u /* pinned for every context */
+#define HOST_PORTABLE 1u /* pinned for every context; of both calls */
+#define ATTRIBUTE_CAN_REGISTER 99
 
 /* X(name without "cu", arguments) */
 #define CALL_LIST(X)                                                                  \
@@ -25,6 +26,7 @@
     X(DeviceGetCount, (int *count))                                                   \
     X(DeviceGet, (int *device, int number))                                           \
     X(DeviceGetName, (char *name, int size, int device))                              \
+    X(DeviceGetAttribute, (int *value, int attribute, int device))                    \
     X(DevicePrimaryCtxRetain, (void **context, int device))                           \
     X(DevicePrimaryCtxRelease_v2, (int device))                                       \
     X(CtxGetCurrent, (void **context))                                                \
@@ -35,6 +37,8 @@
     X(MemFree_v2, (uint64_t address))                                                 \
     X(MemHostAlloc, (void **memory, size_t size, unsigned flags))                     \
     X(MemFreeHost, (void *memory))                                                    \
+    X(MemHostRegister_v2, (void *memory, size_t size, unsigned flags))                \
+    X(MemHostUnregister, (void *memory))                                              \
     X(MemcpyHtoDAsync_v2, (uint64_t to, const void *from, size_t size, void *stream)) \
     X(StreamCreate, (void **stream, unsigned flags))                                  \
     X(StreamSynchronize, (void *stream))                                              \
@@ -73,7 +77,8 @@ typedef struct cuda {
     void *library;
     void *context;
     int device;
-    bool primary; /* the context was retained and must be released */
+    bool primary;   /* the context was retained and must be released */
+    bool registers; /* the driver pins memory that is there */
     uint32_t number;
 } cuda;
 
@@ -195,6 +200,11 @@ static tare_status cuda_open(tarei_memory *memory, uint32_t *number, char *name,
     if (status == TARE_OK) status = find_context(self, error);
     if (status == TARE_OK)
         status = CHECK(self, DeviceGetName, (name, TAREI_DEVICE_NAME_SIZE, self->device), error);
+    int can = 0;
+    if (status == TARE_OK)
+        status =
+            CHECK(self, DeviceGetAttribute, (&can, ATTRIBUTE_CAN_REGISTER, self->device), error);
+    self->registers = can != 0;
     if (status != TARE_OK) {
         cuda_close(memory, self);
         return status;
@@ -227,15 +237,33 @@ static void cuda_give(void *state, uint64_t address)
     ((cuda *)state)->call.MemFree_v2(address);
 }
 
+/* The driver takes and clears memory under its lock, for which every copy waits: seven times as long
+ * as it takes to pin pages that this thread has made present. */
 static tare_status cuda_pin(void *state, uint64_t size, void **pinned, tare_error *error)
 {
     cuda *self = state;
-    return CHECK(self, MemHostAlloc, (pinned, (size_t)size, HOST_PORTABLE), error);
+    if (!self->registers)
+        return CHECK(self, MemHostAlloc, (pinned, (size_t)size, HOST_PORTABLE), error);
+    void *memory = tarei_os_take_pages((size_t)size);
+    if (memory == NULL) return tarei_error_memory(error);
+    tare_status status =
+        CHECK(self, MemHostRegister_v2, (memory, (size_t)size, HOST_PORTABLE), error);
+    if (status == TARE_OK)
+        *pinned = memory;
+    else
+        tarei_os_give_pages(memory, (size_t)size);
+    return status;
 }
 
-static void cuda_unpin(void *state, void *pinned)
+static void cuda_unpin(void *state, void *pinned, uint64_t size)
 {
-    ((cuda *)state)->call.MemFreeHost(pinned);
+    cuda *self = state;
+    if (!self->registers) {
+        self->call.MemFreeHost(pinned);
+        return;
+    }
+    self->call.MemHostUnregister(pinned);
+    tarei_os_give_pages(pinned, (size_t)size);
 }
 
 static tare_status cuda_stream_make(void *state, void **stream, tare_error *error)

@@ -221,10 +221,6 @@ static inline bool tarei_load_pad(const tarei_load_plan *plan, uint64_t end, uin
     return target >= end && *pad <= plan->pad_max;
 }
 
-/* Whether pinning large slots would take longer than they save: nothing is pinned yet, and few
- * bytes are to come. */
-bool tarei_load_device_is_new(tare_device *device, uint64_t size);
-
 /* Bytes of all reads at one time that the device's bound on pinned memory allows. */
 uint64_t tarei_load_device_flight(const tare_device *device);
 

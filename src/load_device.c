@@ -4,9 +4,6 @@
 #include "load.h"
 #include "os.h"
 
-/* Slots of 4 MiB carry a sixth more than such of 1 MiB, and take 40 ms more to pin. */
-#define FEW_BYTES (UINT64_C(16) << 30)
-
 static uint64_t round_up(uint64_t size)
 {
     return (size + TAREI_OS_DIRECT_UNIT - 1) & ~(uint64_t)(TAREI_OS_DIRECT_UNIT - 1);
@@ -15,11 +12,6 @@ static uint64_t round_up(uint64_t size)
 /* ------------------------------------------------------------------------------------------------
  * One call
  */
-
-bool tarei_load_device_is_new(tare_device *device, uint64_t size)
-{
-    return size < FEW_BYTES && atomic_load(&device->staging_size) == 0;
-}
 
 uint64_t tarei_load_device_flight(const tare_device *device)
 {

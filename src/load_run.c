@@ -246,13 +246,14 @@ static bool load_chunk(loading *load, uint32_t number, uint32_t thread)
 }
 
 /* Of several small chunks the disk should know at once. A single one is as large as can be, and the
- * system reads ahead by itself where such follow each other. */
+ * system reads ahead by itself where such follow each other; to a device, which many threads read
+ * for, an eighth less than when it knows. */
 static void announce(const loading *load, uint64_t batch)
 {
     const tarei_load_plan *plan = &load->plan;
     if (load->ways.absent_count == 0 || batch >= plan->batch_count) return;
     uint32_t first = plan->batches[batch], end = plan->batches[batch + 1];
-    for (uint32_t i = first; i < end && end - first > 1; i++) {
+    for (uint32_t i = first; i < end && (end - first > 1 || load->device.device != NULL); i++) {
         const tarei_load_chunk *chunk = &plan->chunks[i];
         if (load->ways.shards[chunk->shard].absent)
             tarei_os_advise_file(load->model->shards[chunk->shard].source.descriptor, chunk->begin,

@@ -136,6 +136,12 @@ int tarei_os_advise_file(int descriptor, uint64_t offset, uint64_t size, tarei_o
  * where the host cannot do so. */
 int tarei_os_populate(const void *memory, size_t size);
 
+/* Fresh memory of whole pages, for a device to copy from: present, in huge pages where the host has
+ * them, and no child shares it, since a page that is written to after a fork would be another one.
+ * NULL: there is none. */
+void *tarei_os_take_pages(size_t size);
+void tarei_os_give_pages(void *memory, size_t size);
+
 /* Keeps whole pages in memory; *size_max is how many bytes a process may lock. */
 int tarei_os_lock(const void *memory, size_t size, uint64_t *size_max);
 int tarei_os_unlock(const void *memory, size_t size);

@@ -379,6 +379,42 @@ int tarei_os_populate(const void *memory, size_t size)
 #endif
 }
 
+#define HUGE_SIZE ((size_t)2 << 20)
+
+/* Whoever is bound by them in an old kernel gets no memory after a fork rather than ours. */
+static void keep_from_children(void *memory, size_t size)
+{
+#ifdef MADV_WIPEONFORK
+    if (madvise(memory, size, MADV_WIPEONFORK) == 0) return;
+#endif
+#ifdef MADV_DONTFORK
+    madvise(memory, size, MADV_DONTFORK);
+#endif
+    (void)memory, (void)size;
+}
+
+void *tarei_os_take_pages(size_t size)
+{
+    if (size > SIZE_MAX - HUGE_SIZE) return NULL;
+    char *room =
+        mmap(NULL, size + HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) return NULL;
+    size_t before = -(uintptr_t)room & (HUGE_SIZE - 1);
+    char *memory = room + before;
+    if (before != 0) munmap(room, before);
+    munmap(memory + size, HUGE_SIZE - before);
+    keep_from_children(memory, size);
+    tarei_os_advise_memory(memory, size, TAREI_OS_HUGE_PAGES);
+    for (size_t at = 0, page = tarei_os_page_size(); at < size; at += page)
+        ((volatile char *)memory)[at] = 0;
+    return memory;
+}
+
+void tarei_os_give_pages(void *memory, size_t size)
+{
+    munmap(memory, size);
+}
+
 int tarei_os_lock(const void *memory, size_t size, uint64_t *size_max)
 {
     struct rlimit limit;

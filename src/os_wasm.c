@@ -191,6 +191,17 @@ int tarei_os_populate(const void *memory, size_t size)
     return ENOTSUP;
 }
 
+void *tarei_os_take_pages(size_t size)
+{
+    (void)size;
+    return NULL;
+}
+
+void tarei_os_give_pages(void *memory, size_t size)
+{
+    (void)memory, (void)size;
+}
+
 int tarei_os_lock(const void *memory, size_t size, uint64_t *size_max)
 {
     (void)memory, (void)size;

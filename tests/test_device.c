@@ -142,13 +142,13 @@ Test(device, pinned_memory_is_kept_for_the_next_load)
     tare_device *device = open_device("cuda:0", 0);
     tare_block_close(load(device, 1, 16384));
     uint64_t size = tare_device_describe(device).staging_size;
-    size_t streams = fake_cuda()->streams, pinned = fake_cuda()->calls[FAKE_MemHostAlloc];
+    size_t streams = fake_cuda()->streams, pinned = fake_cuda()->calls[FAKE_MemHostRegister];
     cr_expect_eq(size, fake_cuda()->pin_size);
     for (int i = 0; i < 3; i++) tare_block_close(load(device, 1, 8192 + 4096 * (uint64_t)(i % 2)));
-    cr_expect_eq(fake_cuda()->calls[FAKE_MemHostAlloc], pinned);
+    cr_expect_eq(fake_cuda()->calls[FAKE_MemHostRegister], pinned);
     cr_expect_eq(fake_cuda()->streams, streams);
     tare_block_close(load(device, 1, 65536)); /* slots that are too small are made anew */
-    cr_expect_eq(fake_cuda()->calls[FAKE_MemHostAlloc], pinned + 1);
+    cr_expect_eq(fake_cuda()->calls[FAKE_MemHostRegister], pinned + 1);
     cr_expect_eq(fake_cuda()->streams, streams);
     cr_expect_eq(tare_device_describe(device).staging_size, fake_cuda()->pin_size);
     tare_device_close(device);

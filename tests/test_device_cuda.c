@@ -68,6 +68,7 @@ Test(device_cuda, a_function_that_is_missing_is_named)
                                         "cuDeviceGetCount",
                                         "cuDeviceGet",
                                         "cuDeviceGetName",
+                                        "cuDeviceGetAttribute",
                                         "cuDevicePrimaryCtxRetain",
                                         "cuDevicePrimaryCtxRelease_v2",
                                         "cuCtxGetCurrent",
@@ -78,6 +79,8 @@ Test(device_cuda, a_function_that_is_missing_is_named)
                                         "cuMemFree_v2",
                                         "cuMemHostAlloc",
                                         "cuMemFreeHost",
+                                        "cuMemHostRegister_v2",
+                                        "cuMemHostUnregister",
                                         "cuMemcpyHtoDAsync_v2",
                                         "cuStreamCreate",
                                         "cuStreamSynchronize",
@@ -169,7 +172,8 @@ Test(device_cuda, results_become_statuses_and_keep_their_names)
         tare_status status;
         const char *text;
     } rows[] = {
-        {FAKE_E_MEMORY, TARE_E_MEMORY, "cuda:1: cuMemHostAlloc: CUDA_ERROR_OUT_OF_MEMORY (2)"},
+        {FAKE_E_MEMORY, TARE_E_MEMORY,
+         "cuda:1: cuMemHostRegister_v2: CUDA_ERROR_OUT_OF_MEMORY (2)"},
         {FAKE_E_NOT_SUPPORTED, TARE_E_UNSUPPORTED, "CUDA_ERROR_NOT_SUPPORTED (801)"},
         {FAKE_E_ADDRESS, TARE_E_DEVICE, "CUDA_ERROR_ILLEGAL_ADDRESS (700)"},
         {FAKE_E_ODD, TARE_E_DEVICE, "an unknown error (12345)"},
@@ -179,7 +183,7 @@ Test(device_cuda, results_become_statuses_and_keep_their_names)
         tare_error error = expect_poison();
         double rate = 1;
         fake_cuda_reset();
-        fake_cuda()->fail_call = FAKE_MemHostAlloc;
+        fake_cuda()->fail_call = FAKE_MemHostRegister;
         fake_cuda()->fail_at = 1;
         fake_cuda()->fail_result = rows[i].result;
         tare_status status = tare_device_measure(device, 0, &rate, &error);
@@ -189,6 +193,29 @@ Test(device_cuda, results_become_statuses_and_keep_their_names)
     }
     tare_device_close(device);
     cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+/* What is pinned then is memory of the driver's. */
+Test(device_cuda, memory_that_is_there_may_be_none_to_pin)
+{
+    static const int calls[] = {FAKE_MemHostAlloc, FAKE_MemFreeHost, FAKE_MemHostRegister,
+                                FAKE_MemHostUnregister};
+    for (int no_register = 0; no_register < 2; no_register++) {
+        double rate;
+        fake_cuda_reset();
+        fake_cuda()->no_register = no_register;
+        tare_device *device = open_device("cuda:0");
+        cr_assert_eq(tare_device_measure(device, 1, &rate, NULL), TARE_OK);
+        for (int i = 0; i < 4; i++)
+            cr_expect_eq(fake_cuda()->calls[calls[i]], (i < 2) == no_register, "%d %d", i,
+                         no_register);
+        fake_cuda()->fail_call = calls[no_register ? 0 : 2];
+        fake_cuda()->fail_at = 2;
+        fake_cuda()->fail_result = FAKE_E_MEMORY;
+        cr_expect_eq(tare_device_measure(device, 1, &rate, NULL), TARE_E_MEMORY);
+        tare_device_close(device);
+        cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+    }
 }
 
 Test(device_cuda, every_call_of_opening_may_fail)

@@ -416,7 +416,7 @@ Test(load_device, every_call_of_the_driver_may_fail_from_then_on)
 
 Test(load_device, every_kind_of_call_fails_a_load_that_needs_it)
 {
-    static const int needed[] = {FAKE_CtxPushCurrent,   FAKE_MemAlloc,         FAKE_MemHostAlloc,
+    static const int needed[] = {FAKE_CtxPushCurrent,   FAKE_MemAlloc,         FAKE_MemHostRegister,
                                  FAKE_EventCreate,      FAKE_MemcpyHtoDAsync,  FAKE_EventRecord,
                                  FAKE_EventSynchronize, FAKE_StreamSynchronize};
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
@@ -467,7 +467,7 @@ Test(load_device, goes_on_with_as_much_pinned_memory_as_there_is)
 {
     tare_device *device = open_device("cuda:0");
     tare_error error;
-    fake_cuda()->fail_call = FAKE_MemHostAlloc;
+    fake_cuda()->fail_call = FAKE_MemHostRegister;
     fake_cuda()->fail_at = 3;
     fake_cuda()->fail_count = 0;
     cr_expect_eq(load_with_faults(device, 6, false, &error), TARE_OK);

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "os.h"
 #include "support/expect.h"
@@ -210,6 +212,31 @@ Test(os_posix, reading_ahead_is_asked_for_in_small_pieces)
     cr_expect_eq(os_fault.calls[OS_FADVISE], 3, "no more after a failure");
     tarei_os_unmap(mapping, SIZE);
     tarei_os_close(descriptor);
+}
+
+Test(os_posix, pages_are_no_childs)
+{
+    static const size_t sizes[] = {4096, (2 << 20) - 4096, (8 << 20) + 8192};
+    for (size_t i = 0; i < 3; i++) {
+        size_t size = sizes[i];
+        int status;
+        uint8_t *memory = tarei_os_take_pages(size);
+        cr_assert_not_null(memory);
+        cr_expect_eq((uintptr_t)memory % (2 << 20), 0);
+        memset(memory, 7, size);
+        pid_t child = fork();
+        if (child == 0) {
+            int same = memory[0] == 7 || memory[size - 1] == 7;
+            tarei_os_give_pages(memory, size);
+            _exit(same);
+        }
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%zu", size);
+        cr_expect(memory[0] == 7 && memory[size - 1] == 7);
+        tarei_os_give_pages(memory, size);
+    }
+    cr_expect_null(tarei_os_take_pages(SIZE_MAX - 4095));
+    cr_expect_null(tarei_os_take_pages(SIZE_MAX / 2 + 1));
 }
 
 Test(os_posix, without_random_bytes_names_are_still_found)

@@ -88,9 +88,19 @@ block *fake_add(block **list, context *owner, size_t size, size_t alignment)
         return NULL;
     }
     memset(memory, 0xA5, rounded); /* what nothing writes shows */
-    *made = (block){*list, owner, memory, size};
+    *made = (block){*list, owner, memory, size, 0};
     *list = made;
     if (owner != NULL) owner->objects++;
+    return made;
+}
+
+block *fake_add_borrowed(block **list, context *owner, void *memory, size_t size)
+{
+    block *made = malloc(sizeof *made);
+    if (made == NULL) return NULL;
+    *made = (block){*list, owner, memory, size, 1};
+    *list = made;
+    owner->objects++;
     return made;
 }
 
@@ -103,7 +113,7 @@ size_t fake_take_out(block **list, const uint8_t *memory)
         size_t size = found->size;
         *place = found->next;
         if (found->owner != NULL) found->owner->objects--;
-        free(found->memory);
+        if (!found->borrowed) free(found->memory);
         free(found);
         return size;
     }
@@ -173,6 +183,7 @@ void fake_cuda_reset(void)
     fake.state.fail_call = FAKE_CALL_COUNT;
     fake.state.fail_result = FAKE_E_ODD;
     fake.state.device_count = 2;
+    fake.state.no_register = 0;
     fake.state.pin_size_max = fake.state.pin_size;
     pthread_mutex_unlock(&lock);
 }

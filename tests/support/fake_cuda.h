@@ -11,26 +11,30 @@
 #include <stdint.h>
 
 /* X(name without "cu") */
-#define FAKE_CUDA_LIST(X)                                                               \
-    X(Init)                                                                             \
-    X(GetErrorName)                                                                     \
-    X(DeviceGetCount)                                                                   \
-    X(DeviceGet)                                                                        \
-    X(DeviceGetName)                                                                    \
-    X(DevicePrimaryCtxRetain)                                                           \
-    X(DevicePrimaryCtxRelease)                                                          \
-    X(CtxGetCurrent)                                                                    \
-    X(CtxGetDevice)                                                                     \
-    X(CtxPushCurrent)                                                                   \
-    X(CtxPopCurrent)                                                                    \
-    X(MemAlloc)                                                                         \
-    X(MemFree)                                                                          \
-    X(MemHostAlloc)                                                                     \
-    X(MemFreeHost)                                                                      \
-    X(MemcpyHtoDAsync)                                                                  \
-    X(MemcpyBatchAsync)                                                                 \
-    X(StreamCreate) X(StreamSynchronize) X(StreamDestroy) X(EventCreate) X(EventRecord) \
-        X(EventSynchronize) X(EventElapsedTime) X(EventDestroy)
+#define FAKE_CUDA_LIST(X)                                                                   \
+    X(Init)                                                                                 \
+    X(GetErrorName)                                                                         \
+    X(DeviceGetCount)                                                                       \
+    X(DeviceGet)                                                                            \
+    X(DeviceGetName)                                                                        \
+    X(DeviceGetAttribute)                                                                   \
+    X(DevicePrimaryCtxRetain)                                                               \
+    X(DevicePrimaryCtxRelease)                                                              \
+    X(CtxGetCurrent)                                                                        \
+    X(CtxGetDevice)                                                                         \
+    X(CtxPushCurrent)                                                                       \
+    X(CtxPopCurrent)                                                                        \
+    X(MemAlloc)                                                                             \
+    X(MemFree)                                                                              \
+    X(MemHostAlloc)                                                                         \
+    X(MemFreeHost)                                                                          \
+    X(MemHostRegister)                                                                      \
+    X(MemHostUnregister)                                                                    \
+    X(MemcpyHtoDAsync)                                                                      \
+    X(MemcpyBatchAsync)                                                                     \
+    X(StreamCreate)                                                                         \
+    X(StreamSynchronize) X(StreamDestroy) X(EventCreate) X(EventRecord) X(EventSynchronize) \
+        X(EventElapsedTime) X(EventDestroy)
 
 enum fake_cuda_call {
 #define FAKE_CUDA_MEMBER(name) FAKE_##name,
@@ -54,6 +58,7 @@ enum {
 
 typedef struct fake_cuda_state {
     int device_count; /* 2 at first */
+    int no_register;  /* pins no memory that is there, as some systems */
     int fail_call; /* which call is to fail, FAKE_CALL_COUNT: any but CtxPushCurrent; see fail_at */
     size_t fail_at;    /* the number of the call to fail, from 1; 0 is none */
     size_t fail_count; /* how many in a row; 0 is all from then on */

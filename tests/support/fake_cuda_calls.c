@@ -9,6 +9,7 @@ int cuGetErrorName(int result, const char **name);
 int cuDeviceGetCount(int *count);
 int cuDeviceGet(int *device, int number);
 int cuDeviceGetName(char *name, int size, int device);
+int cuDeviceGetAttribute(int *value, int attribute, int device);
 int cuDevicePrimaryCtxRetain(void **out, int device);
 int cuDevicePrimaryCtxRelease_v2(int device);
 int cuCtxGetCurrent(void **out);
@@ -19,6 +20,8 @@ int cuMemAlloc_v2(uint64_t *address, size_t size);
 int cuMemFree_v2(uint64_t address);
 int cuMemHostAlloc(void **memory, size_t size, unsigned flags);
 int cuMemFreeHost(void *memory);
+int cuMemHostRegister_v2(void *memory, size_t size, unsigned flags);
+int cuMemHostUnregister(void *memory);
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t size, void *on);
 int cuMemcpyBatchAsync_v2(uint64_t *targets, uint64_t *sources, size_t *sizes, size_t count,
                           const int *how, const size_t *how_begin, size_t how_count, void *on);
@@ -81,6 +84,14 @@ int cuDeviceGetName(char *name, int size, int device)
 {
     int result = fake_begin(FAKE_DeviceGetName);
     if (result == 0) snprintf(name, (size_t)size, "Fake %d", device);
+    return fake_end(result);
+}
+
+int cuDeviceGetAttribute(int *value, int attribute, int device)
+{
+    int result = fake_begin(FAKE_DeviceGetAttribute);
+    if (attribute != 99) fake_mistake("attribute %d of device %d", attribute, device);
+    if (result == 0) *value = !fake.state.no_register;
     return fake_end(result);
 }
 
@@ -182,33 +193,61 @@ int cuMemFree_v2(uint64_t address)
     return fake_end(result);
 }
 
+/* With the lock: `made` is pinned, or NULL. Returns the result of the call. */
+static int pinned(const block *made, size_t size)
+{
+    if (made == NULL) return FAKE_E_MEMORY;
+    fake.state.pins++;
+    fake.state.pin_size += size;
+    if (fake.state.pin_size > fake.state.pin_size_max)
+        fake.state.pin_size_max = fake.state.pin_size;
+    return 0;
+}
+
+static void unpinned(void *memory, int borrowed)
+{
+    const block *found = fake_find(fake.pins, memory, 1);
+    if (found == NULL || found->memory != memory || found->borrowed != borrowed) {
+        fake_mistake("pinned memory is given back that is none, or by the wrong call");
+        return;
+    }
+    fake_check_unused(memory, found->size);
+    fake.state.pin_size -= fake_take_out(&fake.pins, memory);
+    fake.state.pins--;
+}
+
 int cuMemHostAlloc(void **memory, size_t size, unsigned flags)
 {
     int result = fake_begin_in(FAKE_MemHostAlloc, NULL);
     if (flags != 1) fake_mistake("cuMemHostAlloc with flags %u", flags);
-    block *made = result == 0 ? fake_add(&fake.pins, fake_current(), size, PIN_ALIGNMENT) : NULL;
-    if (result == 0 && made == NULL) result = FAKE_E_MEMORY;
-    if (result == 0) {
-        *memory = made->memory;
-        fake.state.pins++;
-        fake.state.pin_size += size;
-        if (fake.state.pin_size > fake.state.pin_size_max)
-            fake.state.pin_size_max = fake.state.pin_size;
-    }
+    if (result != 0) return fake_end(result);
+    block *made = fake_add(&fake.pins, fake_current(), size, PIN_ALIGNMENT);
+    result = pinned(made, size);
+    if (result == 0) *memory = made->memory;
     return fake_end(result);
 }
 
 int cuMemFreeHost(void *memory)
 {
     int result = fake_begin_in(FAKE_MemFreeHost, NULL);
-    const block *found = fake_find(fake.pins, memory, 1);
-    if (found == NULL || found->memory != memory) {
-        fake_mistake("pinned memory is freed that is none");
-        return fake_end(1);
-    }
-    fake_check_unused(memory, found->size);
-    fake.state.pin_size -= fake_take_out(&fake.pins, memory);
-    fake.state.pins--;
+    unpinned(memory, 0);
+    return fake_end(result);
+}
+
+int cuMemHostRegister_v2(void *memory, size_t size, unsigned flags)
+{
+    int result = fake_begin_in(FAKE_MemHostRegister, NULL);
+    if (flags != 1 || ((uintptr_t)memory | size) % PIN_ALIGNMENT != 0)
+        fake_mistake("cuMemHostRegister with flags %u, or of parts of pages", flags);
+    if (fake.state.no_register) fake_mistake("cuMemHostRegister where there is none");
+    if (result != 0) return fake_end(result);
+    return fake_end(pinned(fake_add_borrowed(&fake.pins, fake_current(), memory, size), size));
+}
+
+int cuMemHostUnregister(void *memory)
+{
+    int result = fake_begin_in(FAKE_MemHostUnregister, NULL);
+    unpinned(memory, 1);
     return fake_end(result);
 }
 

@@ -19,6 +19,7 @@ typedef struct block {
     context *owner;
     uint8_t *memory;
     size_t size;
+    int borrowed; /* it is the program's */
 } block;
 
 typedef struct event {
@@ -76,6 +77,7 @@ int fake_end(int result);
 
 block *fake_find(block *list, const uint8_t *memory, size_t size);
 block *fake_add(block **list, context *owner, size_t size, size_t alignment);
+block *fake_add_borrowed(block **list, context *owner, void *memory, size_t size);
 
 /* Takes out the block that begins there, and returns its size; 0 if there is none. */
 size_t fake_take_out(block **list, const uint8_t *memory);
