@@ -13,19 +13,21 @@
  *     map PATH THREADS PIECE         the same by copies from a mapping, brought in piece by piece
  *     disk PATH THREADS PIECE        the same past the page cache, with so many reads in flight
  *     load HOW PATH THREADS CHUNK    loads; answers "SECONDS_TO_OPEN SECONDS_TO_LOAD". 0 is tare's
- *                                    own choice. HOW is block, into (memory that is there) or first
- *                                    (with a tare_device that has loaded nothing yet)
+ *                                    own choice. HOW is block, into (memory that is there), first
+ *                                    (with a tare_device that has loaded nothing yet), again (just
+ *                                    after a block was closed) or direct (past the page cache)
+ *     parts PATH OF PART:DEVICE ...  loads parts of OF to devices, all at one time; answers seconds
+ *     check_parts PATH               as check, of parts
+ *     links COUNT                    as limit, to so many devices at one time, all together
  *     check PATH                     reads what was loaded back and compares the digest of every
  *                                    tensor; answers how many differ
  *     drop                           frees what was loaded
  */
 #include "gpu_driver.h"
+#include "gpu_parts.h"
 #include "load_files.h"
 
 #include "tare.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -38,6 +40,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <numeric>
 #include <sstream>
 #include <thread>
 
@@ -54,29 +57,9 @@ double seconds_since(Clock::time_point start)
     return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-[[noreturn]] void stop(const std::string &what)
-{
-    std::fprintf(stderr, "bench_gpu: %s\n", what.c_str());
-    std::exit(1);
-}
-
-tare_model *open_model(const std::string &path)
-{
-    tare_model *model;
-    tare_error error;
-    if (tare_open(path.c_str(), nullptr, &model, &error) != TARE_OK) stop(error.message);
-    return model;
-}
-
-tare_device *open_device(uint64_t staging_size_max)
-{
-    tare_device *device;
-    tare_error error;
-    tare_device_options options = TARE_DEVICE_OPTIONS_INIT;
-    options.staging_size_max = staging_size_max;
-    if (tare_device_open("cuda:0", &options, &device, &error) != TARE_OK) stop(error.message);
-    return device;
-}
+using gpu::open_device;
+using gpu::open_model;
+using gpu::stop;
 
 /* The tensors of one load. */
 struct Loaded {
@@ -104,8 +87,9 @@ class Bench
     {
         std::ostringstream out;
         out << "{\"gpu\": \"" << driver_.name << "\", \"cuda\": " << driver_.version
-            << ", \"compiler\": \"" << TARE_BENCH_COMPILER << "\", \"compiler_flags\": \""
-            << TARE_BENCH_FLAGS << "\", \"tare_version\": \"" << tare_version() << "\"}";
+            << ", \"devices\": " << driver_.count << ", \"compiler\": \"" << TARE_BENCH_COMPILER
+            << "\", \"compiler_flags\": \"" << TARE_BENCH_FLAGS << "\", \"tare_version\": \""
+            << tare_version() << "\"}";
         return out.str();
     }
 
@@ -121,11 +105,8 @@ class Bench
         uint64_t bytes = 0;
         for (size_t i = 0; i < digests.size(); i++) {
             tare_info info = tare_describe(model, tare_at(model, i));
-            char text[33];
-            std::snprintf(text, sizeof text, "%016llx%016llx",
-                          static_cast<unsigned long long>(digests[i].high),
-                          static_cast<unsigned long long>(digests[i].low));
-            out << text << ' ' << std::string(info.name, info.name_size) << '\n';
+            out << gpu::digest_text(digests[i].high, digests[i].low) << ' '
+                << std::string(info.name, info.name_size) << '\n';
             bytes += info.size;
         }
         tare_close(model);
@@ -146,6 +127,19 @@ class Bench
         driver_.give(address);
         driver_.unpin(pinned);
         return double(limit_size) * limit_rounds / seconds;
+    }
+
+    double links(int count)
+    {
+        std::vector<std::thread> threads;
+        std::vector<double> rates(size_t(count), 0.0);
+        for (int i = 0; i < count; i++)
+            threads.emplace_back([&, i] {
+                driver_.use(i);
+                rates[size_t(i)] = limit();
+            });
+        for (std::thread &thread : threads) thread.join();
+        return std::accumulate(rates.begin(), rates.end(), 0.0);
     }
 
     double busy_limit(const std::string &path, unsigned threads, size_t piece)
@@ -214,8 +208,10 @@ class Bench
         tare_load_options options = TARE_LOAD_OPTIONS_INIT;
         options.threads = threads;
         options.chunk_size = chunk;
-        options.device = how == "first" ? open_device(0) : device_for(path, threads, chunk);
+        options.device = how == "first" ? open_device(0, 0) : device_for(path, threads, chunk);
+        if (how == "direct") options.io = TARE_IO_DIRECT;
         if (how == "into") make_targets(path);
+        if (how == "again") load_once(path, options);
         tare_error error;
         Clock::time_point start = Clock::now();
         tare_model *model = open_model(path);
@@ -239,7 +235,7 @@ class Bench
     size_t check(const std::string &path)
     {
         tare_model *model = open_model(path);
-        std::ifstream digests(path + ".digests");
+        std::vector<std::string> wanted = gpu::wanted_digests(path);
         size_t wrong = 0;
         if (mirror_size_ < loaded_.size) {
             if (mirror_ != nullptr) driver_.unpin(mirror_);
@@ -247,16 +243,9 @@ class Bench
         }
         driver_.to_host(mirror_, loaded_.base, loaded_.size);
         for (size_t i = 0; i < tare_count(model); i++) {
-            std::string wanted, name;
-            char found[33];
-            digests >> wanted >> name;
             const char *bytes =
                 mirror_ + (uint64_t(uintptr_t(loaded_.addresses[i])) - loaded_.base);
-            XXH128_hash_t hash = XXH3_128bits(bytes, tare_size(model, tare_at(model, i)));
-            std::snprintf(found, sizeof found, "%016llx%016llx",
-                          static_cast<unsigned long long>(hash.high64),
-                          static_cast<unsigned long long>(hash.low64));
-            wrong += wanted != found;
+            wrong += !gpu::is_right(bytes, tare_size(model, tare_at(model, i)), wanted.at(i));
         }
         tare_close(model);
         return wrong;
@@ -269,6 +258,7 @@ class Bench
         driver_.wait();
         tare_block_close(loaded_.block);
         if (loaded_.own != 0) driver_.give(loaded_.own);
+        if (loaded_.size != 0) gpu::let_it_clear();
         loaded_ = Loaded();
     }
 
@@ -278,19 +268,23 @@ class Bench
     {
         tare_device *&device = devices_[{threads, chunk}];
         if (device != nullptr) return device;
-        device = open_device(uint64_t(threads) * chunk * 2 + (uint64_t(256) << 20));
+        device = open_device(0, uint64_t(threads) * chunk * 2 + (uint64_t(256) << 20));
         tare_load_options options = TARE_LOAD_OPTIONS_INIT;
         options.threads = threads;
         options.chunk_size = chunk;
         options.device = device;
-        tare_model *model = open_model(path);
-        for (int i = 0; i < 2; i++) { /* the first load takes smaller chunks than others */
-            tare_block *block;
-            if (tare_load(model, nullptr, 0, &options, &block, nullptr) != TARE_OK) stop("warming");
-            tare_block_close(block);
-        }
-        tare_close(model);
+        load_once(path, options);
+        gpu::let_it_clear();
         return device;
+    }
+
+    static void load_once(const std::string &path, const tare_load_options &options)
+    {
+        tare_model *model = open_model(path);
+        tare_block *block;
+        if (tare_load(model, nullptr, 0, &options, &block, nullptr) != TARE_OK) stop("warming");
+        tare_block_close(block);
+        tare_close(model);
     }
 
     void make_targets(const std::string &path)
@@ -319,7 +313,20 @@ class Bench
     size_t mirror_size_ = 0;
 };
 
-std::string obey(Bench &bench, const std::string &line)
+std::string obey_parts(gpu::Parts &parts, const std::string &verb, std::istringstream &words)
+{
+    std::string path, word;
+    words >> path;
+    if (verb == "check_parts") return std::to_string(parts.check(path));
+    size_t of;
+    std::vector<gpu::Parts::Part> list;
+    words >> of;
+    while (words >> word)
+        list.push_back({std::stoul(word), std::stoi(word.substr(word.find(':') + 1)), {}, nullptr});
+    return std::to_string(parts.load(path, of, list));
+}
+
+std::string obey(Bench &bench, gpu::Parts &parts, const std::string &line)
 {
     std::istringstream words(line);
     std::string verb, first, second;
@@ -327,7 +334,9 @@ std::string obey(Bench &bench, const std::string &line)
     words >> verb;
     if (verb == "facts") return bench.facts();
     if (verb == "limit") return std::to_string(bench.limit());
-    if (verb == "drop") return bench.drop(), "ok";
+    if (verb == "drop") return bench.drop(), parts.drop(), "ok";
+    if (verb == "links") return words >> number, std::to_string(bench.links(int(number)));
+    if (verb == "parts" || verb == "check_parts") return obey_parts(parts, verb, words);
     words >> first;
     if (verb == "warm") return load::make_warm(first), std::to_string(load::resident_size(first));
     if (verb == "cold") return std::to_string(load::make_cold(first));
@@ -360,7 +369,8 @@ int main()
         return 3;
     }
     Bench bench(driver);
+    gpu::Parts parts(driver);
     for (std::string line; std::getline(std::cin, line);)
-        std::cout << obey(bench, line) << std::endl;
+        std::cout << obey(bench, parts, line) << std::endl;
     return 0;
 }

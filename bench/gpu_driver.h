@@ -17,13 +17,11 @@ namespace gpu
 class Driver
 {
   public:
-    /* The primary context of device 0 becomes current on this thread. `why` says what is missing,
-     * and is empty where nothing is. */
+    /* `why` says what is missing, and is empty where nothing is. Device 0 is then in use. */
     explicit Driver(std::string &why)
     {
         library_ = dlopen("libcuda.so.1", RTLD_NOW);
-        int device = 0, count = 0;
-        void *context = nullptr;
+        int device = 0;
         char text[128] = "";
         if (library_ == nullptr) {
             why = dlerror();
@@ -36,11 +34,20 @@ class Driver
             return;
         }
         check(find<int(int *, int)>("cuDeviceGet")(&device, 0), "cuDeviceGet");
-        check(find<int(void **, int)>("cuDevicePrimaryCtxRetain")(&context, device), "retain");
-        check(find<int(void *)>("cuCtxSetCurrent")(context), "cuCtxSetCurrent");
+        use(0);
         check(find<int(char *, int, int)>("cuDeviceGetName")(text, sizeof text, device), "name");
         name = text;
         check(find<int(int *)>("cuDriverGetVersion")(&version), "cuDriverGetVersion");
+    }
+
+    /* The primary context of a device becomes current on this thread. */
+    void use(int number)
+    {
+        int device = 0;
+        void *context = nullptr;
+        check(find<int(int *, int)>("cuDeviceGet")(&device, number), "cuDeviceGet");
+        check(find<int(void **, int)>("cuDevicePrimaryCtxRetain")(&context, device), "retain");
+        check(find<int(void *)>("cuCtxSetCurrent")(context), "cuCtxSetCurrent");
     }
 
     void *pin(size_t size)
@@ -86,6 +93,7 @@ class Driver
 
     std::string name;
     int version = 0;
+    int count = 0; /* of devices */
 
   private:
     template <class Call>

@@ -44,6 +44,9 @@ def newest(what, folder):
 def write_report(options):
     lookup, opening, loading = (newest(what, options.results) for what in ("lookup", "open", "load"))
     indexed, gpu = (newest(what, options.results) for what in ("index", "gpu"))
+    if gpu is not None:
+        gpu["others"] = [json.loads(path.read_text())
+                         for path in sorted(options.results.glob("*-gpu-*.json"))]
     others = [json.loads(path.read_text()) for path in sorted(options.results.glob("*-load-*.json"))]
     if lookup is None:
         sys.exit(f"report.py: nothing in {options.results}; run ./x bench all --save first")
@@ -62,7 +65,8 @@ def parse_arguments():
     parser.add_argument("--quick", action="store_true",
                         help="3 short repetitions, without XL and published lists; small models")
     parser.add_argument("--sets", type=lambda text: text.split(","),
-                        help="such as S,L,lists,sweep (lookup), L,million (open), small (load)")
+                        help="such as S,L,lists,sweep (lookup), L,million (open), small (load), "
+                             "parts (gpu)")
     parser.add_argument("--states", type=lambda text: text.split(","),
                         help="such as warm,cold_subset (load); default all")
     parser.add_argument("--names", action="append", default=[], metavar="FILE",
@@ -84,7 +88,7 @@ def parse_arguments():
                         help="default docs/")
     parser.add_argument("--load", type=pathlib.Path, metavar="FILE", help="print saved results")
     options = parser.parse_args()
-    known = {name for sets in SETS.values() for name in sets}
+    known = {name for sets in SETS.values() for name in sets} | {"parts"}
     for name in options.sets or []:
         if name not in known:
             parser.error(f"no set {name}; there are {', '.join(sorted(known))}")

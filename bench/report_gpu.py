@@ -10,6 +10,7 @@ from report_load import Loads
 
 LABELS = {
     "tare": "tare", "tare_into": "tare_load_into", "tare_first": "tare, first load",
+    "tare_again": "tare, memory just freed", "tare_direct": "tare, past the page cache",
     "safetensors": "safetensors", "torch_mmap": "torch.load, mmap", "torch_to": "mmap, then .to()",
 }
 STATES = {"warm": "the file in the page cache", "cold": "nothing of the file in the page cache"}
@@ -23,7 +24,8 @@ def link(result):
 
 
 def disk(result):
-    rates = result["limits"]["disk"].values()
+    limits = result["limits"]
+    rates = [*limits["disk"].values(), *limits.get("disk_small", {}).values()]
     return max((statistics.median(each) for each in rates), default=None)
 
 
@@ -36,9 +38,32 @@ def bars_of(result):
     for name, wanted in (("large", 6), ("small", 20)):
         ratio = divide(speed("warm", "tare", name), speed("warm", "safetensors", name))
         bars.append(Bar(f"{name} warm: as fast as safetensors", ratio, ">=", wanted, "x"))
-    bars.append(Bar("large cold: of the disk's limit",
-                    percent(speed("cold", "tare", "large"), disk(result)), ">=", 95, " %", WHY))
+    for engine, how in (("tare", ""), ("tare_direct", ", past the page cache")):
+        bars.append(Bar(f"large cold{how}: of the disk's limit",
+                        percent(speed("cold", engine, "large"), disk(result)), ">=", 95, " %", WHY))
+    for each in [result, *result.get("others", [])]:
+        two = divide(parts_rate(each, "1/2"), parts_rate(each, "1/1"))
+        bars.append(Bar("two GPUs in one process: as fast as one", two, ">=", 1.5, "x", WHY))
     return [bar for bar in bars if bar.value is not None]
+
+
+def parts_rate(result, key):
+    """Bytes a second of parts in PROCESSES/DEVICES, or None."""
+    run = result.get("parts", {}).get(key)
+    return run and run["bytes"] / statistics.median(run["times_ns"]) * 1e9
+
+
+def parts_rows(result):
+    rows = [["processes", "GPUs", "GB/s", "best", "of one and one", "of the links"]]
+    links = result["limits"]["links"]
+    for key, run in result["parts"].items():
+        processes, used = key.split("/")
+        rate = parts_rate(result, key)
+        rows.append([processes, used, number(rate / 1e9),
+                     number(run["bytes"] / min(run["times_ns"])),
+                     number(divide(rate, parts_rate(result, "1/1"))) + "x",
+                     number(divide(rate, max(links[used]))) if used in links else ""])
+    return rows
 
 
 def rows_of(result, state, name):
@@ -86,7 +111,8 @@ def limit_lines(result):
             ("the link while others read from the page cache", f"GB/s: {rates('busy')} threads"),
             ("page cache into memory that is there, read", f"GB/s: {rates('host')} threads"),
             ("the same, copied from a mapping", f"GB/s: {rates('map')} threads"),
-            ("disk, past the page cache", f"GB/s: {rates('disk')} reads of 4 MiB in flight"),
+            ("disk, past the page cache", f"GB/s: {rates('disk')} reads of 4 MiB in flight, "
+                                          f"{rates('disk_small')} of 256 KiB"),
             *([("note", result["note"])] if "note" in result else [])]
 
 
@@ -106,6 +132,9 @@ def print_gpu(result):
                 report_tables.print_table(rows)
         print(f"\n{name}, warm, GB/s by threads and chunks")
         report_tables.print_table(sweep_of(result, name))
+    if result.get("parts"):
+        print("\nlarge, warm, dealt out to processes and GPUs")
+        report_tables.print_table(parts_rows(result))
     print()
     report_tables.print_table([["bar", "reached", "wanted", ""]]
                               + [bar.texts() for bar in bars_of(result)])
@@ -126,6 +155,17 @@ def charts(result):
     return {"load_gpu.svg": report_charts.bars("Loading to a GPU: GB/s", notes, panels, 1e9, looks)}
 
 
+def parts_text(result):
+    many = result["devices"] > 1
+    where = f" on a machine of {result['devices']} GPUs" if many else ""
+    text = f"\n### large, warm: dealt out to processes and GPUs{where}\n\n"
+    if many:
+        text += (f"{result['date'][:10]}, commit `{result['commit'][:12]}`; {result['processor']}, "
+                 f"{result['processors']} processors. ")
+    return text + ("The tensors in turn to as many parts, all loaded at one time; of the most that "
+                   f"the links gave at one time.\n\n{report_tables.table(parts_rows(result))}")
+
+
 def section(result):
     bars = bars_of(result)
     text = ("## Loading to a GPU\n\nFrom the path of a model to the bytes of its tensors on the "
@@ -141,7 +181,9 @@ def section(result):
     text += "\n![GB/s](charts/load_gpu.svg)\n"
     text += ("\n`tare` is `tare_open` and `tare_load` with a `tare_device` that has loaded before; "
              "`tare_first` with one that has not, so that pinned memory is taken meanwhile; "
-             "`tare_into` is `tare_load_into` memory that is there. `safetensors` is `load_file` "
+             "`tare_into` is `tare_load_into` memory that is there. `tare_again` begins just after a "
+             "block of that size was closed, while the GPU clears it; before all others 100 ms pass. "
+             "`tare_direct` is told to read past the page cache. `safetensors` is `load_file` "
              "with a device; `torch_mmap` is `torch.load` of a mapped file of torch's; `torch_to` "
              "is `load_file` for the host, which maps, and then `.to()`. Python's allocator keeps "
              "the device's memory between loads, tare takes it anew.\n")
@@ -153,4 +195,7 @@ def section(result):
                 text += f"\n### {name}, {state}: {words}\n\n{report_tables.table(rows)}"
         text += (f"\n### {name}, warm: GB/s by threads and chunks\n\n"
                  + report_tables.table(sweep_of(result, name)))
+    for each in [result, *result.get("others", [])]:
+        if each.get("parts"):
+            text += parts_text(each)
     return text

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 from report_figures import ROOT
 
@@ -17,8 +18,10 @@ QUICK_SIZES = {"large": GIB // 4, "small": GIB // 4}
 THREADS = [1, 2, 4, 8, 12, 16]
 CHUNKS = [1, 2, 4, 8, 16]  # MiB
 MANY = 3  # repetitions of what takes long
+PROCESSES = (1, 2, 4)
 PIECE, DISK_PIECE = 1 << 20, 4 << 20  # bytes of a read, for the limits
 DISK_READS = (1, 4, 16, 32)  # in flight
+SMALL_READS, SMALL_PIECE = 64, 256 << 10  # the same
 NO_GPU = 3  # exit status of bench_gpu
 
 
@@ -29,16 +32,22 @@ class Child:
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
 
-    def ask(self, *words):
+    def send(self, *words):
         try:
             self.process.stdin.write(" ".join(str(word) for word in words) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass
+
+    def answer(self, verb):
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"{words[0]}: exit status {self.process.wait()}")
+            raise RuntimeError(f"{verb}: exit status {self.process.wait()}")
         return answer.strip()
+
+    def ask(self, *words):
+        self.send(*words)
+        return self.answer(words[0])
 
     def end(self):
         self.process.stdin.close()
@@ -47,13 +56,16 @@ class Child:
 
 def tare_engines():
     """name: (how, threads, chunk in bytes)"""
-    engines = {"tare": ("block", 0, 0), "tare_into": ("into", 0, 0), "tare_first": ("first", 0, 0)}
+    engines = {"tare": ("block", 0, 0), "tare_into": ("into", 0, 0), "tare_first": ("first", 0, 0),
+               "tare_again": ("again", 0, 0)}
     for threads in THREADS:
         if threads <= 2 * (os.cpu_count() or 1):
             for chunk in CHUNKS:
                 engines[f"tare_t{threads}_c{chunk}"] = ("block", threads, chunk << 20)
     return engines
 
+
+COLD = {"tare": ("block", 0, 0), "tare_direct": ("direct", 0, 0)}
 
 PEERS = {"safetensors": "safetensors", "torch_mmap": "mmap", "torch_to": "to"}
 
@@ -64,7 +76,9 @@ class Run:
         self.tare = Child(options.build / "bench_gpu")
         self.facts = json.loads(self.tare.ask("facts"))
         self.python, self.facts["peers"] = self.start_python()
-        self.runs, self.limits, self.checked = {}, {"link": [], "busy": {}, "host": {}, "map": {}, "disk": {}}, set()
+        self.runs, self.parts, self.checked, self.others = {}, {}, set(), []
+        self.limits = {"link": [], "links": {}, "busy": {}, "host": {}, "map": {}, "disk": {},
+                       "disk_small": {}}
 
     def start_python(self):
         python = os.environ.get("TARE_BENCH_PYTHON", sys.executable)
@@ -86,7 +100,7 @@ class Run:
         if engine in PEERS:
             opened, seconds = 0.0, float(child.ask("load", PEERS[engine], path))
         else:
-            how, threads, chunk = tare_engines()[engine]
+            how, threads, chunk = {**tare_engines(), **COLD}[engine]
             opened, seconds = map(float, child.ask("load", how, path, threads, chunk).split())
         if (engine, name) not in self.checked:
             wrong = int(child.ask("check", path))
@@ -106,9 +120,12 @@ class Run:
             order.shuffle(engines)
             if state == "warm":
                 self.limits["link"].append(float(self.tare.ask("limit")))
-            for count in DISK_READS if state == "cold" and model[0] == "large" else ():
+            if state == "cold" and model[0] == "large":
+                for count in DISK_READS:
+                    self.tare.ask("cold", model[1])
+                    self.limit("disk", model[1], count, DISK_PIECE)
                 self.tare.ask("cold", model[1])
-                self.limit("disk", model[1], count, DISK_PIECE)
+                self.limit("disk_small", model[1], SMALL_READS, SMALL_PIECE)
             for engine in engines:
                 self.load(state, engine, model)
 
@@ -126,6 +143,54 @@ class Run:
         rate = float(self.tare.ask(kind, path, count, piece))
         self.limits[kind].setdefault(str(count), []).append(rate)
 
+    def load_parts(self, model):
+        """The tensors dealt out to processes and devices, all at one time."""
+        name, path, tensors, size = model
+        devices = self.facts["devices"]
+        shapes = [(count, 1) for count in PROCESSES]
+        shapes += [(1, devices), (devices, devices)] if devices > 1 else []
+        for _ in range(max(processes for processes, _ in shapes) - 1 - len(self.others)):
+            self.others.append(Child(self.options.build / "bench_gpu"))
+        self.tare.ask("drop")
+        for number in range(self.options.repetitions + 1):
+            for processes, used in shapes:
+                seconds = self.load_at_once(path, processes, used)
+                if number > 0:  # the first one takes pinned memory
+                    run = self.parts.setdefault(f"{processes}/{used}", {"times_ns": [], "bytes": size})
+                    run["times_ns"].append(float(f"{seconds * 1e9:.6g}"))
+            for used in sorted({1, devices}):
+                self.limits["links"].setdefault(str(used), []).append(
+                    float(self.tare.ask("links", used)))
+
+    def load_at_once(self, path, processes, used):
+        children = [self.tare, *self.others][:processes]
+        count = max(processes, used)
+        shares = [[f"{part}:{part % used}" for part in range(count) if part % processes == child]
+                  for child in range(processes)]
+        for child in children:
+            child.ask("drop")
+        start = time.monotonic()
+        for child, share in zip(children, shares):
+            child.send("parts", path, count, *share)
+        for child in children:
+            child.answer("parts")
+        seconds = time.monotonic() - start
+        if ("parts", processes, used) not in self.checked:
+            wrong = sum(int(child.ask("check_parts", path)) for child in children)
+            if wrong:
+                sys.exit(f"bench_gpu: {processes} processes load {wrong} tensors wrong")
+            self.checked.add(("parts", processes, used))
+        for child in children:
+            child.ask("drop")
+        return seconds
+
+    def run_parts(self, size):
+        """Only these, for machines of several GPUs."""
+        path, tensors, size = self.tare.ask("make", "large", size, self.folder).split()
+        self.tare.ask("warm", path)
+        self.limits["link"].append(float(self.tare.ask("limit")))
+        self.load_parts(("large", path, int(tensors), int(size)))
+
     def run_set(self, name, size):
         print(f"bench_gpu: set {name} ...", file=sys.stderr, flush=True)
         path, tensors, size = self.tare.ask("make", name, size, self.folder).split()
@@ -139,9 +204,10 @@ class Run:
         if name == "small" and peers:
             warm["torch_mmap"] = 1  # ten seconds
         self.rounds("warm", model, warm)
-        cold = {"tare": few}
+        cold = {engine: few for engine in COLD}
         if name == "large":
             self.floors(path)
+            self.load_parts(model)
             cold.update({engine: min(2, few) for engine in peers if engine == "safetensors"})
         try:
             self.rounds("cold", model, cold)
@@ -163,8 +229,12 @@ def run(options, facts_of_run):
             sys.exit(f"report.py: too little room in {folder}; set TARE_BENCH_DIR")
         state = Run(options, folder)
         for name in options.sets or sizes:
-            state.run_set(name, sizes[name])
-        state.tare.end()
+            if name == "parts":
+                state.run_parts(sizes["large"])
+            else:
+                state.run_set(name, sizes[name])
+        for child in [state.tare, *state.others]:
+            child.end()
     context = {"num_cpus": os.cpu_count(), "caches": [], "load_avg": list(os.getloadavg()),
                "compiler": state.facts["compiler"], "tare_linkage": "static",
                "compiler_flags": state.facts["compiler_flags"],
@@ -173,4 +243,5 @@ def run(options, facts_of_run):
     facts["pinned_to_cpu"] = None
     facts["cache_state"] = "each figure says whether the file was in the page cache"
     return {**facts, "gpu": state.facts["gpu"], "cuda": state.facts["cuda"],
-            "peers": state.facts["peers"], "limits": state.limits, "runs": state.runs}
+            "devices": state.facts["devices"], "peers": state.facts["peers"],
+            "limits": state.limits, "parts": state.parts, "runs": state.runs}
