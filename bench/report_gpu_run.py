@@ -17,6 +17,7 @@ SIZES = {"large": 4 * GIB, "small": GIB}
 QUICK_SIZES = {"large": GIB // 4, "small": GIB // 4}
 THREADS = [1, 2, 4, 8, 12, 16]
 CHUNKS = [1, 2, 4, 8, 16]  # MiB
+REPETITIONS = 10
 MANY = 3  # repetitions of what takes long
 PROCESSES = (1, 2, 4)
 PIECE, DISK_PIECE = 1 << 20, 4 << 20  # bytes of a read, for the limits
@@ -224,6 +225,7 @@ def run(options, facts_of_run):
         sys.exit("report.py: nothing to measure")
     parent = os.environ.get("TARE_BENCH_DIR", "/var/tmp")
     sizes = QUICK_SIZES if options.quick else SIZES
+    options.repetitions = options.repetitions or REPETITIONS
     with tempfile.TemporaryDirectory(prefix="tare-bench-", dir=parent) as folder:
         if shutil.disk_usage(folder).free < 3 * max(sizes.values()):
             sys.exit(f"report.py: too little room in {folder}; set TARE_BENCH_DIR")
