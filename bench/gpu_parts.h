@@ -12,6 +12,7 @@
 #include <chrono>
 #include <fstream>
 #include <map>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -95,23 +96,16 @@ class Parts
         tare_block *block;
     };
 
-    /* Loads them at one time, a thread for each; seconds from the path on. */
+    /* Loads them at one time, a thread for each; seconds from the path on. Devices are open, and
+     * have loaded before, as long as the next call wants the same ones. */
     double load(const std::string &path, size_t of, const std::vector<Part> &parts)
     {
         drop();
-        parts_ = parts;
-        for (Part &part : parts_)
-            if (devices_[part.device] == nullptr)
-                devices_[part.device] = open_device(part.device, 0);
-        auto start = std::chrono::steady_clock::now();
-        tare_model *model = open_model(path);
-        std::vector<std::thread> threads;
-        for (Part &part : parts_) threads.emplace_back([&] { load_one(model, of, part); });
-        for (std::thread &thread : threads) thread.join();
-        double seconds =
-            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        tare_close(model);
-        return seconds;
+        if (choose(parts)) {
+            load_all(path, of, parts);
+            drop();
+        }
+        return load_all(path, of, parts);
     }
 
     /* How many tensors are not as the file has them. */
@@ -148,6 +142,37 @@ class Parts
     }
 
   private:
+    /* Opens what is needed and closes what is not; whether there is anything new. */
+    bool choose(const std::vector<Part> &parts)
+    {
+        std::set<int> wanted;
+        for (const Part &part : parts) wanted.insert(part.device);
+        for (auto at = devices_.begin(); at != devices_.end();) {
+            if (wanted.erase(at->first) != 0) {
+                at++;
+                continue;
+            }
+            tare_device_close(at->second);
+            at = devices_.erase(at);
+        }
+        for (int number : wanted) devices_[number] = open_device(number, 0);
+        return !wanted.empty();
+    }
+
+    double load_all(const std::string &path, size_t of, const std::vector<Part> &parts)
+    {
+        parts_ = parts;
+        auto start = std::chrono::steady_clock::now();
+        tare_model *model = open_model(path);
+        std::vector<std::thread> threads;
+        for (Part &part : parts_) threads.emplace_back([&] { load_one(model, of, part); });
+        for (std::thread &thread : threads) thread.join();
+        double seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        tare_close(model);
+        return seconds;
+    }
+
     void load_one(const tare_model *model, size_t of, Part &part)
     {
         std::vector<const tare_tensor *> list;

@@ -153,12 +153,11 @@ class Run:
         for _ in range(max(processes for processes, _ in shapes) - 1 - len(self.others)):
             self.others.append(Child(self.options.build / "bench_gpu"))
         self.tare.ask("drop")
-        for number in range(self.options.repetitions + 1):
+        for _ in range(self.options.repetitions):
             for processes, used in shapes:
                 seconds = self.load_at_once(path, processes, used)
-                if number > 0:  # the first one takes pinned memory
-                    run = self.parts.setdefault(f"{processes}/{used}", {"times_ns": [], "bytes": size})
-                    run["times_ns"].append(float(f"{seconds * 1e9:.6g}"))
+                run = self.parts.setdefault(f"{processes}/{used}", {"times_ns": [], "bytes": size})
+                run["times_ns"].append(float(f"{seconds * 1e9:.6g}"))
             for used in sorted({1, devices}):
                 self.limits["links"].setdefault(str(used), []).append(
                     float(self.tare.ask("links", used)))
@@ -168,13 +167,14 @@ class Run:
         count = max(processes, used)
         shares = [[f"{part}:{part % used}" for part in range(count) if part % processes == child]
                   for child in range(processes)]
-        for child in children:
-            child.ask("drop")
-        start = time.monotonic()
-        for child, share in zip(children, shares):
-            child.send("parts", path, count, *share)
-        for child in children:
-            child.answer("parts")
+        for _ in range(2):  # the first one opens devices and takes pinned memory
+            for child in children:
+                child.ask("drop")
+            start = time.monotonic()
+            for child, share in zip(children, shares):
+                child.send("parts", path, count, *share)
+            for child in children:
+                child.answer("parts")
         seconds = time.monotonic() - start
         if ("parts", processes, used) not in self.checked:
             wrong = sum(int(child.ask("check_parts", path)) for child in children)

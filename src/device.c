@@ -18,6 +18,18 @@
 
 static const tarei_driver *const drivers[] = {&tarei_device_cuda};
 
+/* How often each device is open. All that the library keeps beyond its objects: loads to several
+ * devices share the processor's cache, and the caller need not say so. */
+#define COUNTED_MAX 64u
+static atomic_uint opened[COUNTED_MAX];
+
+uint32_t tarei_device_count(void)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < COUNTED_MAX; i++) count += atomic_load(&opened[i]) != 0;
+    return count;
+}
+
 static tare_status fail_argument(tare_error *error, const char *what)
 {
     return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s", what);
@@ -188,6 +200,7 @@ void tare_device_close(tare_device *device)
 {
     tare_error unused;
     if (device == NULL) return;
+    if (device->number < COUNTED_MAX) atomic_fetch_sub(&opened[device->number], 1);
     bool entered = tarei_device_enter(device, &unused) == TARE_OK;
     for (tarei_lane *lane; (lane = lane_pop(device, 0)) != NULL;) lane_free(device, lane);
     if (entered) tarei_device_leave(device);
@@ -232,6 +245,7 @@ tare_status tare_device_open(const char *name, const tare_device_options *option
         return status;
     }
     device->number = number;
+    if (number < COUNTED_MAX) atomic_fetch_add(&opened[number], 1);
     tarei_device_label(device->label, driver->name, number);
     tarei_error_clear(error);
     *out = device;

@@ -124,6 +124,9 @@ tare_status tarei_device_lane_take(tare_device *device, uint64_t slot_size, bool
                                    tarei_lane **lane, tare_error *error);
 void tarei_device_lane_give(tare_device *device, tarei_lane *lane);
 
+/* How many different devices this process has open. */
+uint32_t tarei_device_count(void);
+
 /* A device lives until nobody refers to it any more. */
 void tarei_device_keep(tare_device *device);
 void tarei_device_release(tare_device *device);

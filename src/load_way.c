@@ -19,6 +19,7 @@
 #define FLIGHT_SIZE (UINT64_C(64) << 20)
 #define CHUNK_SIZE_MIN TAREI_OS_DIRECT_UNIT
 #define CHUNK_SIZE_MAX (UINT64_C(4) << 20)
+#define CHUNK_SIZE_SHARED (UINT64_C(2) << 20)  /* to several devices: the cache holds all slots */
 #define CHUNK_SIZE_DIRECT (UINT64_C(1) << 20)  /* to a device: 32 are faster than 16 of 4 MiB */
 #define CHUNK_SIZE_SMALL (UINT64_C(256) << 10) /* what is cut down to where there are few bytes */
 
@@ -122,8 +123,9 @@ static uint32_t choose_threads(const tarei_load_ways *ways, const tare_load_opti
 static uint64_t choose_chunk_size(const tarei_load_ways *ways, const tare_load_options *options,
                                   uint32_t threads)
 {
-    bool direct = options->device != NULL && ways->direct_count != 0;
-    uint64_t most = direct ? CHUNK_SIZE_DIRECT : CHUNK_SIZE_MAX;
+    uint64_t most = CHUNK_SIZE_MAX;
+    if (options->device != NULL && tarei_device_count() > 1) most = CHUNK_SIZE_SHARED;
+    if (options->device != NULL && ways->direct_count != 0) most = CHUNK_SIZE_DIRECT;
     uint64_t flight = options->flight_size_max != 0 ? options->flight_size_max : FLIGHT_SIZE;
     uint64_t size = ways->plan->size / threads / 4;
     if (size > flight / threads) size = flight / threads;

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device.h"
 #include "support/alloc_probe.h"
 #include "support/expect.h"
 #include "support/fake_cuda.h"
@@ -153,6 +154,21 @@ Test(device, pinned_memory_is_kept_for_the_next_load)
     cr_expect_eq(tare_device_describe(device).staging_size, fake_cuda()->pin_size);
     tare_device_close(device);
     cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+/* Slots of several devices are half as large. */
+Test(device, devices_are_counted)
+{
+    cr_expect_eq(tarei_device_count(), 0);
+    tare_device *first = open_device("cuda:0", 0), *same = open_device("cuda:0", 0);
+    cr_expect_eq(tarei_device_count(), 1);
+    tare_device *second = open_device("cuda:1", 0);
+    cr_expect_eq(tarei_device_count(), 2);
+    tare_device_close(first);
+    cr_expect_eq(tarei_device_count(), 2);
+    tare_device_close(same);
+    tare_device_close(second);
+    cr_expect_eq(tarei_device_count(), 0);
 }
 
 Test(device, pinned_memory_is_bounded)
