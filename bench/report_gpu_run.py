@@ -141,7 +141,7 @@ class Run:
                     self.limit(kind, path, count, PIECE)
 
     def limit(self, kind, path, count, piece):
-        rate = float(self.tare.ask(kind, path, count, piece))
+        rate = float(self.tare.ask(kind.split("_")[0], path, count, piece))
         self.limits[kind].setdefault(str(count), []).append(rate)
 
     def load_parts(self, model):
