@@ -10,7 +10,7 @@ from report_load import Loads
 
 LABELS = {
     "tare": "tare", "tare_into": "tare_load_into", "tare_first": "tare, first load",
-    "tare_again": "tare, memory just freed", "tare_direct": "tare, past the page cache",
+    "tare_again": "tare, just freed", "tare_direct": "tare, past the page cache",
     "safetensors": "safetensors", "torch_mmap": "torch.load, mmap", "torch_to": "mmap, then .to()",
 }
 STATES = {"warm": "the file in the page cache", "cold": "nothing of the file in the page cache"}
