@@ -72,7 +72,9 @@ tare_status tarei_load_options(tare_load_options *options, const tare_load_optio
 
 bool tarei_load_has_reader(const tare_model *model)
 {
-    return model->shard_count != 0 && model->shards[0].source.reader.read_at != NULL;
+    for (uint32_t i = 0; i < model->shard_count; i++)
+        if (model->shards[i].source.reader.read_at != NULL) return true;
+    return false;
 }
 
 static tare_status loading_begin(loading *load, const tare_model *model,

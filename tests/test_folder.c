@@ -140,6 +140,33 @@ Test(folder, heads_that_hold_the_header_leave_nothing_to_read)
     tare_close(model);
 }
 
+/* Several tensors of one chunk need a place to be read to, whichever shard has a reader. */
+Test(folder, in_memory_and_behind_readers_are_loaded_at_once)
+{
+    build_tensor tensors[] = {{"b", 0, "U8", "[4]", 4}, {"c", 0, "U8", "[9]", 9}};
+    write_model("s1.safetensors", "a");
+    temp_write_built(&folder, "s2.safetensors", build_file(tensors, 2, NULL));
+    write_marked("model.safetensors.index.json",
+                 "{'weight_map':{'a':'s1.safetensors','b':'s2.safetensors','c':'s2.safetensors'}}");
+    file_list_read(&list, folder.text);
+    tare_file *second = file_list_find(&list, "s2.safetensors");
+    second->reader = &list.probes[second - list.files].reader;
+    second->bytes = NULL;
+    second->size = 0;
+    tare_model *model = open_fine("one of each");
+    tare_block *block;
+    cr_assert_eq(tare_load(model, NULL, 0, NULL, &block, NULL), TARE_OK);
+    cr_expect_eq(tare_block_count(block), 3);
+    for (size_t i = 0; i < 3; i++) {
+        uint8_t bytes[16];
+        size_t size = tare_block_size(block, i);
+        cr_assert_eq(tare_read(model, tare_at(model, i), bytes, size, NULL), TARE_OK);
+        cr_expect_arr_eq(tare_block_data(block, i), bytes, size, "tensor %zu", i);
+    }
+    tare_block_close(block);
+    tare_close(model);
+}
+
 Test(folder, of_one_file_needs_no_name)
 {
     write_split();
