@@ -114,7 +114,7 @@ impl From<Error> for io::Error {
         let kind = match (&error.0.source, error.status().raw()) {
             (Some(source), _) => source.kind(),
             (None, 10..=19) => io::ErrorKind::InvalidInput,
-            (None, 30..) => io::ErrorKind::InvalidData,
+            (None, 30..=69) => io::ErrorKind::InvalidData,
             (None, sys::TARE_E_MEMORY) => io::ErrorKind::OutOfMemory,
             (None, sys::TARE_E_UNSUPPORTED) => io::ErrorKind::Unsupported,
             (None, sys::TARE_E_EXISTS) => io::ErrorKind::AlreadyExists,

@@ -85,7 +85,7 @@ impl<'m> Value<'m> {
     /// The items of an array, one after the other; nothing is copied. No items where it is none.
     ///
     /// ```no_run
-    /// # let model = tare::Model::open("model.gguf")?;
+    /// # let model = tare::Model::open_read("model.gguf")?;
     /// let tokens = model.metadata_array("tokenizer.ggml.tokens")?;
     /// for token in tokens {
     ///     println!("{}", token.as_str().unwrap_or_default());
@@ -160,14 +160,17 @@ impl ExactSizeIterator for Items<'_> {}
 impl FusedIterator for Items<'_> {}
 
 impl fmt::Debug for Items<'_> {
-    /// The number of items: there may be very many.
+    /// Of many items their kind and number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}; {}]", self.kind(), self.len())
+        if self.len() > 16 {
+            return write!(f, "[{}; {}]", self.kind(), self.len());
+        }
+        f.debug_list().entries(*self).finish()
     }
 }
 
 /// One entry of metadata. See [`Model::metadata`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Entry<'m> {
     key: &'m [u8],
@@ -189,8 +192,26 @@ impl<'m> Entry<'m> {
     }
 }
 
+impl fmt::Debug for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key())
+            .field("value", &self.value)
+            .field("shard", &self.shard)
+            .finish()
+    }
+}
+
 /// All entries of metadata. See [`Model::metadata`].
-#[derive(Clone, Debug)]
+///
+/// ```
+/// let tensors: &[tare::SaveTensor] = &[];
+/// let file = tare::save_to_vec(tensors, tare::SaveOptions::new().metadata("format", "pt"))?;
+/// let model = tare::Model::from_bytes(file)?;
+/// assert_eq!(format!("{:?}", model.metadata()), r#"{"format": "pt"}"#);
+/// # Ok::<(), tare::Error>(())
+/// ```
+#[derive(Clone)]
 pub struct Metadata<'m> {
     model: &'m Model,
     indices: Range<usize>,
@@ -207,6 +228,13 @@ impl<'m> Metadata<'m> {
             let value = Value::from_raw(sys::tare_metadata_value_at(model, index))?;
             Some(Entry { key: text(&key), value, shard })
         }
+    }
+}
+
+impl fmt::Debug for Metadata<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = self.clone().map(|entry| (entry.key(), entry.value));
+        f.debug_map().entries(entries).finish()
     }
 }
 
@@ -253,7 +281,7 @@ macro_rules! ask {
 /// key, and with [`Status::Kind`](crate::Status::Kind) if its value is of another kind:
 ///
 /// ```no_run
-/// # let model = tare::Model::open("model.gguf")?;
+/// # let model = tare::Model::open_read("model.gguf")?;
 /// let heads = match model.metadata_u64("llama.attention.head_count") {
 ///     Err(error) if error.status() == tare::Status::Absent => 32,
 ///     other => other?,

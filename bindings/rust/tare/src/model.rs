@@ -5,14 +5,15 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::{fmt, slice};
 
 use tare_sys as sys;
 
-use crate::owned::Owned;
 use crate::reader::Reader;
 use crate::{
-    Backing, Error, Format, Key, OpenOptions, Prefix, ReadAt, Result, Status, Tensor, Tensors,
+    Backing, Error, Format, Key, ModelFile, OpenOptions, Prefix, ReadAt, Result, Status, Tensor,
+    Tensors,
 };
 
 /// An open model: every tensor of one file, one set of shards, or one set of pairs.
@@ -50,25 +51,38 @@ use crate::{
 ///
 /// # Files that change
 ///
-/// [`Model::open`] maps files, unless told otherwise. Bytes that another process writes into a
-/// mapped file meanwhile show up behind [`Tensor::data`], and touching bytes of a file that was cut
-/// short meanwhile raises `SIGBUS`, which ends the process. Neither is in the hands of this process,
-/// and Rust cannot rule them out; the language gives no promise about a slice that changes so. Do
-/// as the writers of models do: put a new file in place of the old one by renaming it, and never
-/// write into one that may be in use. Where that cannot be relied upon, open with
-/// [`Backing::Read`]: then nothing is mapped, [`Tensor::data`] is `None`, and
-/// [`Tensor::read`] and [`Model::load`] return an error for a file that was cut short. They do so
-/// with every backing.
+/// [`Model::open`] maps files, which makes it `unsafe`: bytes that somebody writes into a mapped
+/// file show up behind [`Tensor::data`], a `&[u8]` that must not change, and touching bytes of a
+/// file that was cut short raises `SIGBUS`, which ends the process. The same holds for an index
+/// file ([`Model::save_index`]), which is mapped as well: names, shapes and metadata then lie in it.
+/// Whoever opens promises that none of these files is written to or cut short in place while the
+/// model is open. Replacing one by renaming a new file over it is fine, and what [`save`](crate::save)
+/// and [`Model::save_index`] do.
+///
+/// All else is safe, and maps nothing: [`Model::open_read`], readers, and what is in memory. Loads and
+/// reads give errors for files that changed or were cut short, also where the file is mapped:
+/// they never go through a mapping. Headers are parsed from a private copy.
 pub struct Model {
     raw: NonNull<sys::tare_model>,
     kept: Kept,
 }
 
-/// What the C model points to, and must be dropped after it.
-pub(crate) enum Kept {
-    Nothing,
-    Bytes { _bytes: Owned<dyn Send + Sync> },
-    Reader(Owned<Reader>),
+/// Bytes that several may keep.
+pub(crate) type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// What the C model points to, and must be dropped after it. It is shared and not boxed, since a box
+/// that moves claims to be the only pointer to its content.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) bytes: Vec<SharedBytes>,
+    pub(crate) readers: Vec<Arc<Reader>>,
+}
+
+impl Kept {
+    /// What to tell of a call that failed: panics if a reader of the caller's did.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        self.readers.iter().fold(error, |error, reader| reader.explain(error))
+    }
 }
 
 // SAFETY: a model never changes once open, every call on it may be made on any thread, and closing
@@ -88,10 +102,38 @@ impl Drop for Model {
 /// Opening, with the defaults of [`OpenOptions`].
 impl Model {
     /// Opens a safetensors or GGUF file, a `*.safetensors.index.json`, any part of a split GGUF
-    /// file, or a folder that holds one model. Headers are read and checked in full, tensor bytes
-    /// are not touched.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        OpenOptions::new().open(path)
+    /// file, or a folder that holds one model, and maps its files: [`Tensor::data`] has their bytes
+    /// where they lie, and nothing is copied. Headers are read and checked in full, tensor bytes are
+    /// not touched. Where there is an [index file](Self::save_index) that fits, it is mapped instead
+    /// of reading headers.
+    ///
+    /// # Safety
+    /// As long as the model is open nobody, in this process or another, writes to its files in place
+    /// or cuts them short: see [files that change](Self#files-that-change).
+    ///
+    /// ```compile_fail,E0133
+    /// let model = tare::Model::open("model.safetensors");
+    /// ```
+    pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { OpenOptions::new().open(path) }
+    }
+
+    /// The same without a mapping, hence safe: [`Tensor::data`] is `None`, and [`Tensor::read`],
+    /// [`Model::load`] and the others read the files.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("model.safetensors");
+    /// # let tensor = tare::SaveTensor::new("w", tare::Dtype::U8, &[2], &[1, 2]);
+    /// # tare::save(&path, &[tensor], tare::SaveOptions::new())?;
+    /// let model = tare::Model::open_read(&path)?;
+    /// let block = model.load_all(tare::LoadOptions::new())?;
+    /// assert_eq!(&block[0], [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_read(path: impl AsRef<Path>) -> Result<Self> {
+        OpenOptions::new().open_read(path)
     }
 
     /// Opens a file that is in memory, and owns it from then on: see [`OpenOptions::open_bytes`].
@@ -121,6 +163,11 @@ impl Model {
         OpenOptions::new().open_reader(reader, size)
     }
 
+    /// Opens the model that is among files which are in no folder: see [`OpenOptions::open_files`].
+    pub fn from_files(files: &[ModelFile]) -> Result<Self> {
+        OpenOptions::new().open_files(files)
+    }
+
     /// # Safety
     /// `raw` was opened just now, and `kept` holds all that it borrows.
     pub(crate) unsafe fn from_raw(raw: NonNull<sys::tare_model>, kept: Kept) -> Self {
@@ -129,10 +176,7 @@ impl Model {
 
     /// What to tell of a call that failed: panics if the caller's reader did.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        match &self.kept {
-            Kept::Reader(reader) => reader.get().explain(error),
-            _ => error,
-        }
+        self.kept.explain(error)
     }
 }
 
@@ -156,8 +200,8 @@ impl Model {
         unsafe { Tensor::from_raw(self, raw) }
     }
 
-    /// Finds many names at once, faster a name than one by one, since their cache misses overlap.
-    /// The result has an entry for each name.
+    /// Finds many names at once; the result has an entry for each. From some 16,000 tensors on that
+    /// is faster a name than one by one, since cache misses overlap.
     pub fn find_many<N: AsRef<[u8]>>(&self, names: &[N]) -> Vec<Option<Tensor<'_>>> {
         let mut found = Vec::with_capacity(names.len());
         let mut texts = [sys::tare_string { data: std::ptr::null(), size: 0 }; 128];
@@ -215,7 +259,7 @@ impl Model {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Shard<'m> {
-    /// The path that was opened; "" for memory and readers. Bytes that are not UTF-8 are replaced.
+    /// The path that was opened, or the name of a [`ModelFile`]; else "". Bytes that are not UTF-8 are replaced.
     pub name: Cow<'m, str>,
     /// Bytes of the file or buffer.
     pub size: u64,
@@ -247,6 +291,9 @@ pub struct Stat {
     pub index_sorted: bool,
     /// The most that any find looks at.
     pub probe_max: u32,
+    /// Bytes of the index file that it was opened from, which is mapped, or in memory that
+    /// `memory_size` has; 0 without.
+    pub index_file_size: u64,
 }
 
 /// The model as a whole.
@@ -292,6 +339,7 @@ impl Model {
             index_reseeds: stat.index_reseeds,
             index_sorted: stat.index_sorted != 0,
             probe_max: stat.probe_max,
+            index_file_size: stat.index_file_size,
         }
     }
 

@@ -32,8 +32,8 @@ impl<'a> Progress<'a> {
     }
 
     /// To be called once the library has returned: goes on with a panic of the closure.
-    pub(crate) fn end(self) {
-        if let Some(payload) = self.panic {
+    pub(crate) fn end(&mut self) {
+        if let Some(payload) = self.panic.take() {
             resume_unwind(payload);
         }
     }

@@ -6,6 +6,8 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io, ptr, slice};
 
+use tare_sys as sys;
+
 use crate::{Error, Status};
 
 /// Where a model's bytes come from when the caller fetches them: HTTP ranges, a database, a file
@@ -67,6 +69,16 @@ impl Reader {
         Self { reader: Box::new(reader), failure: Mutex::new(None) }
     }
 
+    /// Itself as C takes it, as long as it lives.
+    pub(crate) fn raw(self: &Arc<Self>, size: u64) -> sys::tare_reader {
+        sys::tare_reader {
+            struct_size: size_of::<sys::tare_reader>(),
+            context: Arc::as_ptr(self).cast_mut().cast(),
+            read_at: Some(read_at),
+            total_size: size,
+        }
+    }
+
     /// What to tell of a call that failed with `error`: panics if the reader did.
     pub(crate) fn explain(&self, error: Error) -> Error {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -106,7 +118,7 @@ impl Reader {
 ///
 /// # Safety
 /// As the library calls it: `context` is that reader, and `target` has room for `size` bytes.
-pub(crate) unsafe extern "C" fn read_at(
+unsafe extern "C" fn read_at(
     context: *mut c_void,
     offset: u64,
     target: *mut c_void,

@@ -10,6 +10,7 @@ use tare_sys as sys;
 use crate::error::check;
 use crate::open::c_path;
 use crate::progress::Progress;
+use crate::tensor::fresh;
 use crate::{Dtype, Model, Result, Tensor};
 
 /// One tensor to write: bytes in memory, or a tensor of an open model.
@@ -131,6 +132,36 @@ impl<'a> SaveOptions<'a> {
     }
 }
 
+impl SaveOptions<'_> {
+    /// Makes a call that writes `tensors`. Only the last one `reports` progress.
+    fn call(
+        &mut self,
+        tensors: &[SaveTensor<'_>],
+        reports: bool,
+        call: impl FnOnce(
+            *const sys::tare_save_tensor,
+            usize,
+            *const sys::tare_save_options,
+            *mut sys::tare_error,
+        ) -> sys::tare_status,
+    ) -> Result<()> {
+        let list: Vec<sys::tare_save_tensor> = tensors.iter().map(|tensor| tensor.raw).collect();
+        let mut raw = self.raw;
+        raw.metadata = self.metadata.as_ptr();
+        raw.metadata_count = self.metadata.len();
+        if reports {
+            raw.progress = self.progress.function();
+            raw.progress_context = self.progress.context();
+        }
+        let result = check(|error| call(list.as_ptr(), list.len(), &raw, error));
+        self.progress.end();
+        result.map_err(|error| {
+            let models = tensors.iter().filter_map(|tensor| tensor.model);
+            models.fold(error, |error, model| model.explain(error))
+        })
+    }
+}
+
 impl fmt::Debug for SaveOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SaveOptions").field("raw", &self.raw).finish_non_exhaustive()
@@ -144,7 +175,7 @@ impl fmt::Debug for SaveOptions<'_> {
 /// ```no_run
 /// use tare::{save, Dtype, Model, SaveOptions, SaveTensor};
 ///
-/// let model = Model::open("model.gguf")?;
+/// let model = Model::open_read("model.gguf")?;
 /// let bias = [0; 16];
 /// let tensors: Vec<SaveTensor> = model
 ///     .prefix("output.")
@@ -160,21 +191,36 @@ pub fn save(
     options: SaveOptions<'_>,
 ) -> Result<()> {
     let path = c_path(path.as_ref())?;
-    let list: Vec<sys::tare_save_tensor> = tensors.iter().map(|tensor| tensor.raw).collect();
-    let SaveOptions { mut raw, metadata, mut progress, .. } = options;
-    raw.metadata = metadata.as_ptr();
-    raw.metadata_count = metadata.len();
-    raw.progress = progress.function();
-    raw.progress_context = progress.context();
-    // SAFETY: the path is terminated; tensors and options point to what lives during the call.
-    let result = check(|error| unsafe {
-        sys::tare_save(path.as_ptr(), list.as_ptr(), list.len(), &raw, error)
-    });
-    progress.end();
-    result.map_err(|error| {
-        tensors
-            .iter()
-            .filter_map(|tensor| tensor.model)
-            .fold(error, |error, model| model.explain(error))
+    let mut options = options;
+    options.call(tensors, true, |list, count, options, error| {
+        // SAFETY: the path is terminated; tensors and options point to what lives during the call.
+        unsafe { sys::tare_save(path.as_ptr(), list, count, options, error) }
+    })
+}
+
+/// The bytes of that file in fresh memory. [`SaveOptions::replace`] has no effect.
+///
+/// ```
+/// use tare::{save_to_vec, Dtype, Model, SaveOptions, SaveTensor};
+///
+/// let tensor = SaveTensor::new("w", Dtype::U8, &[2], &[1, 2]);
+/// let bytes = save_to_vec(&[tensor], SaveOptions::new().metadata("format", "pt"))?;
+/// let model = Model::from_slice(&bytes)?;
+/// assert_eq!(model.find("w").and_then(|tensor| tensor.data()), Some(&[1, 2][..]));
+/// # Ok::<(), tare::Error>(())
+/// ```
+pub fn save_to_vec(tensors: &[SaveTensor<'_>], options: SaveOptions<'_>) -> Result<Vec<u8>> {
+    let mut options = options;
+    let mut size = 0;
+    options.call(tensors, false, |list, count, options, error| {
+        // SAFETY: tensors and options point to what lives during the call; NULL asks for the size.
+        unsafe { sys::tare_save_bytes(list, count, options, ptr::null_mut(), 0, &mut size, error) }
+    })?;
+    fresh(size, |target, size| {
+        options.call(tensors, true, |list, count, options, error| {
+            let (target, written) = (target.cast(), ptr::null_mut());
+            // SAFETY: as above; the target has room for as many bytes as are said.
+            unsafe { sys::tare_save_bytes(list, count, options, target, size, written, error) }
+        })
     })
 }

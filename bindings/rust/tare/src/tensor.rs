@@ -101,16 +101,28 @@ impl<'m> Tensor<'m> {
     }
 
     /// Its bytes where they lie, little-endian: mapped, in the caller's buffer, or in the copy of
-    /// pairs. `None` where they are not in memory ([`Backing::Read`](crate::Backing::Read),
-    /// readers); an empty tensor has bytes, none.
+    /// pairs. `None` where they are not in memory ([`Model::open_read`], readers); an empty tensor has
+    /// bytes, none. In a model from an index file also `None` where its shard cannot be opened:
+    /// [`ready`](Self::ready) tells why.
     #[inline]
     pub fn data(&self) -> Option<&'m [u8]> {
         // SAFETY: see `describe`. What is not NULL is that many bytes, and lives as long as the
-        // model; mapped files are the reader's concern: see `Model`.
+        // model; that mapped files stay as they are whoever opened them has promised.
         unsafe {
             let data = sys::tare_data(self.model.as_ptr(), self.as_ptr()).cast::<u8>();
             (!data.is_null()).then(|| slice::from_raw_parts(data, self.size() as usize))
         }
+    }
+
+    /// Opens its shard, where a model from an index file has not done so yet. `Ok` says that its bytes
+    /// can be had, as they always can in models whose headers were read. Else
+    /// [`Status::Open`], [`Status::Map`], [`Status::Changed`] where the shard is not the one that was
+    /// seen when the model was opened, or [`Status::Prebuilt`] where the index file is damaged.
+    pub fn ready(&self) -> Result<()> {
+        self.check(|error| {
+            // SAFETY: see `describe`.
+            unsafe { sys::tare_ready(self.model.as_ptr(), self.as_ptr(), error) }
+        })
     }
 
     /// The largest power of two that divides the address of [`data`](Self::data), at most 2 MiB; 0
@@ -169,7 +181,11 @@ impl<'m> Tensor<'m> {
     /// The bytes that a box of it takes: indices `ranges[d]` in every dimension `d`, the slowest
     /// first. There must be one for each dimension.
     pub fn slice_size(&self, ranges: &[Range<u64>]) -> Result<u64> {
-        let (start, stop) = self.bounds(ranges)?;
+        self.slice_size_raw(&self.bounds(ranges)?)
+    }
+
+    /// Both lists must have `rank` entries.
+    pub(crate) fn slice_size_raw(&self, (start, stop): &(Vec<u64>, Vec<u64>)) -> Result<u64> {
         let mut size = 0;
         self.check(|error| {
             // SAFETY: see `describe`; both lists have `rank` entries.
@@ -249,7 +265,7 @@ impl<'m> Tensor<'m> {
 }
 
 /// A vector of `size` bytes that `fill` writes all of, or fails.
-fn fresh(size: u64, fill: impl FnOnce(*mut u8, usize) -> Result<()>) -> Result<Vec<u8>> {
+pub(crate) fn fresh(size: u64, fill: impl FnOnce(*mut u8, usize) -> Result<()>) -> Result<Vec<u8>> {
     let no_memory = || Error::new(Status::Memory, Status::Memory.text());
     let size = usize::try_from(size).map_err(|_| no_memory())?;
     let mut bytes = Vec::new();

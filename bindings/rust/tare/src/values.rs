@@ -57,7 +57,8 @@ macro_rules! values {
 
 values! {
     /// What went wrong. The numbers are pinned and grouped by tens: 10 the call, 20 the host, 30
-    /// not a model, 40 the text of a header, 50 a tensor in it, 60 shards and digests.
+    /// not a model, 40 the text of a header, 50 a tensor in it, 60 shards, digests and index files,
+    /// 70 devices.
     Status: i32;
     Argument = TARE_E_ARGUMENT, "An argument or option has a value that it cannot have.";
     TargetSize = TARE_E_TARGET_SIZE, "The target buffer has the wrong size.";
@@ -265,12 +266,34 @@ impl fmt::Display for Kind {
 }
 
 values! {
-    /// How a shard's bytes are reached. As an option: `Auto`, `Map` or `Read`.
+    /// How a shard's bytes are reached. As an option of [`open`](crate::OpenOptions::open): `Auto`,
+    /// `Map` or `Read`.
     Backing: u32;
     Auto = TARE_BACKING_AUTO, "Map; where the file system refuses, read.";
     Map = TARE_BACKING_MAP, "Map, or fail with [`Status::Map`].";
     Read = TARE_BACKING_READ, "Never map: there are no slices of bytes, only reads and loads.";
     Memory = TARE_BACKING_MEMORY, "Not an option: how a shard in memory is told.";
+}
+
+values! {
+    /// Whether an index file is used: see [`Model::save_index`](crate::Model::save_index).
+    UseIndex: u32;
+    Auto = TARE_INDEX_AUTO, "One that is there and fits, else headers are read.";
+    Never = TARE_INDEX_NEVER, "Headers are read.";
+    Require = TARE_INDEX_REQUIRE, "One that is missing or does not fit is an error.";
+}
+
+values! {
+    /// How an index file is told to be that of the model.
+    IndexCheck: u32;
+    Time = TARE_INDEX_BY_TIME, "By size and time of modification of every file; in memory, by size.";
+    Header = TARE_INDEX_BY_HEADER, "By size and the digest of headers, which are read; for copies.";
+}
+
+values! {
+    /// Kinds of devices, as DLPack numbers them.
+    DeviceKind: u32;
+    Cuda = TARE_DEVICE_CUDA, "A GPU, through CUDA's driver.";
 }
 
 values! {

@@ -3,6 +3,11 @@
 use crate::{Model, OpenOptions, Result};
 
 /// Where weights come from: names, and bytes by name.
+///
+/// Names are text. In safetensors all are; a name of GGUF or of pairs may be any bytes. In such a one
+/// [`names`](Self::names) of this crate's loaders replaces what is not UTF-8 by U+FFFD, and what it
+/// gives then finds nothing: go by [`Tensor::name_bytes`](crate::Tensor::name_bytes) where that
+/// matters.
 pub trait WeightLoader {
     /// The bytes of the tensor of that name. `None` if there is no such tensor, which differs from
     /// one of no bytes, `Some(&[])`.
@@ -12,8 +17,9 @@ pub trait WeightLoader {
     fn names(&self) -> Vec<String>;
 }
 
-/// Bytes are `None` as well where they are not in memory: [`Backing::Read`](crate::Backing::Read),
-/// readers.
+/// Bytes are `None` as well where they are not in memory, in models of
+/// [`open_read`](Model::open_read) and of readers: give a loader what [`Model::open`] or
+/// [`Model::from_bytes`] opened.
 impl WeightLoader for Model {
     fn tensor_bytes(&self, name: &str) -> Option<&[u8]> {
         self.find(name)?.data()
@@ -56,6 +62,9 @@ impl BytesWeightLoader {
     /// From pairs, as a search through them from the start would find them: of those with one name
     /// the first is found, and all are listed.
     ///
+    /// Names and bytes are copied, so that each tensor is aligned to 64 bytes, and `pairs` is dropped
+    /// at the end: for that long both are in memory. [`Model::from_pairs`] copies out of a slice.
+    ///
     /// # Panics
     /// Where memory runs out, as a `Vec` does, or with 2^30 pairs or more.
     pub fn from_pairs(pairs: Vec<(String, Vec<u8>)>) -> Self {
@@ -65,7 +74,7 @@ impl BytesWeightLoader {
         }
     }
 
-    /// From the bytes of a safetensors file.
+    /// From the bytes of a safetensors file (or of a GGUF file), which are kept and not copied.
     pub fn from_safetensors(bytes: Vec<u8>) -> Result<Self> {
         Model::from_bytes(bytes).map(Self)
     }

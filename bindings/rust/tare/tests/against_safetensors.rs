@@ -2,42 +2,18 @@
 //! good ones the same names, dtypes, shapes, bytes and metadata. Where the two are known to differ
 //! (docs/format_safetensors.md) a difference must be one of those.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod random;
+
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, Index};
-use safetensors::tensor::TensorView;
+use random::{cases, data_of, serialize, tensors, text, Drawn};
 use safetensors::SafeTensors;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use tare::{save, Model, SaveOptions, SaveTensor, Status, WeightLoader};
-
-/// Bits of an element.
-const DTYPES: [(&str, usize); 22] = [
-    ("BOOL", 8),
-    ("F4", 4),
-    ("F6_E2M3", 6),
-    ("F6_E3M2", 6),
-    ("U8", 8),
-    ("I8", 8),
-    ("F8_E5M2", 8),
-    ("F8_E4M3", 8),
-    ("F8_E8M0", 8),
-    ("F8_E4M3FNUZ", 8),
-    ("F8_E5M2FNUZ", 8),
-    ("I16", 16),
-    ("U16", 16),
-    ("F16", 16),
-    ("BF16", 16),
-    ("I32", 32),
-    ("U32", 32),
-    ("F32", 32),
-    ("C64", 64),
-    ("F64", 64),
-    ("I64", 64),
-    ("U64", 64),
-];
+use tare::{save, save_to_vec, Model, SaveOptions, SaveTensor, Status, WeightLoader};
 
 /// What damage puts into a header.
 const TOKENS: [&str; 37] = [
@@ -79,50 +55,6 @@ const TOKENS: [&str; 37] = [
     "\u{e9}",
     "[]",
 ];
-
-fn cases(count: u32) -> ProptestConfig {
-    // PROPTEST_CASES asks for more.
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
-    ProptestConfig {
-        cases: asked.unwrap_or(count),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Drawn {
-    dtype: (&'static str, usize),
-    shape: Vec<u64>,
-}
-
-impl Drawn {
-    fn size(&self) -> usize {
-        self.shape.iter().map(|&dimension| dimension as usize).product::<usize>() * self.dtype.1 / 8
-    }
-}
-
-fn drawn() -> impl Strategy<Value = Drawn> {
-    (select(&DTYPES[..]), vec(0u64..5, 0..4)).prop_map(|(dtype, mut shape)| {
-        if dtype.1 % 8 != 0 {
-            shape.push(4); // tensors end at the end of a byte
-        }
-        Drawn { dtype, shape }
-    })
-}
-
-fn text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        "[ab.01]{0,4}",
-        "layers\\.[0-9]{1,3}\\.weight",
-        "[\u{e9}\n\"\\\\/\0\u{1F600} ]{0,6}",
-        ".{0,8}"
-    ]
-}
-
-fn tensors() -> impl Strategy<Value = BTreeMap<String, Drawn>> {
-    btree_map(text().prop_filter("a reserved name", |name| name != "__metadata__"), drawn(), 0..8)
-}
 
 /// How a header is written: which of the ways, by numbers that are drawn.
 #[derive(Clone, Debug)]
@@ -200,10 +132,6 @@ fn write(
 
 fn file(header: &[u8], data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header, data].concat()
-}
-
-fn data_of(size: usize, seed: u8) -> Vec<u8> {
-    (0..size).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect()
 }
 
 /// All that both tell of a file they accept.
@@ -353,13 +281,7 @@ proptest! {
         seed in any::<u8>(),
     ) {
         let data: Vec<_> = tensors.values().map(|tensor| data_of(tensor.size(), seed)).collect();
-        let views = tensors.iter().zip(&data).map(|((name, tensor), data)| {
-            let dtype = serde_json::from_str(&format!("{:?}", tensor.dtype.0)).unwrap();
-            let shape = tensor.shape.iter().map(|&dimension| dimension as usize).collect();
-            (name, TensorView::new(dtype, shape, data).unwrap())
-        });
-        let info: HashMap<_, _> = metadata.clone().into_iter().collect();
-        let theirs = safetensors::serialize(views, (!info.is_empty()).then_some(info)).unwrap();
+        let theirs = serialize(&tensors, &data, &metadata);
         prop_assert!(compare(&theirs)?);
 
         let folder = tempfile::tempdir().unwrap();
@@ -371,10 +293,11 @@ proptest! {
                 SaveTensor::new(name, tensor.dtype.0.parse().unwrap(), &tensor.shape, data)
             })
             .collect();
-        let options = metadata
+        let options = || metadata
             .iter()
             .fold(SaveOptions::new(), |options, (key, value)| options.metadata(key, value));
-        save(&path, &list, options).unwrap();
+        save(&path, &list, options()).unwrap();
+        prop_assert_eq!(&save_to_vec(&list, options()).unwrap(), &theirs);
         prop_assert_eq!(std::fs::read(&path).unwrap(), theirs);
     }
 

@@ -34,7 +34,8 @@ fn pairs_and_files_and_models_give_the_same_names_and_bytes() {
     check_w_and_b(&*Model::from_slice(&file()).unwrap());
     let path = tempfile::NamedTempFile::with_suffix(".safetensors").unwrap();
     std::fs::write(&path, file()).unwrap();
-    check_w_and_b(&Model::open(path.path()).unwrap());
+    // SAFETY: nobody writes to the file in place.
+    check_w_and_b(&unsafe { Model::open(path.path()) }.unwrap());
 }
 
 #[test]
@@ -117,5 +118,15 @@ fn loaders_may_be_shared_between_threads() {
     is_shared::<tare::Prefix<'static, 'static>>();
     is_shared::<tare::Value<'static>>();
     is_shared::<tare::SaveTensor<'static>>();
+    is_shared::<tare::ModelFile>();
     is_shared::<tare::BorrowedModel<'static>>();
+}
+
+/// Names of pairs and GGUF may be any bytes; the trait tells text.
+#[test]
+fn names_that_are_not_text_are_found_by_their_bytes() {
+    let model = Model::from_pairs(&[(&b"a\xff"[..], [1u8])]).unwrap();
+    assert_eq!(model.names(), ["a\u{fffd}"]);
+    assert_eq!(model.tensor_bytes("a\u{fffd}"), None);
+    assert_eq!(model.find(b"a\xff").unwrap().name_bytes(), b"a\xff");
 }

@@ -11,6 +11,12 @@ fn corpus(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/data/corpus").join(name)
 }
 
+/// Mapped.
+fn map(path: impl AsRef<Path>) -> tare::Result<Model> {
+    // SAFETY: the files are this test's own, and nobody writes to them in place.
+    unsafe { Model::open(path) }
+}
+
 /// Three tensors, one of them empty.
 fn file() -> Vec<u8> {
     let header = concat!(
@@ -62,9 +68,14 @@ fn paths_slices_owned_bytes_and_readers_give_one_model() {
     let bytes = file();
     let path = tempfile::NamedTempFile::with_suffix(".safetensors").unwrap();
     fs::write(&path, &bytes).unwrap();
-    check(&Model::open(path.path()).unwrap(), Backing::Map);
+    check(&map(path.path()).unwrap(), Backing::Map);
+    check(&Model::open_read(path.path()).unwrap(), Backing::Read);
     let read = OpenOptions::new().backing(Backing::Read);
-    check(&read.open(path.path()).unwrap(), Backing::Read);
+    // SAFETY: it maps nothing.
+    check(&unsafe { read.open(path.path()) }.unwrap(), Backing::Read);
+    let mapped = OpenOptions::new().backing(Backing::Map);
+    check(&mapped.open_read(path.path()).unwrap(), Backing::Read);
+    check(&mapped.open_bytes(bytes.clone()).unwrap(), Backing::Memory);
     check(&Model::from_slice(&bytes).unwrap(), Backing::Memory);
     check(&Model::from_bytes(bytes.clone()).unwrap(), Backing::Memory);
     check(&Model::from_bytes(Arc::<[u8]>::from(&bytes[..])).unwrap(), Backing::Memory);
@@ -159,7 +170,7 @@ fn iterators_go_both_ways_and_know_how_many_are_left() {
 
 #[test]
 fn errors_tell_status_shard_offset_and_system_error() {
-    let error = Model::open("/nonexistent/model.safetensors").unwrap_err();
+    let error = map("/nonexistent/model.safetensors").unwrap_err();
     assert_eq!(error.status(), Status::Open);
     assert_eq!((error.shard(), error.offset()), (None, None));
     assert_eq!(error.system_error(), Some(2));
@@ -177,7 +188,7 @@ fn errors_tell_status_shard_offset_and_system_error() {
     assert!(format!("{error:?}").contains("status: Dtype"));
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidData);
 
-    let error = Model::open("a\0b").unwrap_err();
+    let error = Model::open_read("a\0b").unwrap_err();
     assert_eq!(error.status(), Status::Argument);
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
 }
@@ -197,19 +208,19 @@ fn options_reach_the_library() {
 #[test]
 fn folders_and_indexes_are_models_of_several_shards() {
     let folder = tempfile::tempdir().unwrap();
-    let mut map = Vec::new();
+    let mut listed = Vec::new();
     for shard in 0..3 {
         let name = format!("model-0000{}-of-00003.safetensors", shard + 1);
         let header = format!(r#"{{"t{shard}":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}}}"#);
         let bytes =
             [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[shard]].concat();
         fs::write(folder.path().join(&name), bytes).unwrap();
-        map.push(format!(r#""t{shard}":"{name}""#));
+        listed.push(format!(r#""t{shard}":"{name}""#));
     }
     let index = folder.path().join("model.safetensors.index.json");
-    fs::write(&index, format!(r#"{{"weight_map":{{{}}}}}"#, map.join(","))).unwrap();
+    fs::write(&index, format!(r#"{{"weight_map":{{{}}}}}"#, listed.join(","))).unwrap();
     for path in [folder.path(), &index] {
-        let model = Model::open(path).unwrap();
+        let model = map(path).unwrap();
         assert_eq!(model.shards().len(), 3);
         for shard in 0..3u8 {
             let tensor = model.find(format!("t{shard}")).unwrap();
@@ -245,7 +256,7 @@ fn names_and_texts_of_numbers_are_those_of_the_library() {
 
 #[test]
 fn metadata_of_gguf_is_typed() {
-    let model = Model::open(corpus("gguf/good/kv-all-types-scalars-and-arrays.gguf")).unwrap();
+    let model = map(corpus("gguf/good/kv-all-types-scalars-and-arrays.gguf")).unwrap();
     for (key, kind, expected) in [
         ("my.u8", Kind::U8, i128::from(u8::MAX)),
         ("my.i8", Kind::I8, i128::from(i8::MIN)),
@@ -283,4 +294,34 @@ fn metadata_of_gguf_is_typed() {
     assert_eq!(model.metadata_u64("no such key").unwrap_err().status(), Status::Absent);
     assert_eq!(model.metadata_array("my.u8").unwrap_err().status(), Status::Kind);
     assert!(model.metadata_value("no such key").is_none());
+}
+
+#[test]
+fn what_is_printed_can_be_read() {
+    let model = map(corpus("gguf/good/kv-all-types-scalars-and-arrays.gguf")).unwrap();
+    let entry = model.metadata().find(|entry| entry.key() == "my.str").unwrap();
+    assert_eq!(format!("{entry:?}"), "Entry { key: \"my.str\", value: \"h\u{e9}llo\", shard: 0 }");
+    let all = format!("{:?}", model.metadata());
+    for part in ["\"my.arr_u16\": [65535, 65535, 65535]", "\"my.bool\": true", "\"my.f32\": 1.5"] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    let bytes = file();
+    let model = Model::from_slice(&bytes).unwrap();
+    let printed = format!("{:?}", model.find("layer.0.w").unwrap());
+    assert_eq!(printed, "Tensor { name: \"layer.0.w\", dtype: F32, shape: [2, 3], size: 24 }");
+}
+
+#[test]
+fn names_near_to_one_that_is_not_there_are_suggested() {
+    let model = Model::from_bytes(file()).unwrap();
+    assert_eq!(model.suggest("layer.0.wq"), ["layer.0.w"]);
+    assert_eq!(model.suggest("layer.0.B"), ["layer.0.b"]);
+    assert!(model.suggest("something.else.entirely").is_empty());
+    assert_eq!(model.suggest_prefix("layers.1."), ["layer.1."]);
+    assert_eq!(tare::name_distance("ab", "ba", 5), Some(1));
+    assert_eq!(tare::name_distance("a", "A", 0), Some(0));
+    assert_eq!(tare::name_distance("", "abc", 3), Some(3));
+    assert_eq!(tare::name_distance("", "abc", 2), None);
+    let long = "x".repeat(600);
+    assert_eq!(tare::name_distance(&long, &long[1..], u32::MAX), None);
 }

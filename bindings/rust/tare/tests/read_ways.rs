@@ -1,15 +1,19 @@
 //! Bytes: read, sliced, loaded, hashed, advised, saved, and what stops that on the way.
 
+// A slice of a tensor is a list of ranges, often of one.
+#![allow(clippy::single_range_in_vec_init)]
+
 use std::error::Error as _;
 use std::ops::ControlFlow;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::{fs, io};
 
 use tare::{
-    save, Advice, Backing, Digest, Dtype, Io, LoadOptions, Model, OpenOptions, SaveOptions,
-    SaveTensor, Status,
+    save, save_to_vec, Advice, Digest, Dtype, Io, LoadOptions, Model, SaveOptions, SaveTensor,
+    Status,
 };
 
 const SIZES: [usize; 5] = [0, 1, 4096, 70_000, 300_000];
@@ -31,13 +35,19 @@ fn saved(folder: &tempfile::TempDir) -> std::path::PathBuf {
     path
 }
 
+/// Mapped.
+fn map(path: impl AsRef<Path>) -> tare::Result<Model> {
+    // SAFETY: the files are this test's own, and nobody writes to them in place, but where a test says so.
+    unsafe { Model::open(path) }
+}
+
 /// The file mapped, read, in memory, and behind a reader.
 fn models(folder: &tempfile::TempDir) -> Vec<Model> {
     let path = saved(folder);
     let size = fs::metadata(&path).unwrap().len();
     vec![
-        Model::open(&path).unwrap(),
-        OpenOptions::new().backing(Backing::Read).open(&path).unwrap(),
+        map(&path).unwrap(),
+        Model::open_read(&path).unwrap(),
         Model::from_bytes(fs::read(&path).unwrap()).unwrap(),
         Model::from_reader(fs::File::open(&path).unwrap(), size).unwrap(),
     ]
@@ -80,7 +90,7 @@ fn slices_are_boxes_of_a_tensor() {
         SaveTensor::new("f4", Dtype::F4, &[4, 4], &data[..8]),
     ];
     save(&path, &tensors, SaveOptions::new()).unwrap();
-    let model = Model::open(&path).unwrap();
+    let model = map(&path).unwrap();
     let tensor = model.find("box").unwrap();
     assert_eq!(tensor.slice_size(&[1..2, 0..2, 1..3]).unwrap(), 4);
     assert_eq!(tensor.slice_to_vec(&[1..2, 0..2, 1..3]).unwrap(), [13, 14, 17, 18]);
@@ -162,6 +172,39 @@ fn loading_into_the_callers_memory_checks_every_target() {
         assert!(error.message().contains(&*list[1].name()), "{error}");
         for (tensor, bytes) in list.iter().zip(&memory) {
             assert_eq!(bytes, &bytes_of(number_of(tensor)));
+        }
+    }
+}
+
+#[test]
+fn slices_of_many_tensors_are_loaded_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for model in models(&folder) {
+        let list = [model.find("t.3").unwrap(), model.find("t.2").unwrap()];
+        let slices = [vec![100..9_000], vec![]];
+        let options = || LoadOptions::new().threads(2).slices(&slices);
+        let block = model.load(&list, options()).unwrap();
+        assert_eq!(block[0], bytes_of(3)[100..9_000]);
+        assert_eq!(block[1], bytes_of(2));
+        let (mut first, mut second) = (vec![0; 8_900], vec![0; SIZES[2]]);
+        model.load_into(&list, &mut [&mut first, &mut second], options()).unwrap();
+        assert_eq!((&block[0], &block[1]), (&first[..], &second[..]));
+        let error = model.load_into(&list, &mut [&mut second, &mut first], options()).unwrap_err();
+        assert_eq!(error.status(), Status::TargetSize);
+        // As many slices as tensors, as many ranges as dimensions, within them, without digests.
+        let digests = model.hash(&list, options()).unwrap();
+        for options in [
+            LoadOptions::new().slices(&slices[1..]),
+            LoadOptions::new().slices(&[vec![0..1, 0..1], vec![]]),
+            LoadOptions::new().slices(&[vec![0..SIZES[3] as u64 + 1], vec![]]),
+            options().digests(&digests),
+        ] {
+            assert_eq!(model.load(&list, options).unwrap_err().status(), Status::Argument);
+        }
+        let pairs: Vec<_> = model.tensors().map(|tensor| [0..tensor.size() / 2]).collect();
+        let block = model.load_all(LoadOptions::new().slices(&pairs)).unwrap();
+        for (tensor, bytes) in model.tensors().zip(block.iter()) {
+            assert_eq!(bytes, &bytes_of(number_of(&tensor))[..tensor.size() as usize / 2]);
         }
     }
 }
@@ -287,7 +330,7 @@ fn advice_leaves_bytes_as_they_are() {
 #[test]
 fn what_is_saved_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
-    let source = Model::open(saved(&folder)).unwrap();
+    let source = map(saved(&folder)).unwrap();
     let path = folder.path().join("copy.safetensors");
     let tensors: Vec<_> = source
         .tensors()
@@ -305,7 +348,7 @@ fn what_is_saved_is_read_again() {
     };
     save(&path, &tensors, options().progress(progress)).unwrap();
     assert!(written > 0);
-    let model = Model::open(&path).unwrap();
+    let model = map(&path).unwrap();
     assert_eq!(model.count(), SIZES.len() + 2);
     for tensor in &source {
         assert_eq!(model.find(tensor.name_bytes()).unwrap().data(), tensor.data());
@@ -317,17 +360,44 @@ fn what_is_saved_is_read_again() {
 
     assert_eq!(save(&path, &tensors, options()).unwrap_err().status(), Status::Exists);
     save(&path, &tensors[..1], options().replace(true)).unwrap();
-    assert_eq!(Model::open(&path).unwrap().count(), 1);
+    assert_eq!(map(&path).unwrap().count(), 1);
     let twice = [tensors[0], tensors[0]];
     let error = save(&path, &twice, options().replace(true)).unwrap_err();
     assert_eq!(error.status(), Status::Duplicate);
 }
 
 #[test]
+fn what_is_saved_to_memory_is_what_a_file_would_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    for model in models(&folder) {
+        let tensors: Vec<_> = model.tensors().map(SaveTensor::from).collect();
+        let mut seen = Vec::new();
+        let options = SaveOptions::new().metadata("a", "b").progress(|done, total| {
+            seen.push((done, total));
+            ControlFlow::Continue(())
+        });
+        let bytes = save_to_vec(&tensors, options).unwrap();
+        let size = bytes.len() as u64;
+        assert_eq!(seen.last(), Some(&(size, size)));
+        assert!(seen.is_sorted());
+        let path = folder.path().join("file.safetensors");
+        save(&path, &tensors, SaveOptions::new().metadata("a", "b").replace(true)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        let error = save_to_vec(&[tensors[0], tensors[0]], SaveOptions::new()).unwrap_err();
+        assert_eq!(error.status(), Status::Duplicate);
+        let stop = |_, _| ControlFlow::Break(());
+        let error = save_to_vec(&tensors, SaveOptions::new().progress(stop)).unwrap_err();
+        assert_eq!(error.status(), Status::Cancelled);
+    }
+    assert_eq!(save_to_vec(&[], SaveOptions::new()).unwrap().len() % 8, 0);
+}
+
+#[test]
 fn a_file_cut_short_is_an_error_and_no_signal() {
     let folder = tempfile::tempdir().unwrap();
     let path = saved(&folder);
-    let model = Model::open(&path).unwrap();
+    let model = map(&path).unwrap();
+    // Against the promise of who maps; nothing touches the mapping from here on.
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(4096).unwrap();
     let error = model.find("t.4").unwrap().to_vec().unwrap_err();

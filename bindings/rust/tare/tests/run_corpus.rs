@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tare::{Backing, Error, Kind, LoadOptions, Model, OpenOptions, Result, Value};
+use tare::{Error, Kind, LoadOptions, Model, ModelFile, Result, Value};
 
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/data/corpus")
@@ -87,11 +87,12 @@ fn is_decided_by_name(path: &str, format: &str) -> bool {
 type Open = fn(&Path) -> Result<Model>;
 
 fn mapped(path: &Path) -> Result<Model> {
-    Model::open(path)
+    // SAFETY: nobody writes to files of the corpus.
+    unsafe { Model::open(path) }
 }
 
 fn read(path: &Path) -> Result<Model> {
-    OpenOptions::new().backing(Backing::Read).open(path)
+    Model::open_read(path)
 }
 
 fn in_memory(path: &Path) -> Result<Model> {
@@ -102,6 +103,11 @@ fn behind_a_reader(path: &Path) -> Result<Model> {
     let file = fs::File::open(path).unwrap();
     let size = file.metadata().unwrap().len();
     Model::from_reader(file, size)
+}
+
+fn a_file_alone(path: &Path) -> Result<Model> {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    Model::from_files(&[ModelFile::from_bytes(name, fs::read(path).unwrap())])
 }
 
 fn check_error(path: &str, error: &Error) {
@@ -166,6 +172,11 @@ fn verdicts_and_facts_of_files_that_are_read() {
 #[test]
 fn verdicts_and_facts_in_memory() {
     run(in_memory, false);
+}
+
+#[test]
+fn verdicts_and_facts_of_files_that_are_handed_in() {
+    run(a_file_alone, false);
 }
 
 #[test]

@@ -1,0 +1,213 @@
+//! Models that are opened from index files, and index files that do not fit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tare::{
+    Backing, Dtype, IndexCheck, IndexOptions, LoadOptions, Model, OpenOptions, Result, SaveOptions,
+    SaveTensor, Status, UseIndex, WeightLoader,
+};
+
+/// A sharded model of `t.0` to `t.5` in a folder.
+fn sharded() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut map = Vec::new();
+    for shard in 0..3u8 {
+        let name = format!("m-{shard}.safetensors");
+        let names: Vec<_> = (0..2).map(|number| format!("t.{}", shard * 2 + number)).collect();
+        let bytes = [shard; 100];
+        let tensors: Vec<_> =
+            names.iter().map(|name| SaveTensor::new(name, Dtype::U8, &[100], &bytes)).collect();
+        let options = SaveOptions::new().metadata("format", "pt");
+        tare::save(folder.path().join(&name), &tensors, options).unwrap();
+        map.extend(names.iter().map(|tensor| format!(r#""{tensor}":"{name}""#)));
+    }
+    let index = format!(r#"{{"weight_map":{{{}}}}}"#, map.join(","));
+    fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
+    folder
+}
+
+fn with(how: UseIndex) -> OpenOptions {
+    OpenOptions::new().use_index(how)
+}
+
+/// Mapped.
+fn map(options: &OpenOptions, path: &Path) -> Result<Model> {
+    // SAFETY: the files are this test's own; none is written to while a model of them is used.
+    unsafe { options.open(path) }
+}
+
+fn check(model: &Model, is_mapped: bool) {
+    assert_eq!(model.count(), 6);
+    assert!(model.tensors().zip(0..).all(|(tensor, i)| tensor.name() == format!("t.{i}")));
+    let block = model.load_all(LoadOptions::new()).unwrap();
+    for (number, bytes) in block.iter().enumerate() {
+        let tensor = model.find(format!("t.{number}")).unwrap();
+        assert_eq!((tensor.dtype(), tensor.shape()), (Dtype::U8, &[100][..]));
+        assert_eq!(bytes, [number as u8 / 2; 100]);
+        assert_eq!(tensor.data(), is_mapped.then_some(bytes));
+        assert_eq!(tensor.shard(), number as u32 / 2);
+        tensor.ready().unwrap();
+    }
+    model.ready().unwrap();
+    assert_eq!(model.metadata_str("format").unwrap(), "pt");
+    assert_eq!(model.names().len(), 6);
+    let backing = if is_mapped { Backing::Map } else { Backing::Read };
+    assert!(model.shards().all(|shard| shard.backing == backing));
+}
+
+#[test]
+fn a_saved_index_is_used_and_gives_the_same_model() {
+    let folder = sharded();
+    let model = map(&OpenOptions::new(), folder.path()).unwrap();
+    check(&model, true);
+    assert_eq!(model.stat().index_file_size, 0);
+    assert_eq!(model.index_status().unwrap_err().status(), Status::Open);
+    let place = model.index_path().unwrap();
+    assert_eq!(place, folder.path().join("tare.idx"));
+    model.save_index(IndexOptions::new()).unwrap();
+    model.save_index(IndexOptions::new()).unwrap(); // over its like
+    let size = fs::metadata(&place).unwrap().len();
+
+    for how in [UseIndex::Auto, UseIndex::Require] {
+        for (model, is_mapped) in [
+            (map(&with(how), folder.path()).unwrap(), true),
+            (with(how).open_read(folder.path()).unwrap(), false),
+        ] {
+            model.index_status().unwrap();
+            assert_eq!(model.stat().index_file_size, size);
+            check(&model, is_mapped);
+        }
+    }
+    let never = map(&with(UseIndex::Never), folder.path()).unwrap();
+    assert_eq!(never.index_status().unwrap_err().status(), Status::Open);
+    check(&never, true);
+    never.check_index(IndexOptions::new()).unwrap();
+}
+
+#[test]
+fn an_index_may_be_elsewhere_and_replaces_no_other_file() {
+    let folder = sharded();
+    let place = folder.path().join("elsewhere");
+    fs::write(&place, "something else").unwrap();
+    let at = || IndexOptions::new().path(&place);
+    let model = Model::open_read(folder.path()).unwrap();
+    assert_eq!(model.save_index(at()).unwrap_err().status(), Status::Exists);
+    model.save_index(at().replace(true)).unwrap();
+    model.check_index(at()).unwrap();
+    let found = OpenOptions::new().index_path(&place).use_index(UseIndex::Require);
+    check(&map(&found, folder.path()).unwrap(), true);
+    let bytes: Arc<[u8]> = fs::read(&place).unwrap().into();
+    let found = with(UseIndex::Require).index_bytes(bytes);
+    check(&map(&found, folder.path()).unwrap(), true);
+    check(&found.open_read(folder.path()).unwrap(), false);
+    let both = found.index_path(&place);
+    assert_eq!(both.open_read(folder.path()).unwrap_err().status(), Status::Argument);
+    let error = model.save_index(IndexOptions::new().path("a\0b")).unwrap_err();
+    assert_eq!(error.status(), Status::Argument);
+}
+
+#[test]
+fn one_that_is_stale_damaged_or_missing_is_told() {
+    let folder = sharded();
+    let require = with(UseIndex::Require);
+    assert_eq!(require.open_read(folder.path()).unwrap_err().status(), Status::Open);
+    let model = with(UseIndex::Never).open_read(folder.path()).unwrap();
+    assert_eq!(model.check_index(IndexOptions::new()).unwrap_err().status(), Status::Open);
+    model.save_index(IndexOptions::new()).unwrap();
+    let place = model.index_path().unwrap();
+    let good = fs::read(&place).unwrap();
+
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    fs::write(&place, &bad).unwrap();
+    let error = model.check_index(IndexOptions::new()).unwrap_err();
+    assert!(error.status() == Status::Prebuilt && error.offset().is_some(), "{error:?}");
+    fs::write(&place, &good[..100]).unwrap();
+    let error = require.open_read(folder.path()).unwrap_err();
+    assert_eq!(error.status(), Status::Prebuilt);
+
+    // Another time, the same bytes: by the header it is the same model.
+    fs::write(&place, &good).unwrap();
+    let shard = folder.path().join("m-1.safetensors");
+    let time = std::time::SystemTime::UNIX_EPOCH;
+    fs::File::options().write(true).open(&shard).unwrap().set_modified(time).unwrap();
+    let error = require.open_read(folder.path()).unwrap_err();
+    assert_eq!((error.status(), error.shard()), (Status::Stale, Some(1)));
+    assert!(error.message().contains("m-1.safetensors"), "{error}");
+    let model = Model::open_read(folder.path()).unwrap();
+    assert_eq!(model.index_status().unwrap_err().status(), Status::Stale);
+    check(&model, false);
+    let by_header = require.clone().index_check(IndexCheck::Header);
+    check(&by_header.open_read(folder.path()).unwrap(), false);
+}
+
+#[test]
+fn a_shard_that_is_gone_when_it_is_wanted_is_an_error_of_that_call() {
+    let folder = sharded();
+    Model::open_read(folder.path()).unwrap().save_index(IndexOptions::new()).unwrap();
+    let model = map(&with(UseIndex::Require), folder.path()).unwrap();
+    let shard = folder.path().join("m-2.safetensors");
+    let away = folder.path().join("away");
+    fs::rename(&shard, &away).unwrap();
+    let tensor = model.find("t.5").unwrap();
+    assert_eq!(tensor.data(), None);
+    assert_eq!(model.tensor_bytes("t.5"), None);
+    assert_eq!(tensor.ready().unwrap_err().status(), Status::Open);
+    assert_eq!(model.ready().unwrap_err().status(), Status::Open);
+    assert_eq!(tensor.to_vec().unwrap_err().status(), Status::Open);
+    assert_eq!(model.tensor_bytes("t.0"), Some(&[0; 100][..]));
+    fs::rename(&away, &shard).unwrap();
+    assert_eq!(tensor.data(), Some(&[2; 100][..]));
+    model.ready().unwrap();
+}
+
+#[test]
+fn models_in_memory_and_readers_take_an_index_that_is_handed_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("model.safetensors");
+    let place = folder.path().join("index");
+    tare::save(&path, &[SaveTensor::new("w", Dtype::U8, &[3], b"abc")], SaveOptions::new())
+        .unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let size = bytes.len() as u64;
+    let model = Model::from_bytes(bytes.clone()).unwrap();
+    assert_eq!(model.index_path(), None);
+    let error = model.save_index(IndexOptions::new()).unwrap_err();
+    assert_eq!(error.status(), Status::Argument);
+    model.save_index(IndexOptions::new().path(&place)).unwrap();
+    let pairs = Model::from_pairs(&[("a", "b")]).unwrap();
+    let error = pairs.save_index(IndexOptions::new().path(&place)).unwrap_err();
+    assert_eq!(error.status(), Status::Unsupported);
+
+    let by_path = with(UseIndex::Require).index_path(&place);
+    let by_bytes = with(UseIndex::Require).index_bytes(fs::read(&place).unwrap());
+    for options in [by_path, by_bytes] {
+        let model = options.open_bytes(bytes.clone()).unwrap();
+        model.index_status().unwrap();
+        assert_eq!(model.tensor_bytes("w"), Some(&b"abc"[..]));
+        assert_eq!(model.shards().next().unwrap().backing, Backing::Memory);
+        assert_eq!(options.open_slice(&bytes).unwrap().tensor_bytes("w"), Some(&b"abc"[..]));
+        let file = fs::File::open(&path).unwrap();
+        let model = options.open_reader(file, size).unwrap();
+        drop(options);
+        assert_eq!(model.find("w").unwrap().to_vec().unwrap(), b"abc");
+    }
+}
+
+/// No safe call maps an index file: cutting it short is then no signal.
+#[test]
+fn safe_calls_map_no_index_file() {
+    let folder = sharded();
+    let place = folder.path().join("tare.idx");
+    let saved = Model::open_read(folder.path()).unwrap();
+    saved.save_index(IndexOptions::new()).unwrap();
+    let options = with(UseIndex::Require).backing(Backing::Map);
+    let model = options.open_read(folder.path()).unwrap();
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let folder_name = folder.path().to_str().unwrap();
+    assert!(!maps.contains(folder_name), "{maps}");
+    fs::File::options().write(true).open(&place).unwrap().set_len(10).unwrap();
+    check(&model, false);
+}
