@@ -187,6 +187,14 @@ impl fmt::Debug for DeviceBlock {
 }
 
 /// Memory of a device, as long as the [`DeviceBlock`] that it is part of.
+///
+/// ```compile_fail,E0505
+/// fn use_after_free(block: tare::DeviceBlock) {
+///     let memory = block.memory();
+///     drop(block);
+///     println!("{memory:?}");
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceMemory<'b> {

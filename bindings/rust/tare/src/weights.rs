@@ -1,6 +1,8 @@
 //! The contract of loaders of weights: names, and bytes by name.
 
-use crate::{Model, OpenOptions, Result};
+use std::sync::Arc;
+
+use crate::{BorrowedModel, Model, OpenOptions, Result};
 
 /// Where weights come from: names, and bytes by name.
 ///
@@ -27,6 +29,34 @@ impl WeightLoader for Model {
 
     fn names(&self) -> Vec<String> {
         self.tensors().map(|tensor| tensor.name().into_owned()).collect()
+    }
+}
+
+/// What points to a loader is one.
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<T: WeightLoader + ?Sized> WeightLoader for $pointer {
+            fn tensor_bytes(&self, name: &str) -> Option<&[u8]> {
+                (**self).tensor_bytes(name)
+            }
+
+            fn names(&self) -> Vec<String> {
+                (**self).names()
+            }
+        }
+    )*};
+}
+
+forward!(&T, Box<T>, Arc<T>);
+
+/// As the [`Model`] that it is.
+impl WeightLoader for BorrowedModel<'_> {
+    fn tensor_bytes(&self, name: &str) -> Option<&[u8]> {
+        (**self).tensor_bytes(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        (**self).names()
     }
 }
 

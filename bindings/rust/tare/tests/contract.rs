@@ -31,7 +31,13 @@ fn pairs_and_files_and_models_give_the_same_names_and_bytes() {
     check_w_and_b(&BytesWeightLoader::from_pairs(pairs));
     check_w_and_b(&BytesWeightLoader::from_safetensors(file()).unwrap());
     check_w_and_b(&Model::from_bytes(file()).unwrap());
-    check_w_and_b(&*Model::from_slice(&file()).unwrap());
+    check_w_and_b(&Model::from_slice(&file()).unwrap());
+    let shared: std::sync::Arc<dyn WeightLoader> =
+        std::sync::Arc::new(Model::from_bytes(file()).unwrap());
+    check_w_and_b(&shared);
+    check_w_and_b(&&*shared);
+    let boxed: Box<dyn WeightLoader> = Box::new(shared);
+    check_w_and_b(&boxed);
     let path = tempfile::NamedTempFile::with_suffix(".safetensors").unwrap();
     std::fs::write(&path, file()).unwrap();
     // SAFETY: nobody writes to the file in place.
