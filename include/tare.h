@@ -54,7 +54,8 @@
  *   - After fork() a model may be used in both processes; each must close its own.
  *   - On 32-bit hosts files over the address space cannot be mapped; AUTO then reads instead.
  *   - A model has fewer than 2^30 tensors, at most 2^18 shards of up to 64 TiB, and 4 GiB of names;
- *     a shard index has at most 1 GiB. Beyond that opening is TARE_E_LIMIT.
+ *     a shard index has at most 1 GiB. Beyond that opening is TARE_E_LIMIT. tare_options has lower
+ *     limits for who wants them.
  */
 #ifndef TARE_H
 #define TARE_H
@@ -396,11 +397,19 @@ typedef struct tare_options {
      * address is no multiple of 64. */
     const void *index_bytes;
     size_t index_size;
+    /* The most that a model may have: opening one with more is TARE_E_LIMIT, with the place in the
+     * header (in a shard index, where that lists more). Numbers beyond what format and library have
+     * for limits count as those, and 0 as well. A model from an index file is looked through for
+     * them, which takes time in proportion to its tensors, where one is set. */
+    uint64_t tensor_count_max;  /* of all shards; also of pairs. The default is 2^30-1. */
+    uint64_t rank_max;          /* of a tensor. GGUF: 4; safetensors: what its header can hold */
+    uint64_t name_size_max;     /* of a tensor; also of pairs. GGUF: 63; safetensors as rank_max */
+    uint64_t metadata_size_max; /* keys and values of all shards. What their headers can hold */
 } tare_options;
 
 /* clang-format off */
 #define TARE_OPTIONS_INIT \
-    { sizeof(tare_options), 0, 0, 0, 0, 0, NULL, 0, 0, NULL, NULL, 0 }
+    { sizeof(tare_options), 0, 0, 0, 0, 0, NULL, 0, 0, NULL, NULL, 0, 0, 0, 0, 0 }
 /* clang-format on */
 
 /* ------------------------------------------------------------------------------------------------

@@ -61,6 +61,20 @@ static tare_status options_copy(tare_options *to, const tare_options *from, tare
     return status == TARE_OK ? tarei_open_check_hooks(to->allocator, error) : status;
 }
 
+/* A number that is not given, or beyond what the library can have, is that. Space for a name's
+ * terminator, too, counts in 32 bits. */
+static void take_limits(tarei_parsed *parsed, const tare_options *options)
+{
+    const uint64_t limits[TAREI_LIMITS][2] = {
+        {options->tensor_count_max, TAREI_RECORD_COUNT_MAX - 1},
+        {options->rank_max, UINT32_MAX},
+        {options->name_size_max, UINT32_MAX - 1},
+        {options->metadata_size_max, UINT64_MAX},
+    };
+    for (int i = 0; i < TAREI_LIMITS; i++) /* 0 wraps round */
+        parsed->limits[i] = limits[i][limits[i][0] - 1 >= limits[i][1]];
+}
+
 static tare_status opening_begin(tarei_opening *opening, const tare_options *options,
                                  tare_model **out, tare_error *error)
 {
@@ -78,6 +92,7 @@ static tare_status opening_begin(tarei_opening *opening, const tare_options *opt
     model->memory = memory;
     tarei_arena_init(&model->arena, &model->memory);
     model->parsed.memory = &model->memory;
+    take_limits(&model->parsed, &opening->options);
     opening->model = model;
     return TARE_OK;
 }

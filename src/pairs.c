@@ -10,14 +10,14 @@ static tare_status measure(tarei_opening *opening, const tare_pair *pairs, size_
 {
     tarei_parsed *parsed = &opening->model->parsed;
     *block_size = 0;
-    bool beyond = count >= TAREI_RECORD_COUNT_MAX;
+    bool beyond = count > parsed->limits[TAREI_LIMIT_TENSORS];
     for (size_t i = 0; i < count && !beyond; i++) {
         const tare_pair *pair = &pairs[i];
         if ((pair->name == NULL && pair->name_size != 0) || (pair->data == NULL && pair->size != 0))
             return tarei_error_set(opening->error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
                                    "pair %zu has no %s", i,
                                    pair->name == NULL && pair->name_size != 0 ? "name" : "data");
-        beyond = pair->name_size >= UINT32_MAX ||
+        beyond = pair->name_size > parsed->limits[TAREI_LIMIT_NAME] ||
                  tarei_check_round_up(*block_size, opening->options.alignment, block_size) ||
                  tarei_check_add(*block_size, pair->size, block_size) ||
                  *block_size > TAREI_OFFSET_MAX;
@@ -25,7 +25,8 @@ static tare_status measure(tarei_opening *opening, const tare_pair *pairs, size_
     }
     if (!beyond) return TARE_OK;
     return tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
-                           "2^30 pairs or more, a name of 4 GiB, or bytes of 64 TiB");
+                           "more pairs than tensor_count_max or 2^30-1, a name longer than "
+                           "name_size_max or of 4 GiB, or bytes of 64 TiB");
 }
 
 tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, size_t count)

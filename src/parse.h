@@ -101,6 +101,15 @@ static inline bool tarei_json_literal(tarei_json *json, const char *text, size_t
  */
 #define TAREI_NAME_ESCAPED UINT32_C(0x80000000) /* added to a name's size: it has escapes */
 
+/* What a model may have at most; each is one of tare_options. */
+enum {
+    TAREI_LIMIT_TENSORS,
+    TAREI_LIMIT_RANK,
+    TAREI_LIMIT_NAME,
+    TAREI_LIMIT_METADATA,
+    TAREI_LIMITS
+};
+
 #define TAREI_LAYOUT_CACHE_COUNT 256u
 #define TAREI_LAYOUT_UNIT 8u
 
@@ -115,7 +124,9 @@ typedef struct tarei_parsed {
     uint64_t layout_at;   /* bytes of finished layouts */
     uint64_t name_size;   /* of all records, unescaped */
     uint64_t metadata_name_size;
-    uint64_t metadata_value_size;                       /* arrays not counted */
+    uint64_t metadata_value_size; /* arrays not counted */
+    uint64_t metadata_size;       /* of keys and values, arrays too */
+    uint64_t limits[TAREI_LIMITS];
     uint32_t layout_cache[TAREI_LAYOUT_CACHE_COUNT][2]; /* places + 1 */
 } tarei_parsed;
 
@@ -129,6 +140,14 @@ uint32_t tarei_parsed_layout_intern(tarei_parsed *parsed, tare_dtype dtype, uint
 /* Adds a raw record to one of the two pairs of buffers, with room for one more behind it. */
 bool tarei_parsed_add(tarei_buffer *records, tarei_buffer *sizes, tarei_memory *memory,
                       tarei_record record, uint32_t size);
+
+/* Why the limits forbid one more tensor of a name of that size, and of the layout that was begun; and
+ * so much more of metadata, which is counted. NULL: they do not. */
+const char *tarei_parsed_tensor_fault(const tarei_parsed *parsed, uint64_t name_size);
+const char *tarei_parsed_metadata_fault(tarei_parsed *parsed, uint64_t size);
+
+/* The same in so many words: a number of each kind. */
+const char *tarei_parsed_fault(const uint64_t *limits, const uint64_t *numbers);
 
 static inline tarei_record *tarei_parsed_records(const tarei_parsed *parsed)
 {
@@ -256,6 +275,7 @@ typedef struct tarei_weight_map {
     tarei_buffer listed; /* tarei_listed, as the file has them */
     tarei_buffer shards; /* tare_string, sorted, without repetition; in `arena` */
     tarei_arena *arena;
+    const uint64_t *limits; /* TAREI_LIMIT_* */
 } tarei_weight_map;
 
 /* Reads the weight map of an index file. What it names is checked for form only. */

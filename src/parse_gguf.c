@@ -87,7 +87,7 @@ static tare_status check_version(const parser *p, uint32_t version)
 
 /* A count is believed only as far as the file can hold that many. Above 2^63, where the reference
  * sees negative numbers, no file can. */
-static tare_status parse_count(const parser *p, uint64_t size_min, const char *what,
+static tare_status parse_count(const parser *p, uint64_t size_min, const char *what, uint64_t most,
                                uint64_t *count)
 {
     tarei_cursor *cursor = p->cursor;
@@ -98,9 +98,9 @@ static tare_status parse_count(const parser *p, uint64_t size_min, const char *w
         return tarei_error_set(cursor->error, TARE_E_TRUNCATED, cursor->shard, at,
                                "%" PRIu64 " %s in a file of %" PRIu64 " bytes (cut short?)", *count,
                                what, cursor->file_size);
-    if (*count >= TAREI_RECORD_COUNT_MAX)
-        return tarei_error_set(cursor->error, TARE_E_LIMIT, cursor->shard, at, "2^30 or more %s",
-                               what);
+    if (*count > most)
+        return tarei_error_set(cursor->error, TARE_E_LIMIT, cursor->shard, at,
+                               "%" PRIu64 " %s, the limit is %" PRIu64, *count, what, most);
     return TARE_OK;
 }
 
@@ -111,9 +111,12 @@ static tare_status parse_start(parser *p)
     if (status == TARE_OK) status = tarei_cursor_u32(p->cursor, &version);
     if (status == TARE_OK) status = check_version(p, version); /* 2 */
     if (status == TARE_OK)                                     /* 3 */
-        status = parse_count(p, TENSOR_SIZE_MIN, "tensors", &p->tensor_count);
+        status = parse_count(p, TENSOR_SIZE_MIN, "tensors",
+                             p->parsed->limits[TAREI_LIMIT_TENSORS] - tarei_parsed_count(p->parsed),
+                             &p->tensor_count);
     if (status == TARE_OK)
-        status = parse_count(p, ENTRY_SIZE_MIN, "entries of metadata", &p->entry_count);
+        status = parse_count(p, ENTRY_SIZE_MIN, "entries of metadata", TAREI_RECORD_COUNT_MAX - 1,
+                             &p->entry_count);
     return status;
 }
 
@@ -215,6 +218,11 @@ static tare_status note_entry(parser *p, tarei_span key, tare_value value, tarei
 static tare_status add_entry(parser *p, tarei_span key, tare_value value, tarei_span span)
 {
     tarei_parsed *parsed = p->parsed;
+    const char *fault = tarei_parsed_metadata_fault(parsed, (uint64_t)key.size + span.size);
+    if (fault != NULL) {
+        fail(p, TARE_E_LIMIT, key.at - 8, fault);
+        return name_failure(p, "metadata", key);
+    }
     const tarei_record record = {
         .where = tarei_record_where(p->cursor->shard, span.at),
         .layout = span.size,
@@ -350,6 +358,8 @@ static tare_status add_tensor(parser *p, const tensor_facts *facts, uint64_t off
     for (uint32_t i = facts->rank; i > 0 && fine; i--)
         fine = tarei_parsed_layout_push(parsed, facts->shape[i - 1]);
     if (!fine) return tarei_error_memory(p->cursor->error);
+    const char *fault = tarei_parsed_tensor_fault(parsed, facts->name.size);
+    if (fault != NULL) return fail(p, TARE_E_LIMIT, facts->name.at - 8, fault);
     const tarei_record record = {
         .where = tarei_record_where(p->cursor->shard, offset),
         .layout = tarei_parsed_layout_intern(parsed, facts->dtype, facts->size),
@@ -446,9 +456,8 @@ tare_status tarei_parse_gguf(tarei_parsed *parsed, tarei_cursor *cursor, tarei_g
     if (status == TARE_OK && !reserve_records(&p)) status = tarei_error_memory(cursor->error);
     for (uint64_t i = 0; i < p.tensor_count && status == TARE_OK; i++) status = parse_tensor(&p);
     if (status != TARE_OK) return status;
-    if (tarei_parsed_count(parsed) >= TAREI_RECORD_COUNT_MAX ||
-        parsed->layouts.size / TAREI_LAYOUT_UNIT >= UINT32_MAX)
+    if (parsed->layouts.size / TAREI_LAYOUT_UNIT >= UINT32_MAX)
         return tarei_error_set(cursor->error, TARE_E_LIMIT, cursor->shard, TARE_NO_OFFSET,
-                               "2^30 tensors or more, or 32 GiB of shapes");
+                               "32 GiB of shapes");
     return check_data(&p, first);
 }

@@ -231,6 +231,8 @@ static tare_status add_tensor(parser *p, const tensor_facts *facts)
     uint64_t size = 0;
     tare_status status = check_tensor(p, facts, &size);
     if (status != TARE_OK) return status;
+    const char *fault = tarei_parsed_tensor_fault(parsed, facts->name.size);
+    if (fault != NULL) return fail_tensor(p, facts, TARE_E_LIMIT, NULL, fault);
     const tarei_record record = {
         .where = tarei_record_where(p->json.shard, facts->begin),
         .layout = tarei_parsed_layout_intern(parsed, facts->dtype, size),
@@ -353,6 +355,10 @@ static tare_status parse_metadata(parser *p)
         if (status != TARE_OK) return status;
         parsed->metadata_name_size += key.size;
         parsed->metadata_value_size += value.size;
+        const char *fault = tarei_parsed_metadata_fault(parsed, (uint64_t)key.size + value.size);
+        if (fault != NULL)
+            return tarei_json_fail(json, TARE_E_LIMIT, key.text - 1, "metadata %s: %s",
+                                   tarei_quote(key.text, key.raw_size).text, fault);
         const tarei_record record = {
             .where = tarei_record_where(json->shard, (uint64_t)(value.text - json->start)),
             .layout = value.size,
@@ -521,10 +527,8 @@ tare_status tarei_parse_safetensors(tarei_parsed *parsed, const void *text, uint
     tare_status status = parse_members(&p);
     if (status != TARE_OK) return status;
     uint64_t count = tarei_parsed_count(parsed) - first;
-    if (tarei_parsed_count(parsed) >= TAREI_RECORD_COUNT_MAX ||
-        parsed->layouts.size / TAREI_LAYOUT_UNIT >= UINT32_MAX)
-        return tarei_error_set(error, TARE_E_LIMIT, shard, TARE_NO_OFFSET,
-                               "2^30 tensors or more, or 32 GiB of shapes");
+    if (parsed->layouts.size / TAREI_LAYOUT_UNIT >= UINT32_MAX)
+        return tarei_error_set(error, TARE_E_LIMIT, shard, TARE_NO_OFFSET, "32 GiB of shapes");
     tarei_record *records = tarei_parsed_records(parsed) + first;
     uint32_t *sizes = (uint32_t *)parsed->sizes.data + first;
     if (!p.in_order) status = sort_by_offset(&p, records, sizes, (uint32_t)count);

@@ -61,6 +61,11 @@ static tare_status add_line(parser *p, const tarei_token *name, const tarei_toke
         !tarei_buffer_reserve(&p->runs, map->memory, sizeof(run)))
         return tarei_error_memory(p->json.error);
     uint32_t line = (uint32_t)(map->listed.size / sizeof(tarei_listed));
+    const uint64_t numbers[TAREI_LIMITS] = {line + UINT64_C(1), 0, name->size};
+    const char *fault = tarei_parsed_fault(map->limits, numbers);
+    if (fault != NULL)
+        return tarei_json_fail(&p->json, TARE_E_LIMIT, name->text - 1, "tensor %s: %s",
+                               tarei_quote(name->text, name->raw_size).text, fault);
     run *last = p->runs.size != 0 ? (run *)((char *)p->runs.data + p->runs.size) - 1 : NULL;
     if (last == NULL || !same_text(&last->file, file)) {
         run *added = (void *)((char *)p->runs.data + p->runs.size);

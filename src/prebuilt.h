@@ -118,6 +118,7 @@ struct tarei_prebuilt {
     const tarei_prebuilt_value *values;
     const char *value_bytes;
     uint64_t value_bytes_size;
+    uint32_t rank_max;
     int folder; /* of the shards, or -1 */
     uint32_t backing;
     bool copy_on_write;
@@ -153,6 +154,13 @@ tare_status tarei_prebuilt_damaged(tare_error *error, uint64_t offset, const cha
 /* The head of a file of `size` bytes, which is all here: copied, and checked by itself. */
 tare_status tarei_prebuilt_head_check(tarei_prebuilt_head *head, const void *bytes, uint64_t size,
                                       tare_error *error);
+
+/* ------------------------------------------------------------------------------------------------
+ * prebuilt_look.c
+ */
+
+/* Looks through an opened model for what goes beyond the limits of the options, if there are any. */
+tare_status tarei_prebuilt_check_limits(tarei_opening *opening);
 
 /* ------------------------------------------------------------------------------------------------
  * prebuilt_shard.c

@@ -24,7 +24,7 @@ static bool look_at_layout(const tarei_prebuilt *prebuilt, uint32_t place, uint6
     look->dtype = tarei_once_32(&layout->dtype);
     look->rank = tarei_once_32(&layout->rank);
     look->shape = layout->shape;
-    if (look->rank > TAREI_PREBUILT_RANK_MAX || look->rank > prebuilt->layout_words - place - 2)
+    if (look->rank > prebuilt->rank_max || look->rank > prebuilt->layout_words - place - 2)
         return false;
     for (uint32_t d = 0; d < look->rank; d++) {
         uint64_t dimension = tarei_once_64(look->shape + d);
@@ -81,4 +81,40 @@ tare_value tarei_prebuilt_value_of(const tare_model *model, const tarei_record *
     value.data = prebuilt->value_bytes + place;
     value.size = (size_t)size;
     return value;
+}
+
+static tare_status fail_limit(tarei_opening *opening, const char *what, tare_string name,
+                              uint32_t shard, const char *fault)
+{
+    tarei_error_set(opening->error, TARE_E_LIMIT, shard, TARE_NO_OFFSET, "%s %s: %s", what,
+                    tarei_quote(name.data, name.size).text, fault);
+    tare_string file = {"", 0};
+    if (shard != TARE_NO_SHARD) file = opening->model->shards[shard].name;
+    return tarei_error_prefix(opening->error, file);
+}
+
+tare_status tarei_prebuilt_check_limits(tarei_opening *opening)
+{
+    tare_model *model = opening->model;
+    const tare_options *options = &opening->options;
+    if ((options->rank_max | options->name_size_max | options->metadata_size_max) == 0)
+        return TARE_OK;
+    for (size_t i = 0; i < model->tensors.count; i++) {
+        tarei_look look;
+        const tarei_record *record = &model->tensors.records[i];
+        tare_string name = tarei_names_get(&model->tensors, record);
+        tarei_prebuilt_look(model, record, NULL, &look);
+        const uint64_t numbers[TAREI_LIMITS] = {0, look.rank, name.size};
+        const char *fault = tarei_parsed_fault(model->parsed.limits, numbers);
+        if (fault != NULL) return fail_limit(opening, "tensor", name, look.shard, fault);
+    }
+    tare_string key;
+    for (size_t i = 0; tare_metadata_at(model, i, &key, NULL, NULL); i++) {
+        uint64_t size = tare_metadata_value_at(model, i).size;
+        const char *fault = tarei_parsed_metadata_fault(&model->parsed, key.size + size);
+        if (fault != NULL) return fail_limit(opening, "metadata", key, TARE_NO_SHARD, fault);
+    }
+    if (model->parsed.limits[TAREI_LIMIT_RANK] < TAREI_PREBUILT_RANK_MAX)
+        model->prebuilt->rank_max = (uint32_t)model->parsed.limits[TAREI_LIMIT_RANK];
+    return TARE_OK;
 }

@@ -348,6 +348,7 @@ static tare_status commit(attempt *a)
     prebuilt->values = (const void *)section_at(a, TAREI_SECTION_VALUES);
     prebuilt->value_bytes = (const void *)section_at(a, TAREI_SECTION_VALUE_BYTES);
     prebuilt->value_bytes_size = sections[TAREI_SECTION_VALUE_BYTES].size;
+    prebuilt->rank_max = TAREI_PREBUILT_RANK_MAX;
     prebuilt->folder = -1;
     prebuilt->backing = a->opening->options.backing;
     prebuilt->copy_on_write = (a->opening->options.flags & TARE_COPY_ON_WRITE) != 0;
@@ -377,6 +378,11 @@ static tare_status try_index(attempt *a)
     if (status == TARE_OK)
         status = tarei_prebuilt_head_check(&a->head, a->prebuilt->bytes, a->prebuilt->size,
                                            a->opening->error);
+    if (status == TARE_OK &&
+        a->head.tensor_count > a->opening->model->parsed.limits[TAREI_LIMIT_TENSORS])
+        status = tarei_error_set(a->opening->error, TARE_E_LIMIT, TARE_NO_SHARD,
+                                 offsetof(tarei_prebuilt_head, tensor_count),
+                                 "the index file has more tensors than tensor_count_max");
     if (status == TARE_OK) status = check_files(a);
     if (status == TARE_OK) return TARE_OK;
     give_bytes(a->prebuilt, memory);
@@ -409,7 +415,8 @@ tare_status tarei_prebuilt_open(tarei_opening *opening, const tarei_place *place
     tare_status status = try_index(&a);
     if (status == TARE_OK) {
         *used = true;
-        return commit(&a);
+        status = commit(&a);
+        return status == TARE_OK ? tarei_prebuilt_check_limits(opening) : status;
     }
     if (options->index == TARE_INDEX_REQUIRE || status == TARE_E_MEMORY) return status;
     if (status == TARE_E_OPEN && !named && opening->error->system_error == ENOENT &&

@@ -224,7 +224,8 @@ typedef struct map_user {
 static tare_status with_index(tarei_opening *opening, const char *name, const map_user *user)
 {
     tarei_memory *memory = &opening->model->memory;
-    tarei_weight_map map = {.memory = memory, .arena = &opening->model->arena};
+    tarei_weight_map map = {
+        .memory = memory, .arena = &opening->model->arena, .limits = opening->model->parsed.limits};
     tarei_buffer text = {0};
     tare_status status = read_index(opening, user->folder, name, &map, &text);
     if (status == TARE_OK) status = user->use(opening, user, &map, name);

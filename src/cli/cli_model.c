@@ -57,7 +57,7 @@ void cli_report_as(const char *shown, const char *path, const tare_error *error)
 
 tare_options cli_open_options(const cli_options *options)
 {
-    tare_options open_options = TARE_OPTIONS_INIT;
+    tare_options open_options = options->limits;
     open_options.backing = options->backing;
     open_options.index_path = options->index;
     if (options->index != NULL) open_options.index = TARE_INDEX_REQUIRE;

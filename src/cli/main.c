@@ -7,7 +7,7 @@
 
 static int run_help(const cli_options *options);
 
-#define FOR_ANY (OPTION_JSON | OPTION_BACKING | OPTION_HELP)
+#define FOR_ANY (OPTION_JSON | OPTION_BACKING | OPTION_LIMIT | OPTION_HELP)
 #define FOR_ALL (FOR_ANY | OPTION_INDEX | OPTION_NO_INDEX)
 #define FOR_HASH (OPTION_THREADS | OPTION_DROP_BEHIND)
 #define FOR_LOAD \

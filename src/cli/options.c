@@ -1,6 +1,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@ static const option table[] = {
     {OPTION_RAW, 0, "raw-quantized", NULL, "store dtypes that safetensors lacks as U8"},
     {OPTION_INDEX, 0, "index", "FILE", "open with this index file, or fail"},
     {OPTION_NO_INDEX, 0, "no-index", NULL, "read headers, also where there is an index file"},
+    {OPTION_LIMIT, 0, "limit", "WHAT=N", "refuse a model with more; header=8M, tensors=1000, ..."},
     {OPTION_HELP, 'h', "help", NULL, "print this help"},
     {OPTION_VERSION, 0, "version", NULL, "print the version"},
 };
@@ -201,6 +203,33 @@ int options_bad_align(uint64_t number)
     return CLI_USAGE;
 }
 
+/* WHAT=NUMBER. */
+static int parse_limit(tare_options *limits, const option *found, const char *value)
+{
+    static const struct {
+        const char *name;
+        size_t place;
+    } names[] = {{"header", offsetof(tare_options, header_size_max)},
+                 {"tensors", offsetof(tare_options, tensor_count_max)},
+                 {"rank", offsetof(tare_options, rank_max)},
+                 {"name", offsetof(tare_options, name_size_max)},
+                 {"metadata", offsetof(tare_options, metadata_size_max)}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t size = strlen(names[i].name);
+        if (strncmp(value, names[i].name, size) != 0 || value[size] != '=') continue;
+        uint64_t number, most = i == 0 ? INT32_MAX : UINT64_MAX;
+        int status = parse_size(found, value + size + 1, &number);
+        if (status != CLI_OK) return status;
+        memcpy((char *)limits + names[i].place, &number, sizeof number);
+        return check_range(found, number, number >= 1 && number <= most,
+                           "at least 1, for header at most 2147483647");
+    }
+    char shown[128];
+    cli_message("--limit is header=N, tensors=N, rank=N, name=N or metadata=N, not '%s'",
+                text_escape(text_of(value), shown, sizeof shown));
+    return CLI_USAGE;
+}
+
 static int parse_load_value(tare_load_options *load, const option *found, const char *value)
 {
     uint64_t number;
@@ -245,6 +274,7 @@ static int parse_value(cli_options *options, const option *found, char *value)
     case OPTION_OUTPUT: options->output = value; return CLI_OK;
     case OPTION_INDEX: options->index = value; return CLI_OK;
     case OPTION_ONLY: return parse_only(options, value);
+    case OPTION_LIMIT: return parse_limit(&options->limits, found, value);
     case OPTION_SHARD_SIZE: return parse_size(found, value, &options->shard_size);
     case OPTION_SEED: return parse_u64(found, value, "whole number", &options->seed);
     case OPTION_THREADS:
@@ -306,6 +336,7 @@ int options_parse(cli_options *options, int argc, char **argv)
                              .value_count = 8,
                              .seconds = 2,
                              .load = TARE_LOAD_OPTIONS_INIT,
+                             .limits = TARE_OPTIONS_INIT,
                              .operands = argv};
     bool ended = false;
     for (int at = 1; at < argc; at++) {

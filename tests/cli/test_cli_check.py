@@ -47,6 +47,31 @@ class Check(cli_support.CliTest):
         self.assertEqual(self.bad(1, "check", "absent").err,
                          "tare: absent: cannot open: No such file or directory (TARE_E_OPEN)\n")
 
+    def test_limits_hold_on_both_sides(self):
+        header = int.from_bytes((self.folder / "good.safetensors").read_bytes()[:8], "little")
+        self.write("named.safetensors", [("abc", "U8", [1, 1], None)], metadata={"k": "12"})
+        for path, what, most, status in (
+                ("good.safetensors", "header", header, "TARE_E_HEADER_SIZE at byte 0"),
+                ("sharded", "tensors", 2, "TARE_E_LIMIT at byte "),
+                ("named.safetensors", "rank", 2, "TARE_E_LIMIT at byte "),
+                ("named.safetensors", "name", 3, "TARE_E_LIMIT at byte "),
+                ("named.safetensors", "metadata", 3, "TARE_E_LIMIT at byte 25")):
+            with self.subTest(what):
+                self.good("check", f"--limit={what}={most}", "--limit", f"{what}={most}K", path)
+                for command in ("check", "ls"):
+                    message = self.bad(1, command, f"--limit={what}={most - 1}", path).err
+                    if command == "check":
+                        self.assertIn(status, message)
+        # One limit beside another.
+        self.bad(1, "check", "--limit=tensors=1", "--limit=rank=9", "sharded")
+        self.good("check", "--limit=header=2147483647", "sharded")
+
+    def test_limits_that_cannot_be_are_usage_errors(self):
+        for value in ("header", "header=", "header=0", "header=2147483648", "headers=1", "=1",
+                      "rank=-1", "rank=x", "tensors=18446744073709551616", "\x1b=1"):
+            with self.subTest(value):
+                self.assertNotIn("\x1b", self.bad(2, "check", "--limit", value, "sharded").err)
+
     def test_it_goes_on_after_a_rejection(self):
         result = self.tare("check", "absent", "good.safetensors", "cut.safetensors",
                            "one.safetensors")

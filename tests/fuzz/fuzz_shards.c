@@ -36,6 +36,7 @@ static void check_shards(const tarei_weight_map *map, size_t shard_count)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *copy = fuzz_copy(data, size);
+    static const uint64_t limits[TAREI_LIMITS] = {UINT32_MAX, 0, UINT32_MAX, 0};
     tare_error error;
     tarei_memory memory;
     tarei_arena arena;
@@ -46,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tarei_arena_init(&arena, &memory);
     map.memory = &memory;
     map.arena = &arena;
+    map.limits = limits;
     tare_status status = tarei_parse_weight_map(&map, copy, size, &error);
     if (status == TARE_OK) {
         const tarei_listed *listed = map.listed.data;

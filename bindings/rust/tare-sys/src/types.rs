@@ -167,6 +167,10 @@ pub struct tare_options {
     pub index_path: *const c_char,
     pub index_bytes: *const c_void,
     pub index_size: usize,
+    pub tensor_count_max: u64,
+    pub rank_max: u64,
+    pub name_size_max: u64,
+    pub metadata_size_max: u64,
 }
 
 #[repr(C)]
@@ -311,6 +315,10 @@ pub const TARE_OPTIONS_INIT: tare_options = tare_options {
     index_path: ptr::null(),
     index_bytes: ptr::null(),
     index_size: 0,
+    tensor_count_max: 0,
+    rank_max: 0,
+    name_size_max: 0,
+    metadata_size_max: 0,
 };
 
 pub const TARE_LOAD_OPTIONS_INIT: tare_load_options = tare_load_options {

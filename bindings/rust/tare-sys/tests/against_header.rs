@@ -205,7 +205,8 @@ fn facts_of_rust() -> Facts {
         tare_allocator { struct_size, context, allocate, release }
         tare_options {
             struct_size, backing, flags, alignment, seed, header_size_max, allocator, index,
-            index_check, index_path, index_bytes, index_size
+            index_check, index_path, index_bytes, index_size, tensor_count_max, rank_max,
+            name_size_max, metadata_size_max
         }
         tare_key { name, name_size, hash }
         tare_range { prefix, prefix_size, at, end }

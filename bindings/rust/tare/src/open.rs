@@ -79,6 +79,36 @@ impl OpenOptions {
         self
     }
 
+    /// The most tensors that the model may have: default 2^30-1. A model beyond this limit, or one
+    /// of the next three, is [`Status::Limit`].
+    #[must_use]
+    pub fn tensor_count_max(mut self, count: u64) -> Self {
+        self.0.tensor_count_max = count;
+        self
+    }
+
+    /// The most dimensions that a tensor may have: default 4 in GGUF, else what a header can hold.
+    #[must_use]
+    pub fn rank_max(mut self, rank: u64) -> Self {
+        self.0.rank_max = rank;
+        self
+    }
+
+    /// The most bytes that a tensor's name may have: default 63 in GGUF, else what a header can
+    /// hold.
+    #[must_use]
+    pub fn name_size_max(mut self, size: u64) -> Self {
+        self.0.name_size_max = size;
+        self
+    }
+
+    /// The most bytes that all keys and values of metadata may have: default what headers can hold.
+    #[must_use]
+    pub fn metadata_size_max(mut self, size: u64) -> Self {
+        self.0.metadata_size_max = size;
+        self
+    }
+
     /// Hashes names with this seed instead of a random one, for timings that can be repeated. Not
     /// for names that one cannot trust.
     #[must_use]

@@ -198,6 +198,14 @@ fn options_reach_the_library() {
     let bytes = file();
     let error = OpenOptions::new().header_size_max(10).open_slice(&bytes).unwrap_err();
     assert_eq!(error.status(), Status::HeaderSize);
+    for options in [
+        OpenOptions::new().tensor_count_max(2),
+        OpenOptions::new().rank_max(1),
+        OpenOptions::new().name_size_max(1),
+        OpenOptions::new().metadata_size_max(1),
+    ] {
+        assert_eq!(options.open_slice(&bytes).unwrap_err().status(), Status::Limit);
+    }
     let error = OpenOptions::new().alignment(3).open_pairs(&[("a", [1u8])]).unwrap_err();
     assert_eq!(error.status(), Status::Argument);
     let error = OpenOptions::new().backing(Backing::Memory).open_slice(&bytes).unwrap_err();
