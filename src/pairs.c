@@ -10,14 +10,15 @@ static tare_status measure(tarei_opening *opening, const tare_pair *pairs, size_
 {
     tarei_parsed *parsed = &opening->model->parsed;
     *block_size = 0;
-    bool beyond = count > parsed->limits[TAREI_LIMIT_TENSORS];
+    bool beyond = count >= TAREI_RECORD_COUNT_MAX;
     for (size_t i = 0; i < count && !beyond; i++) {
         const tare_pair *pair = &pairs[i];
         if ((pair->name == NULL && pair->name_size != 0) || (pair->data == NULL && pair->size != 0))
             return tarei_error_set(opening->error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
                                    "pair %zu has no %s", i,
                                    pair->name == NULL && pair->name_size != 0 ? "name" : "data");
-        beyond = pair->name_size > parsed->limits[TAREI_LIMIT_NAME] ||
+        beyond = pair->name_size >= UINT32_MAX ||
+                 tarei_parsed_fault(parsed->limits, count, 1, pair->name_size, 0) != NULL ||
                  tarei_check_round_up(*block_size, opening->options.alignment, block_size) ||
                  tarei_check_add(*block_size, pair->size, block_size) ||
                  *block_size > TAREI_OFFSET_MAX;

@@ -141,14 +141,6 @@ uint32_t tarei_parsed_layout_intern(tarei_parsed *parsed, tare_dtype dtype, uint
 bool tarei_parsed_add(tarei_buffer *records, tarei_buffer *sizes, tarei_memory *memory,
                       tarei_record record, uint32_t size);
 
-/* Why the limits forbid one more tensor of a name of that size, and of the layout that was begun; and
- * so much more of metadata, which is counted. NULL: they do not. */
-const char *tarei_parsed_tensor_fault(const tarei_parsed *parsed, uint64_t name_size);
-const char *tarei_parsed_metadata_fault(tarei_parsed *parsed, uint64_t size);
-
-/* The same in so many words: a number of each kind. */
-const char *tarei_parsed_fault(const uint64_t *limits, const uint64_t *numbers);
-
 static inline tarei_record *tarei_parsed_records(const tarei_parsed *parsed)
 {
     return parsed->records.data;
@@ -164,6 +156,52 @@ static inline const tarei_layout *tarei_parsed_layout(const tarei_parsed *parsed
 static inline uint64_t tarei_parsed_count(const tarei_parsed *parsed)
 {
     return parsed->records.size / sizeof(tarei_record);
+}
+
+/* Which limit one of these numbers is beyond. */
+const char *tarei_parsed_excess(const uint64_t *limits, uint64_t count, uint64_t rank,
+                                uint64_t name_size);
+
+/* Why the limits forbid a model of so many tensors, one of that rank and name, and so much metadata;
+ * NULL: they do not. */
+static inline const char *tarei_parsed_fault(const uint64_t *limits, uint64_t count, uint64_t rank,
+                                             uint64_t name_size, uint64_t metadata_size)
+{
+#ifdef TAREI_NO_LIMITS /* where nobody sets one, as in WebAssembly, whose memory ends before them */
+    (void)limits, (void)count, (void)rank, (void)name_size, (void)metadata_size;
+    return NULL;
+#else
+    if ((count <= limits[TAREI_LIMIT_TENSORS]) & (rank <= limits[TAREI_LIMIT_RANK]) &
+        (name_size <= limits[TAREI_LIMIT_NAME]) & (metadata_size <= limits[TAREI_LIMIT_METADATA]))
+        return NULL;
+    return tarei_parsed_excess(limits, count, rank, name_size);
+#endif
+}
+
+/* The same of one more tensor, of the layout that was begun. */
+static inline const char *tarei_parsed_tensor_fault(const tarei_parsed *parsed, uint64_t name_size)
+{
+    uint64_t shape_size = parsed->layouts.size - parsed->layout_at - sizeof(tarei_layout);
+    return tarei_parsed_fault(parsed->limits, tarei_parsed_count(parsed) + 1,
+                              shape_size / sizeof(uint64_t), name_size, 0);
+}
+
+/* And of more metadata, which is counted. */
+static inline const char *tarei_parsed_metadata_fault(tarei_parsed *parsed, uint64_t size)
+{
+    parsed->metadata_size += size;
+    return tarei_parsed_fault(parsed->limits, 0, 0, 0, parsed->metadata_size);
+}
+
+/* How many tensors more there may be. */
+static inline uint64_t tarei_parsed_room(const tarei_parsed *parsed)
+{
+#ifdef TAREI_NO_LIMITS
+    (void)parsed;
+    return TAREI_RECORD_COUNT_MAX - 1;
+#else
+    return parsed->limits[TAREI_LIMIT_TENSORS] - tarei_parsed_count(parsed);
+#endif
 }
 
 /* The header of one safetensors file: `text` is its JSON, which starts at offset 8 of the file. */

@@ -100,7 +100,7 @@ static tare_status parse_count(const parser *p, uint64_t size_min, const char *w
                                what, cursor->file_size);
     if (*count > most)
         return tarei_error_set(cursor->error, TARE_E_LIMIT, cursor->shard, at,
-                               "%" PRIu64 " %s, the limit is %" PRIu64, *count, what, most);
+                               "more %s than the limit of %" PRIu64, what, most);
     return TARE_OK;
 }
 
@@ -111,8 +111,7 @@ static tare_status parse_start(parser *p)
     if (status == TARE_OK) status = tarei_cursor_u32(p->cursor, &version);
     if (status == TARE_OK) status = check_version(p, version); /* 2 */
     if (status == TARE_OK)                                     /* 3 */
-        status = parse_count(p, TENSOR_SIZE_MIN, "tensors",
-                             p->parsed->limits[TAREI_LIMIT_TENSORS] - tarei_parsed_count(p->parsed),
+        status = parse_count(p, TENSOR_SIZE_MIN, "tensors", tarei_parsed_room(p->parsed),
                              &p->tensor_count);
     if (status == TARE_OK)
         status = parse_count(p, ENTRY_SIZE_MIN, "entries of metadata", TAREI_RECORD_COUNT_MAX - 1,

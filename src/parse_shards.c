@@ -61,8 +61,7 @@ static tare_status add_line(parser *p, const tarei_token *name, const tarei_toke
         !tarei_buffer_reserve(&p->runs, map->memory, sizeof(run)))
         return tarei_error_memory(p->json.error);
     uint32_t line = (uint32_t)(map->listed.size / sizeof(tarei_listed));
-    const uint64_t numbers[TAREI_LIMITS] = {line + UINT64_C(1), 0, name->size};
-    const char *fault = tarei_parsed_fault(map->limits, numbers);
+    const char *fault = tarei_parsed_fault(map->limits, line + UINT64_C(1), 0, name->size, 0);
     if (fault != NULL)
         return tarei_json_fail(&p->json, TARE_E_LIMIT, name->text - 1, "tensor %s: %s",
                                tarei_quote(name->text, name->raw_size).text, fault);

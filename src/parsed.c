@@ -63,26 +63,11 @@ uint32_t tarei_parsed_layout_intern(tarei_parsed *parsed, tare_dtype dtype, uint
     return place;
 }
 
-const char *tarei_parsed_fault(const uint64_t *limits, const uint64_t *numbers)
+const char *tarei_parsed_excess(const uint64_t *limits, uint64_t count, uint64_t rank,
+                                uint64_t name_size)
 {
-    static const char *const faults[TAREI_LIMITS] = {
-        "more tensors than tensor_count_max", "more dimensions than rank_max",
-        "its name is longer than name_size_max", "more metadata than metadata_size_max"};
-    for (int i = 0; i < TAREI_LIMITS; i++)
-        if (numbers[i] > limits[i]) return faults[i];
-    return NULL;
-}
-
-const char *tarei_parsed_tensor_fault(const tarei_parsed *parsed, uint64_t name_size)
-{
-    uint64_t shape_size = parsed->layouts.size - parsed->layout_at - sizeof(tarei_layout);
-    const uint64_t numbers[TAREI_LIMITS] = {tarei_parsed_count(parsed) + 1,
-                                            shape_size / sizeof(uint64_t), name_size};
-    return tarei_parsed_fault(parsed->limits, numbers);
-}
-
-const char *tarei_parsed_metadata_fault(tarei_parsed *parsed, uint64_t size)
-{
-    const uint64_t numbers[TAREI_LIMITS] = {[TAREI_LIMIT_METADATA] = parsed->metadata_size += size};
-    return tarei_parsed_fault(parsed->limits, numbers);
+    return count > limits[TAREI_LIMIT_TENSORS]    ? "more tensors than tensor_count_max"
+           : rank > limits[TAREI_LIMIT_RANK]      ? "more dimensions than rank_max"
+           : name_size > limits[TAREI_LIMIT_NAME] ? "its name is longer than name_size_max"
+                                                  : "more metadata than metadata_size_max";
 }

@@ -104,8 +104,7 @@ tare_status tarei_prebuilt_check_limits(tarei_opening *opening)
         const tarei_record *record = &model->tensors.records[i];
         tare_string name = tarei_names_get(&model->tensors, record);
         tarei_prebuilt_look(model, record, NULL, &look);
-        const uint64_t numbers[TAREI_LIMITS] = {0, look.rank, name.size};
-        const char *fault = tarei_parsed_fault(model->parsed.limits, numbers);
+        const char *fault = tarei_parsed_fault(model->parsed.limits, 0, look.rank, name.size, 0);
         if (fault != NULL) return fail_limit(opening, "tensor", name, look.shard, fault);
     }
     tare_string key;
