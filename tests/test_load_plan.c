@@ -145,6 +145,29 @@ Test(load_plan, parts_come_by_shard_and_offset_whatever_the_order_asked_for)
     free(places);
 }
 
+/* More than one pass of the sort looks at. */
+Test(load_plan, thousands_in_any_order_come_by_offset)
+{
+    enum { COUNT = 5000 };
+    static uint64_t sizes[COUNT];
+    static const tare_tensor *list[COUNT];
+    for (size_t i = 0; i < COUNT; i++) sizes[i] = 1 + i % 3;
+    tare_model *model = open_sizes(sizes, COUNT);
+    uint32_t *places = name_shuffle(COUNT);
+    for (size_t i = 0; i < COUNT; i++) list[i] = tare_at(model, places[i]);
+    tarei_load_plan plan;
+    begin(&plan, model, list, COUNT);
+    cr_assert_eq(plan.part_count, COUNT);
+    for (uint32_t i = 0; i < COUNT; i++)
+        cr_assert_eq(places[plan.parts[i].entry], i, "in the order of the file");
+    cut(&plan, 1 << 20, 0);
+    cr_expect_eq(plan.chunk_count, 1);
+    check_cover(&plan, 1 << 20, 0);
+    tarei_load_plan_free(&plan);
+    tare_close(model);
+    free(places);
+}
+
 Test(load_plan, small_gaps_are_read_along_and_larger_ones_are_not)
 {
     static const uint64_t sizes[] = {100, 500, 100, 501, 100, 500};

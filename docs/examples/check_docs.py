@@ -2,7 +2,8 @@
 
 usage: check_docs.py COMPILER REPOSITORY
 
-- every C block of README.md and docs/*.md compiles against include/tare.h;
+- every C block of README.md, SECURITY.md and docs/*.md compiles against include/tare.h;
+- each promise of SECURITY.md names tests;
 - every path, link, public name, function and test that these pages name exists;
 - docs/guide.md names every example, docs/format_safetensors.md every rule of the corpus.
 
@@ -89,6 +90,20 @@ def check_tests(root, text):
             yield f"names the test {suite}/{name}, which is not in tests/test_{suite}.c"
 
 
+def check_python_tests(root, text):
+    for path, name in set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)):
+        file = root / path
+        if not file.is_file() or not re.search(rf"def {name}\(", file.read_text("utf-8")):
+            yield f"names the test {name}, which {path} has not"
+
+
+def check_promises(text):
+    promised = text.partition("## What is promised")[2].partition("\n## ")[0]
+    for promise in re.split(r"(?m)^(?=\d+\. )", promised)[1:]:
+        if not re.search(r"\*Tests:\* `\w+[/.]", promise):
+            yield f"names no test for what it promises: {promise.splitlines()[0]}"
+
+
 def check_examples(root, text):
     for file in sorted((root / "docs/examples").glob("*.c")):
         if f"docs/examples/{file.name}" not in text:
@@ -116,13 +131,16 @@ def main():
         known |= {f"TARE_{name}", f"TARE_DTYPE_{name}", f"TARE_KIND_{name}"}
 
     faults = []
-    for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
+    for page in [root / "README.md", root / "SECURITY.md", *sorted((root / "docs").glob("*.md"))]:
         if not page.is_file():
             faults.append(f"{page.relative_to(root)}: is not there")
             continue
         text = page.read_text(encoding="utf-8")
         found = [*check_blocks(compiler, root, page, text), *check_links(page, text),
-                 *check_paths(root, text), *check_tests(root, text)]
+                 *check_paths(root, text), *check_tests(root, text),
+                 *check_python_tests(root, text)]
+        if page.name == "SECURITY.md":
+            found += check_promises(text)
         if page.name != "benchmarks.md":  # ./x bench writes it, with names of engines
             found += check_names(known, text)
         if page.name in ("architecture.md", "format_safetensors.md", "format_gguf.md"):

@@ -114,8 +114,9 @@ step_subdirectory() {
     run "$work/guest/use_guest"
 }
 
-# What tare.h declares, what libtare.so exports and tests/symbols.txt are the same list, and
-# libtare.a defines no name that could meet a user's own.
+# What tare.h declares, what libtare.so exports and tests/symbols.txt are the same list, libtare.a
+# defines no name that could meet a user's own, and what the library promises never to do (print,
+# end the program, handle signals, start a process) it does not call.
 step_symbols() {
     folder=$prefix/$(library_folder)
     export LC_ALL=C
@@ -127,6 +128,12 @@ step_symbols() {
     foreign=$(nm -g --defined-only "$folder/libtare.a" |
         awk 'NF == 3 && $3 !~ /^tarei?_/ {print $3}')
     [ -z "$foreign" ] || fail "libtare.a defines $foreign"
+    never='_*(abort|assert_fail|exit|Exit|quick_exit|atexit|perror|f?printf|v?f?printf_chk|puts|putchar'
+    never="$never"'|fputs|fwrite|std(out|err)|signal|sigaction|raise|kill|v?fork|clone|exec.*|system'
+    never="$never"'|popen|posix_spawnp?)'
+    called=$(nm -D --undefined-only "$folder/libtare.so" | awk '{sub("@.*", "", $2); print $2}' |
+        grep -Ex "$never" || true)
+    [ -z "$called" ] || fail "libtare.so calls $called"
     needed=$(objdump -p "$folder/libtare.so" |
         awk '$1 == "NEEDED" && $2 !~ /^(libc|ld-linux)[.-]/ {print $2}')
     [ -z "$needed" ] || fail "libtare.so needs $needed"

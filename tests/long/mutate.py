@@ -2,19 +2,26 @@
 """Are the tests any good? Changes one comparison, operator or constant of src/ at a time, in a copy of
 the tree, and runs the tests that are quick. A change that no test notices is a survivor.
 
-    tests/long/mutate.py                    200 changes, the seed printed
-    tests/long/mutate.py --seed 7 --count 20 --only index.c,find.c
+    tests/long/mutate.py                       200 changes, the seed printed
+    tests/long/mutate.py --seed 7 --minutes 5  as many as fit, from where that seed stopped
+    tests/long/mutate.py --seed 7 --again      its survivors once more, with the tests as they are now
+    tests/long/mutate.py --count 20 --only index.c,find.c
 
-Exit status 1 when fewer than --caught percent (95) of the changes were caught. Survivors that change
-nothing one could see are named in tests/long/mutate_equal.txt, each with its reason, and not counted.
+Results are kept in build/mutation/SEED.jsonl, one line a change: caught (by a test that failed, or
+took too long), survived, or broken (it did not compile, which counts as nothing). Exit status 1 when
+fewer than --caught percent (95) were caught. Survivors that change nothing one could see are named in
+tests/long/mutate_equal.txt, each with its reason, and not counted.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import random
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -22,7 +29,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TREE = ROOT / "build" / "mutation" / "tree"
 BUILD = ROOT / "build" / "mutation" / "build"
+SOURCE = ROOT / "build" / "mutation" / "source"  # src/ as it was when the tree was copied
 EQUAL = ROOT / "tests" / "long" / "mutate_equal.txt"
+TEMPORARY = ROOT / "build" / "mutation" / "tmp"
 
 SWAPS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "&&": "||", "||": "&&",
          "+": "-", "-": "+", "<<": ">>", ">>": "<<", "+=": "-=", "-=": "+=", "++": "--",
@@ -59,119 +68,216 @@ def place_of(text, offset):
     return line, offset - text.rfind("\n", 0, offset)
 
 
+def limit():
+    """A change may make a program loop, or take all memory there is."""
+    for what, most in ((resource.RLIMIT_CPU, 1200), (resource.RLIMIT_AS, 12 << 30)):
+        resource.setrlimit(what, (most, most))
+
+
 def command(arguments, timeout):
     """Exit status; None when it took too long. Whatever it started ends with it."""
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               start_new_session=True)
+                               start_new_session=True, preexec_fn=limit,
+                               env={**os.environ, "TMPDIR": str(TEMPORARY)})
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        process.wait()
         return None
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
 
 
 def copy_tree():
-    shutil.rmtree(TREE, ignore_errors=True)
-    TREE.mkdir(parents=True)
-    for name in ("CMakeLists.txt", "include", "src", "tests", "docs", "bench"):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, TREE / name)
-        else:
-            shutil.copy2(source, TREE / name)
+    """What is there stays with its times, so that only what changed is compiled again."""
+    skipped = shutil.ignore_patterns("build", "node_modules", "__pycache__", "target")
+    for name in ("CMakeLists.txt", "include", "src", "tests", "docs", "bench", "bindings"):
+        target, source = TREE / name, ROOT / name
+        files = [source] if source.is_file() else sorted(source.rglob("*"))
+        wanted = {file.relative_to(ROOT) for file in files if file.is_file()
+                  and not skipped(None, file.relative_to(ROOT).parts)}
+        for file in target.rglob("*") if target.is_dir() else []:
+            if file.is_file() and file.relative_to(TREE) not in wanted:
+                file.unlink()
+        for file in wanted:
+            copy_file(ROOT / file, TREE / file)
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    shutil.copytree(ROOT / "src", SOURCE, ignore=shutil.ignore_patterns("cli"))
+
+
+def copy_file(source, target):
+    if target.exists() and target.read_bytes() == source.read_bytes():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
 
 
 def prepare(jobs):
     copy_tree()
+    linker = ["-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld"] if shutil.which("ld.lld") else []
     configured = command(["cmake", "-S", TREE, "-B", BUILD, "-G", "Ninja", "-DTARE_TESTS=ON",
-                          "-DTARE_INSTALL=OFF", "-DCMAKE_BUILD_TYPE=Debug", "-DTARE_WERROR=OFF",
-                          "-DCMAKE_C_FLAGS=-O1 -g0"], 300)
-    if configured != 0 or command(["ninja", "-C", BUILD, f"-j{jobs}"], 1200) != 0:
+                          "-DTARE_INSTALL=OFF", "-DTARE_TSAN_RUNS=OFF", "-DCMAKE_BUILD_TYPE=Debug",
+                          "-DTARE_WERROR=OFF", "-DCMAKE_C_FLAGS=-O1 -g0", *linker], 300)
+    if configured != 0 or command(["ninja", "-C", BUILD, f"-j{jobs}"], 3000) != 0:
         sys.exit("mutate.py: the unchanged tree does not build")
-    if ctest(EXCLUDED, jobs) != 0:
+    for file in BUILD.rglob("CTestTestfile.cmake"):  # nothing quick takes longer
+        file.write_text(re.sub(r'TIMEOUT "[0-9]+"', 'TIMEOUT "120"', file.read_text()))
+    if ctest(jobs) != 0:
         sys.exit("mutate.py: tests fail without any change")
 
 
-EXCLUDED = "valgrind|tsan|compare_|install|instructions|cli_man|rust|wasm|python|cmake"
+# What takes long, what looks at no source of the library, and what needs more than this build.
+EXCLUDED = "valgrind|tsan|compare_|install|instructions|cli_man|rust|wasm|python|cmake|docs"
+# Few and quick tests that see most of the library, before all of them.
+BROAD = ("corpus", "open", "shards", "gguf", "lookup", "load_run", "save", "slice", "hash",
+         "prebuilt_open")
 
 
-def ctest(excluded, jobs, only=None):
-    arguments = ["ctest", "--test-dir", BUILD, f"-j{jobs}", "--stop-on-failure", "--timeout", "60",
+# The table once more in other layouts: for changes to what makes tables.
+VARIANTS = "_portable|_large|_unpaired|_counts|_collisions"
+TABLES = ("index", "find", "names", "line", "name_hash", "prebuilt_find")
+
+
+def ctest(jobs, only=None, excluded=EXCLUDED):
+    shutil.rmtree(TEMPORARY, ignore_errors=True)
+    TEMPORARY.mkdir(parents=True)
+    arguments = ["ctest", "--test-dir", BUILD, f"-j{jobs}", "--stop-on-failure", "--timeout", "120",
                  "-E", excluded]
-    return command(arguments + (["-R", only] if only else []), 400)
+    return command(arguments + (["-R", only] if only else []), 3000)
 
 
-def is_caught(path, jobs):
+def build(jobs, *targets):
+    return command(["ninja", "-C", BUILD, f"-j{jobs}", *targets], 1800) == 0
+
+
+def is_caught(name, jobs):
     """Whether some test fails; None when the change does not compile. The file's own test comes
     first, since that is quick."""
-    stem = path.stem
-    own = f"test_{stem}"
-    if (TREE / "tests" / f"{own}.c").exists() and path.suffix == ".c":
-        if command(["ninja", "-C", BUILD, f"-j{jobs}", own], 600) != 0:
+    stem = pathlib.Path(name).stem
+    for stems in ([stem], BROAD):
+        stems = [one for one in stems if (TREE / "tests" / f"test_{one}.c").exists()]
+        if stems and not build(jobs, *(f"test_{one}" for one in stems)):
             return None
-        if ctest(EXCLUDED, jobs, f"^{stem}$") != 0:
+        if stems and ctest(jobs, f"^({'|'.join(stems)})$") != 0:
             return True
-    if command(["ninja", "-C", BUILD, f"-j{jobs}"], 900) != 0:
+    if not build(jobs):
         return None
-    return ctest(EXCLUDED, jobs) != 0
+    return ctest(jobs, None, EXCLUDED + ("" if stem in TABLES else "|" + VARIANTS)) != 0
 
 
 def read_equal():
-    """file -> the lines of text whose changes are known to change nothing."""
+    """The lines of text whose changes are known to change nothing."""
     known = set()
-    if EQUAL.exists():
-        for line in EQUAL.read_text().splitlines():
-            if line.strip() and not line.startswith("#"):
-                name, old, new, text = (part.strip() for part in line.split("|")[:4])
-                known.add((name, old, new, text))
+    for line in EQUAL.read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            # The line of code may have bars of its own; the reason has none.
+            name, old, new, rest = (part.strip() for part in line.split(" | ", 3))
+            known.add((name, old, new, rest.rsplit(" | ", 1)[0].strip()))
     return known
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=1e9, help="what of them fits into so many")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--again", action="store_true", help="the survivors, once more")
     parser.add_argument("--only", type=lambda text: text.split(","), help="names of files of src/")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--caught", type=float, default=95)
     return parser.parse_args()
 
 
+def try_change(change, jobs):
+    """Changes the tree, runs tests, and puts it back; the word for what came of it."""
+    text = (SOURCE / change["file"]).read_text()
+    target = TREE / "src" / change["file"]
+    offset, old = change["offset"], change["old"]
+    if text[offset:offset + len(old)] != old:
+        sys.exit(f"mutate.py: {change} is of another tree")
+    target.write_text(text[:offset] + change["new"] + text[offset + len(old):])
+    try:
+        result = is_caught(change["file"], jobs)
+    finally:
+        target.write_text(text)
+    return {None: "broken", True: "caught", False: "survived"}[result]
+
+
+def sample(options):
+    """All changes there are, shuffled by the seed, but for those that are known to change nothing."""
+    equal, every = read_equal(), []
+    for path in sorted([*SOURCE.glob("*.c"), *SOURCE.glob("*.h")]):
+        if path.name == "os_wasm.c" or (options.only and path.name not in options.only):
+            continue
+        text = path.read_text()
+        lines = text.splitlines()
+        for offset, old, new in changes_of(path):
+            line, column = place_of(text, offset)
+            every.append({"file": path.name, "line": line, "column": column, "old": old, "new": new,
+                          "code": lines[line - 1].strip(), "offset": offset})
+    random.Random(options.seed).shuffle(every)
+    return [change for change in every
+            if (change["file"], change["old"], change["new"], change["code"]) not in equal]
+
+
+def show(change):
+    print(f"{change['result']}: src/{change['file']}:{change['line']}:{change['column']}: "
+          f"{change['old']} -> {change['new']}: {change['code']}", flush=True)
+
+
+def run_again(options, results, keep):
+    """Survivors by the text of their line, since lines move."""
+    places = {}
+    for change in sample(options):
+        places.setdefault(tuple(change[key] for key in ("file", "old", "new", "code")), []).append(
+            change)
+    for change in results:
+        key = tuple(change[key] for key in ("file", "old", "new", "code"))
+        if change["result"] != "survived":
+            continue
+        near = sorted(places.get(key, []), key=lambda one: abs(one["line"] - change["line"])
+                      + (one["column"] != change["column"]))
+        change["result"] = try_change(near[0], options.jobs) if near else "equal"
+        show(change)
+        keep()
+
+
+def run_next(options, results, keep):
+    tried = sum(change["result"] in ("caught", "survived") for change in results)
+    known = {(change["file"], change["offset"], change["new"]) for change in results}
+    start = time.monotonic()
+    for change in sample(options):
+        if tried >= options.count or time.monotonic() - start > options.minutes * 60:
+            break
+        if (change["file"], change["offset"], change["new"]) in known:
+            continue
+        change["result"] = try_change(change, options.jobs)
+        tried += change["result"] != "broken"
+        results.append(change)
+        show(change)
+        keep()
+
+
 def main():
     options = parse_arguments()
     print(f"seed {options.seed}", flush=True)
-    prepare(options.jobs)
-    files = sorted([*(ROOT / "src").glob("*.c"), *(ROOT / "src").glob("*.h")])
-    files = [file for file in files if file.name != "os_wasm.c"
-             and (not options.only or file.name in options.only)]
-    every = [(file, change) for file in files for change in changes_of(file)]
-    random.Random(options.seed).shuffle(every)
-    equal = read_equal()
-    caught = survived = skipped = 0
-    for file, (offset, old, new) in every:
-        if caught + survived == options.count:
-            break
-        text = file.read_text()
-        line, column = place_of(text, offset)
-        code = text.splitlines()[line - 1].strip()
-        if (file.name, old, new, code) in equal:
-            continue
-        target = TREE / "src" / file.name
-        target.write_text(text[:offset] + new + text[offset + len(old):])
-        result = is_caught(target, options.jobs)
-        target.write_text(text)
-        if result is None:
-            skipped += 1
-        elif result:
-            caught += 1
-        else:
-            survived += 1
-            print(f"survived: src/{file.name}:{line}:{column}: {old} -> {new}: {code}", flush=True)
-    tried = caught + survived
-    share = 100 * caught / tried if tried else 0
-    print(f"{caught} of {tried} changes caught ({share:.1f} %), {skipped} did not compile, "
-          f"of {len(every)} there are")
+    log = BUILD.parent / f"{options.seed}.jsonl"
+    results = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    if options.again or not results:
+        prepare(options.jobs)
+
+    def keep():
+        log.write_text("".join(json.dumps(change) + "\n" for change in results))
+
+    (run_again if options.again else run_next)(options, results, keep)
+    words = [change["result"] for change in results]
+    caught, survived = words.count("caught"), words.count("survived")
+    share = 100 * caught / (caught + survived) if caught + survived else 0
+    print(f"{caught} of {caught + survived} changes caught ({share:.1f} %), "
+          f"{words.count('broken')} did not compile, {words.count('equal')} change nothing")
     sys.exit(share < options.caught)
 
 
