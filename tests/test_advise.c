@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -279,6 +280,24 @@ Test(advise, populate_reads_where_the_kernel_is_old)
         check_bytes(way_names[ways[i]], model, ways[i]);
         close_model(model);
     }
+}
+
+/* What a caller mapped is touched page by page. */
+Test(advise, populate_touches_memory_where_the_kernel_is_old)
+{
+    int opened = open(path.text, O_RDONLY);
+    void *mapped = mmap(NULL, file.size, PROT_READ, MAP_PRIVATE, opened, 0);
+    cr_assert(opened >= 0 && mapped != MAP_FAILED);
+    tare_model *model;
+    cr_assert_eq(tare_open_bytes(mapped, file.size, NULL, &model, NULL), TARE_OK);
+    cr_assert_eq(madvise(mapped, file.size, MADV_DONTNEED), 0);
+    cr_expect_eq(probe_mapping_resident(folder.text), 0);
+    os_fault.advice_refused = MADV_POPULATE_READ;
+    cr_expect_eq(tare_advise(model, NULL, 0, TARE_ADVISE_POPULATE, NULL), TARE_OK);
+    cr_expect_geq(probe_mapping_resident(folder.text), (TENSORS - 1) * tensor_size);
+    tare_close(model);
+    munmap(mapped, file.size);
+    close(opened);
 }
 
 Test(advise, do_not_need_drops_pages_but_those_of_others)

@@ -220,6 +220,20 @@ Test(load_chunk, pages_are_dropped_behind_when_asked)
     cr_expect_geq(os_fault.advised_size, models.file.size - 4096);
 }
 
+/* Nor is anything asked where nothing is read. */
+Test(load_chunk, of_a_reader_no_pages_are_dropped)
+{
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_block *block;
+    options.flags = TARE_LOAD_DROP_BEHIND;
+    cr_assert_eq(tare_load(models.way[LOAD_READER], NULL, 0, &options, &block, NULL), TARE_OK);
+    tare_block_close(block);
+    const tare_tensor *none[1] = {NULL};
+    cr_assert_eq(tare_load(models.way[LOAD_READ], none, 0, &options, &block, NULL), TARE_OK);
+    tare_block_close(block);
+    cr_expect_eq(os_fault.calls[OS_FADVISE], 0);
+}
+
 /* Of tensors that lie apart the page cache is told before they are read; the bytes are the same. */
 Test(load_chunk, what_is_scattered_and_not_cached_is_announced)
 {
