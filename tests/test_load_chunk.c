@@ -274,6 +274,22 @@ static size_t direct_count_with(const tare_model *model, uint32_t io, uint32_t f
     return os_fault.calls[OS_OPEN];
 }
 
+Test(load_chunk, one_tensor_alone_is_read_past_the_page_cache_too)
+{
+    const tare_model *model = models.way[LOAD_SHARDS];
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.io = TARE_IO_DIRECT;
+    for (size_t i = 0; i < tare_count(model); i++) {
+        const tare_tensor *tensor = tare_at(model, i);
+        tare_block *block;
+        os_fault.calls[OS_OPEN] = 0;
+        cr_assert_eq(tare_load(model, &tensor, 1, &options, &block, NULL), TARE_OK);
+        cr_expect_eq(os_fault.calls[OS_OPEN], tare_size(model, tensor) != 0, "%zu", i);
+        cr_expect(load_right(model, tensor, tare_block_data(block, 0)), "%zu", i);
+        tare_block_close(block);
+    }
+}
+
 static size_t direct_count(const tare_model *model, uint32_t io, int uncached)
 {
     return direct_count_with(model, io, 0, uncached);

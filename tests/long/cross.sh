@@ -8,14 +8,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 declare -A emulator=([i686]="" [aarch64]=qemu-aarch64-static [s390x]=qemu-s390x-static)
 sources=(src/*.c)
-support=(tests/support/{alloc_probe,builder,corpus_list,load_models,name_sets,process_probe}.c
+support=(tests/support/{alloc_probe,builder,corpus_list,index_probe,load_models,name_sets}.c
+    tests/support/process_probe.c
     tests/support/{reader_probe,set_models,temp_files}.c tests/fuzz/fuzz_model.c)
 
 # build ARCH OUTPUT SOURCES...
 build() {
     local compiler=$1-linux-gnu-gcc output=$2
     shift 2
-    "$compiler" -std=c11 -O2 -g -Wall -Wextra -Werror -Wno-psabi -static "-DTARE_TEST_DATA=\"$PWD/tests/data\"" \
+    "$compiler" -std=c11 -O2 -g -Wall -Wextra -Werror -Wno-psabi -static -Wl,--no-warnings "-DTARE_TEST_DATA=\"$PWD/tests/data\"" \
         -Iinclude -Isrc -Itests -isystem "$folder/include" "$@" -lpthread -o "$output"
 }
 
@@ -45,7 +46,7 @@ run_arch() {
         build "$arch" "$folder/$name" "tests/plain/$name.c" "${objects[@]}"
         run "$folder/$name"
     done
-    for name in safetensors gguf json shards index save; do
+    for name in safetensors gguf json shards index save prebuilt; do
         build "$arch" "$folder/fuzz_$name" "tests/fuzz/fuzz_$name.c" tests/fuzz/fuzz_replay.c \
             "${objects[@]}"
         run "$folder/fuzz_$name" "tests/fuzz/corpus/$name" tests/data/corpus

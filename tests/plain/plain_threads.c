@@ -157,6 +157,14 @@ static void use_indexed(const char *folder, uint32_t backing, const name_set *se
     }
 }
 
+static int is_little_endian(void)
+{
+    const uint16_t one = 1;
+    uint8_t first;
+    memcpy(&first, &one, 1);
+    return first;
+}
+
 int main(void)
 {
     name_set set = name_set_mixtral();
@@ -170,9 +178,11 @@ int main(void)
         options.index = TARE_INDEX_NEVER;
         PLAIN_CHECK(tare_open(folder.text, &options, &model, NULL) == TARE_OK);
         use_at_once(model, &set, places);
-        PLAIN_CHECK(tare_index_save(model, NULL, NULL, NULL) == TARE_OK);
+        /* Big-endian hosts have no index files. */
+        tare_status wanted = is_little_endian() ? TARE_OK : TARE_E_UNSUPPORTED;
+        PLAIN_CHECK(tare_index_save(model, NULL, NULL, NULL) == wanted);
         tare_close(model);
-        use_indexed(folder.text, backing, &set, places);
+        if (wanted == TARE_OK) use_indexed(folder.text, backing, &set, places);
     }
     temp_folder_remove(&folder);
     name_set_free(&set);

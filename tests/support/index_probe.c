@@ -1,3 +1,4 @@
+#define _XOPEN_SOURCE 700 /* posix_memalign */
 #include "index_probe.h"
 
 #include <stdio.h>
