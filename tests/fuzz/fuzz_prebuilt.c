@@ -18,7 +18,7 @@ static const char header[] =
 static size_t make_model(uint8_t *target)
 {
     uint64_t size = sizeof header - 1;
-    memcpy(target, &size, 8);
+    for (unsigned b = 0; b < 8; b++) target[b] = (uint8_t)(size >> (8 * b));
     memcpy(target + 8, header, sizeof header - 1);
     for (size_t i = 0; i < 35; i++) target[8 + size + i] = (uint8_t)i;
     return 8 + (size_t)size + 35;
