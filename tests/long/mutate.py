@@ -245,14 +245,19 @@ def run_again(options, results, keep):
         keep()
 
 
+def place_key(change):
+    """What a change is, wherever its line went."""
+    return tuple(change[key] for key in ("file", "code", "column", "old", "new"))
+
+
 def run_next(options, results, keep):
     tried = sum(change["result"] in ("caught", "survived") for change in results)
-    known = {(change["file"], change["offset"], change["new"]) for change in results}
+    known = {place_key(change) for change in results}
     start = time.monotonic()
     for change in sample(options):
         if tried >= options.count or time.monotonic() - start > options.minutes * 60:
             break
-        if (change["file"], change["offset"], change["new"]) in known:
+        if place_key(change) in known:
             continue
         change["result"] = try_change(change, options.jobs)
         tried += change["result"] != "broken"
