@@ -794,7 +794,7 @@ typedef struct tare_device_options {
      * since pinning takes time; it is no child's after fork(). Of several loads at one time each has the memory of
      * one thread even so. */
     uint64_t staging_size_max;
-    const tare_allocator *allocator; /* of what little is kept on the host; copied; NULL is malloc */
+    const tare_allocator *allocator; /* of what is kept on the host; copied; NULL is malloc */
 } tare_device_options;
 
 /* clang-format off */
@@ -816,8 +816,8 @@ TARE_API void tare_device_close(tare_device *device);
 
 /* Facts about a device. Text lives as long as the device. */
 typedef struct tare_device_info {
-    uint32_t kind;   /* TARE_DEVICE_* */
-    uint32_t number; /* as its driver counts: 0 for "cuda:0" */
+    uint32_t kind;         /* TARE_DEVICE_* */
+    uint32_t number;       /* as its driver counts: 0 for "cuda:0" */
     tare_string label;     /* "cuda:0" */
     tare_string name;      /* what the driver calls it */
     uint64_t staging_size; /* pinned memory held now, bytes */
