@@ -65,14 +65,16 @@ static tare_status scatter(int descriptor, const tarei_load_plan *plan,
 {
     uint8_t unwanted[TAREI_LOAD_GAP_FAR];
     pieces made = {.begin = chunk->begin, .end = chunk->begin};
-    tare_status status = TARE_OK;
-    for (uint32_t i = 0; i < chunk->part_count && status == TARE_OK; i++) {
+    for (uint32_t i = 0; i < chunk->part_count; i++) {
         tarei_load_span span = tarei_load_span_of(chunk, &plan->parts[chunk->part + i]);
-        if (made.count + 2 > PIECES_MAX) status = pieces_read(&made, descriptor, at, system_error);
+        if (made.count + 2 > PIECES_MAX) {
+            tare_status status = pieces_read(&made, descriptor, at, system_error);
+            if (status != TARE_OK) return status; /* no room was made */
+        }
         if (span.begin != made.end) pieces_add(&made, unwanted, span.begin - made.end);
         pieces_add(&made, span.target, span.size);
     }
-    return status == TARE_OK ? pieces_read(&made, descriptor, at, system_error) : status;
+    return pieces_read(&made, descriptor, at, system_error);
 }
 
 /* ------------------------------------------------------------------------------------------------

@@ -33,9 +33,18 @@ bool tarei_os_is_folder(const char *path)
     return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
 }
 
+/* File systems behind a network or a program (NFS, FUSE) let a signal interrupt even this. */
+static int open_at(int folder, const char *path, int flags)
+{
+    int opened;
+    do opened = openat(folder, path, flags | O_CLOEXEC | O_NOCTTY, 0666);
+    while (opened < 0 && errno == EINTR);
+    return opened;
+}
+
 int tarei_os_open_folder(const char *path, int *descriptor)
 {
-    *descriptor = open(path[0] ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *descriptor = open_at(AT_FDCWD, path[0] ? path : ".", O_RDONLY | O_DIRECTORY);
     return *descriptor >= 0 ? 0 : errno;
 }
 
@@ -51,7 +60,7 @@ static void identity_fill(tarei_os_identity *identity, const struct stat *facts)
 int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_identity *identity)
 {
     int at = folder == TAREI_OS_CWD ? AT_FDCWD : folder;
-    int opened = openat(at, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int opened = open_at(at, path, O_RDONLY | O_NONBLOCK);
     if (opened < 0) return errno;
     struct stat facts;
     int failure = fstat(opened, &facts) == 0 ? 0 : errno;
@@ -100,7 +109,7 @@ int tarei_os_look(int folder, const char *name, tarei_os_entry *entry)
 
 int tarei_os_create(int folder, const char *name, int *descriptor)
 {
-    *descriptor = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+    *descriptor = open_at(folder, name, O_WRONLY | O_CREAT | O_EXCL);
     return *descriptor >= 0 ? 0 : errno;
 }
 
@@ -222,7 +231,7 @@ int tarei_os_open_direct(int descriptor, int *direct)
 #if defined(O_DIRECT) && defined(__linux__)
     char path[32]; /* leads to the same file, whatever has become of its name */
     snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
-    *direct = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_DIRECT);
+    *direct = open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_DIRECT);
     return *direct >= 0 ? 0 : errno;
 #else
     (void)descriptor;
@@ -328,20 +337,18 @@ static int advise(const void *memory, size_t size, int advice)
 int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advice)
 {
     int failure = 0;
-    switch (advice) {
-    case TAREI_OS_DO_NOT_NEED: return advise(memory, size, MADV_DONTNEED);
-    case TAREI_OS_WILL_NEED:
+    if (advice == TAREI_OS_DO_NOT_NEED) return advise(memory, size, MADV_DONTNEED);
+    if (advice == TAREI_OS_WILL_NEED) {
         for (size_t at = 0, some; at < size && failure == 0; at += some) {
             some = size - at < AHEAD_SIZE ? size - at : AHEAD_SIZE;
             failure = advise((const char *)memory + at, some, MADV_WILLNEED);
         }
         return failure == EBADF ? 0 : failure; /* memory of no file, where nothing is swapped */
-#ifdef MADV_HUGEPAGE
-    case TAREI_OS_HUGE_PAGES: failure = advise(memory, size, MADV_HUGEPAGE); break;
-    case TAREI_OS_SMALL_PAGES: failure = advise(memory, size, MADV_NOHUGEPAGE); break;
-#endif
-    default: break;
     }
+#ifdef MADV_HUGEPAGE
+    bool huge = advice == TAREI_OS_HUGE_PAGES;
+    failure = advise(memory, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+#endif
     return failure == EINVAL ? 0 : failure; /* a kernel without huge pages */
 }
 

@@ -34,19 +34,29 @@ static void set_section(build *b, uint32_t section, const void *bytes, uint64_t 
  * Shards
  */
 
+static tare_status fail_changed(build *b, uint32_t number)
+{
+    return tarei_error_set(b->error, TARE_E_CHANGED, number, TARE_NO_OFFSET,
+                           "changed since it was opened");
+}
+
 /* The file must still be what was opened, also after it was digested. */
 static tare_status digest_file(build *b, const tarei_source *source, uint32_t number, uint64_t size,
                                const tarei_os_identity *opened, tare_digest *out)
 {
-    tarei_os_identity now = *opened;
+    tarei_os_identity now;
     tare_status status = tarei_prebuilt_hash(source, number, size, out, b->error);
-    int failure = 0;
-    if (status == TARE_OK && source->descriptor >= 0)
-        failure = tarei_os_identify(source->descriptor, &now);
-    if (failure != 0 || (status == TARE_OK && !tarei_source_same(&now, opened)))
-        status = tarei_error_set(b->error, TARE_E_CHANGED, number, TARE_NO_OFFSET,
-                                 "changed since it was opened");
-    return status;
+    if (status != TARE_OK || source->descriptor < 0) return status;
+    int failure = tarei_os_identify(source->descriptor, &now);
+    if (failure != 0) {
+        char reason[96];
+        tarei_os_error_text(failure, reason, sizeof reason);
+        tarei_error_set(b->error, TARE_E_READ, number, TARE_NO_OFFSET, "cannot be examined: %s",
+                        reason);
+        b->error->system_error = failure;
+        return TARE_E_READ;
+    }
+    return tarei_source_same(&now, opened) ? TARE_OK : fail_changed(b, number);
 }
 
 /* Names of one file are not kept: whoever opens it knows its path. */
@@ -72,9 +82,7 @@ static tare_status digest_listing(build *b, uint32_t number)
         tarei_source_file_open(&source, TAREI_OS_CWD, path, TARE_NO_SHARD, b->error);
     if (status != TARE_OK) return status;
     const tarei_os_identity *opened = &b->model->listing_identity;
-    if (!tarei_source_same(&source.identity, opened))
-        status = tarei_error_set(b->error, TARE_E_CHANGED, TARE_NO_SHARD, TARE_NO_OFFSET,
-                                 "changed since it was opened");
+    if (!tarei_source_same(&source.identity, opened)) status = fail_changed(b, TARE_NO_SHARD);
     if (status == TARE_OK)
         status =
             digest_file(b, &source, TARE_NO_SHARD, opened->size, opened, &b->shards[number].digest);

@@ -1,7 +1,6 @@
 /*
- * Memory that runs out: the n-th allocation fails, for every n, once and from then on, in every call
- * that allocates. This program is linked with --wrap for malloc and its like, to see that nothing
- * goes past the hooks.
+ * Where memory comes from, and when. This program is linked with --wrap for malloc and its like, to see
+ * that nothing goes past the hooks. What happens when there is none is the business of tests/faults.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +8,8 @@
 
 #include "support/alloc_probe.h"
 #include "support/expect.h"
-#include "support/file_list.h"
 #include "support/gguf_text.h"
+#include "support/growing_files.h"
 #include "support/name_sets.h"
 #include "support/process_probe.h"
 #include "support/reader_probe.h"
@@ -55,64 +54,17 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
     return __real_aligned_alloc(alignment, size);
 }
 
-/* Enough of everything that storage has to grow: tensors out of order, shapes that differ, long and
- * escaped names, metadata. */
-static build_text make_long_file(void)
-{
-    build_text header = {0};
-    build_addf(&header, "{\"__metadata__\":{\"format\":\"pt\"");
-    for (unsigned i = 0; i < 300; i++) build_addf(&header, ",\"key %u\":\"\\u00e9 %u\"", i, i);
-    build_addf(&header, "}");
-    unsigned end = 0;
-    for (unsigned i = 0; i < 600; i++) end += i % 40;
-    unsigned at = end;
-    for (unsigned i = 600; i-- > 0;) {
-        unsigned size = i % 40;
-        build_addf(&header,
-                   ",\"layer\\u002e%u.w\":{\"dtype\":\"U8\",\"shape\":[1,%u,1], "
-                   "\"data_offsets\":[%u,%u]}",
-                   i, size, at - size, at);
-        at -= size;
-    }
-    build_addf(&header, "}");
-    build_text made = build_raw(header.data, header.size, end);
-    build_free(&header);
-    return made;
-}
-
-/* Tensors and entries enough for their storage to grow, an array that stays in the header, and a
- * header of several pieces. */
-static build_text make_gguf_file(void)
-{
-    build_text made = gguf_text(GGUF_HEAD("700", "403") GGUF_U16("split.no", "0")
-                                    GGUF_U16("split.count", "2") "\"words\" 4:9 4:8 8:2 \"one\" "
-                                                                 "90000\"x\" ",
-                                NULL);
-    for (unsigned i = 0; i < 1100; i++) {
-        char words[120];
-        if (i < 400)
-            snprintf(words, sizeof words, GGUF_TEXT("key %u", "value %u"), i, i);
-        else
-            snprintf(words, sizeof words, GGUF_TENSOR("layer.%u.w", "%u", "24", "0"), i, 0u);
-        build_text one = gguf_text(words, NULL);
-        build_add(&made, one.data, one.size);
-        build_free(&one);
-    }
-    while (made.size % 32 != 0) build_add(&made, "", 1);
-    return made;
-}
-
 static void make_models(void)
 {
     static const build_tensor two[] = {{"a", 0, "F32", "[2,2]", 16}, {"b", 0, "U8", "[3]", 3}};
     folder = temp_folder_make();
     file = build_file(two, 2, "{\"format\":\"pt\"}");
-    long_file = make_long_file();
+    long_file = growing_safetensors();
     temp_write_text(&folder, "single.safetensors", &file);
     temp_make_folder(&folder, "sharded");
     temp_make_folder(&folder, "alone");
     temp_write_text(&folder, "alone/m.safetensors", &long_file);
-    gguf_file = make_gguf_file();
+    gguf_file = growing_gguf();
     temp_write_text(&folder, "m-00001-of-00002.gguf", &gguf_file);
     temp_write_built(&folder, "m-00002-of-00002.gguf",
                      gguf_text(GGUF_HEAD("1", "2") GGUF_U16("split.no", "1") GGUF_U16(
@@ -137,43 +89,15 @@ TestSuite(allocation, .init = make_models, .fini = remove_models);
 
 typedef tare_status opener(const tare_options *options, tare_model **model, tare_error *error);
 
-static tare_status open_single(const tare_options *options, tare_model **model, tare_error *error)
-{
-    return tare_open(temp_join(&folder, "single.safetensors").text, options, model, error);
-}
-
-static tare_status open_folder(const tare_options *options, tare_model **model, tare_error *error)
-{
-    return tare_open(temp_join(&folder, "alone").text, options, model, error);
-}
-
 static tare_status open_sharded(const tare_options *options, tare_model **model, tare_error *error)
 {
     return tare_open(temp_join(&folder, "sharded").text, options, model, error);
-}
-
-static tare_status open_split(const tare_options *options, tare_model **model, tare_error *error)
-{
-    return tare_open(temp_join(&folder, "m-00001-of-00002.gguf").text, options, model, error);
 }
 
 static tare_status open_gguf_bytes(const tare_options *options, tare_model **model,
                                    tare_error *error)
 {
     return tare_open_bytes(gguf_file.data, gguf_file.size, options, model, error);
-}
-
-static tare_status open_no_shards(const tare_options *options, tare_model **model,
-                                  tare_error *error)
-{
-    static const char index[] = "{\"weight_map\":{}}";
-    temp_path path = temp_write(&folder, "none.json", index, sizeof index - 1);
-    return tare_open(path.text, options, model, error);
-}
-
-static tare_status open_no_pairs(const tare_options *options, tare_model **model, tare_error *error)
-{
-    return tare_open_pairs(NULL, 0, options, model, error);
 }
 
 static tare_status open_bytes(const tare_options *options, tare_model **model, tare_error *error)
@@ -188,41 +112,7 @@ static tare_status open_reader(const tare_options *options, tare_model **model, 
     return tare_open_reader(&probe.reader, options, model, error);
 }
 
-static file_list files;
-
-static tare_status open_files(const tare_options *options, tare_model **model, tare_error *error)
-{
-    return tare_open_files(files.files, files.count, options, model, error);
-}
-
-static tare_status open_pairs(const tare_options *options, tare_model **model, tare_error *error)
-{
-    return set_open_pairs(&set, options, model, error);
-}
-
-static tare_status open_pairs_twice(const tare_options *options, tare_model **model,
-                                    tare_error *error)
-{
-    static const tare_pair pairs[] = {{"a", 1, "x", 1}, {"a", 1, "y", 1}, {"b", 1, NULL, 0}};
-    tare_options keep = *options;
-    keep.flags = TARE_PAIRS_KEEP_FIRST;
-    keep.alignment = (size_t)2 << 20;
-    return tare_open_pairs(pairs, 3, &keep, model, error);
-}
-
 static alloc_probe probe;
-
-static size_t count_of(opener *open)
-{
-    static const tare_options options = TARE_OPTIONS_INIT;
-    tare_model *model = expect_no_model();
-    tare_error error = expect_poison();
-    tare_status status = open(&options, &model, &error);
-    expect_opened("with all memory there is", status, model, &error);
-    size_t count = tare_count(model);
-    tare_close(model);
-    return count;
-}
 
 static void check_nothing_left(const char *what, size_t n, size_t descriptors)
 {
@@ -230,148 +120,6 @@ static void check_nothing_left(const char *what, size_t n, size_t descriptors)
     cr_expect_eq(probe.mistakes, 0, "%s %zu: %zu mistakes", what, n, probe.mistakes);
     cr_expect_eq(probe_descriptor_count(), descriptors, "%s %zu: a descriptor is left", what, n);
     cr_expect_eq(probe_mapping_count(folder.text), 0, "%s %zu: a mapping is left", what, n);
-}
-
-/* A second attempt that finds memory may make up for a failure that does not last; then the model
- * must be whole. */
-static void check_opener(const char *what, opener *open, uint32_t backing, int onwards)
-{
-    size_t wanted = count_of(open);
-    size_t descriptors = probe_descriptor_count();
-    tare_options options = TARE_OPTIONS_INIT;
-    options.backing = backing;
-    options.allocator = &probe.hooks;
-    for (size_t n = 1; n < 1000; n++) {
-        tare_model *model = expect_no_model();
-        tare_error error = expect_poison();
-        alloc_probe_init(&probe);
-        probe.fail_at = n;
-        probe.fail_onwards = onwards;
-        tare_status status = open(&options, &model, &error);
-        if (status == TARE_OK && (probe.refused == 0 || !onwards)) {
-            expect_opened(what, status, model, &error);
-            cr_expect_eq(tare_count(model), wanted, "%s %zu: a part is lacking", what, n);
-        } else {
-            expect_status(what, TARE_E_MEMORY, status, model, &error);
-            cr_expect_eq(error.offset, TARE_NO_OFFSET, "%s %zu", what, n);
-        }
-        tare_close(status == TARE_OK ? model : NULL);
-        check_nothing_left(what, n, descriptors);
-        if (probe.refused == 0) {
-            cr_expect_gt(n, 3, "%s allocates %zu times", what, n - 1);
-            return;
-        }
-        probe.fail_at = 0; /* now there is memory */
-        status = open(&options, &model, &error);
-        expect_opened(what, status, model, &error);
-        tare_close(model);
-        check_nothing_left(what, n, descriptors);
-    }
-    cr_expect_fail("%s: more than 1,000 allocations", what);
-}
-
-static void check_once_and_onwards(const char *what, opener *open, uint32_t backing)
-{
-    check_opener(what, open, backing, 0);
-    check_opener(what, open, backing, 1);
-}
-
-static void check_backings(const char *what, opener *open)
-{
-    check_once_and_onwards(what, open, TARE_BACKING_AUTO);
-    check_once_and_onwards(what, open, TARE_BACKING_MAP);
-    check_once_and_onwards(what, open, TARE_BACKING_READ);
-}
-
-Test(allocation, may_fail_at_every_call_for_one_file)
-{
-    check_backings("single", open_single);
-}
-
-Test(allocation, may_fail_at_every_call_for_a_folder)
-{
-    check_backings("folder", open_folder);
-}
-
-Test(allocation, may_fail_at_every_call_for_shards)
-{
-    check_backings("sharded", open_sharded);
-}
-
-Test(allocation, may_fail_at_every_call_for_split_gguf)
-{
-    check_backings("split", open_split);
-    check_once_and_onwards("gguf bytes", open_gguf_bytes, TARE_BACKING_AUTO);
-}
-
-Test(allocation, may_fail_at_every_call_for_nothing)
-{
-    check_backings("no shards", open_no_shards);
-    check_once_and_onwards("no pairs", open_no_pairs, TARE_BACKING_AUTO);
-}
-
-Test(allocation, may_fail_at_every_call_for_bytes)
-{
-    check_once_and_onwards("bytes", open_bytes, TARE_BACKING_AUTO);
-}
-
-Test(allocation, may_fail_at_every_call_for_a_reader)
-{
-    check_once_and_onwards("reader", open_reader, TARE_BACKING_AUTO);
-}
-
-/* Heads of 1,000 bytes: of the GGUF part a copy has to grow. */
-Test(allocation, may_fail_at_every_call_for_files)
-{
-    temp_path sharded = temp_join(&folder, "sharded");
-    file_list_read(&files, sharded.text);
-    check_once_and_onwards("sharded files", open_files, TARE_BACKING_AUTO);
-    file_list_free(&files);
-    temp_path split = temp_make_folder(&folder, "split");
-    temp_write_text(&split, "m.gguf", &gguf_file);
-    file_list_read(&files, split.text);
-    file_list_lend(&files, 1000);
-    check_once_and_onwards("a short head", open_files, TARE_BACKING_AUTO);
-    file_list_lend(&files, 1 << 20);
-    check_once_and_onwards("a head that is lent", open_files, TARE_BACKING_AUTO);
-    file_list_free(&files);
-}
-
-static int visit_nothing(void *context, const char *name, size_t name_size)
-{
-    (void)context, (void)name, (void)name_size;
-    return 0;
-}
-
-Test(allocation, may_fail_at_every_call_for_a_list_of_files)
-{
-    static const char index[] =
-        "{\"weight_map\":{\"a\":\"1.safetensors\",\"b\":\"2.safetensors\"}}";
-    const tare_file listed = {.name = "m.json", .bytes = index, .size = sizeof index - 1};
-    const tare_file part = {.name = "m-00001-of-00002.gguf"};
-    const tare_file *kinds[] = {&listed, &part};
-    tare_options options = TARE_OPTIONS_INIT;
-    options.allocator = &probe.hooks;
-    for (size_t kind = 0; kind < 2; kind++) {
-        for (size_t n = 1;; n++) {
-            alloc_probe_init(&probe);
-            probe.fail_at = n;
-            tare_status status = tare_list_files(kinds[kind], &options, visit_nothing, NULL, NULL);
-            cr_expect_eq(probe.block_count, 0, "kind %zu, %zu: blocks are left", kind, n);
-            if (probe.refused == 0) {
-                cr_expect_eq(status, TARE_OK);
-                cr_expect_gt(n, 3, "kind %zu allocates %zu times", kind, n - 1);
-                break;
-            }
-            cr_expect_eq(status, TARE_E_MEMORY, "kind %zu, %zu", kind, n);
-        }
-    }
-}
-
-Test(allocation, may_fail_at_every_call_for_pairs)
-{
-    check_once_and_onwards("pairs", open_pairs, TARE_BACKING_AUTO);
-    check_once_and_onwards("pairs twice", open_pairs_twice, TARE_BACKING_AUTO);
 }
 
 /* Damage is reported as such however little memory there is, or as the lack of it; nothing stays. */
@@ -411,81 +159,6 @@ Test(allocation, may_fail_at_every_call_for_damaged_files)
         build_free(&header);
         build_free(&damaged);
     }
-}
-
-/* To a file, or to memory where `name` is NULL. */
-static tare_status save_model(const tare_model *model, const char *name)
-{
-    tare_save_tensor *tensors = __real_calloc(tare_count(model), sizeof *tensors);
-    for (size_t i = 0; i < tare_count(model); i++)
-        tensors[i] = (tare_save_tensor){.model = model, .tensor = tare_at(model, i)};
-    tare_save_options options = TARE_SAVE_OPTIONS_INIT;
-    options.flags = TARE_SAVE_REPLACE;
-    options.allocator = &probe.hooks;
-    tare_error error = expect_poison();
-    tare_status status;
-    if (name != NULL) {
-        temp_path path = temp_join(&folder, name);
-        status = tare_save(path.text, tensors, tare_count(model), &options, &error);
-    } else {
-        uint64_t size;
-        tare_save_bytes(tensors, tare_count(model), NULL, NULL, 0, &size, NULL);
-        void *bytes = __real_malloc((size_t)size);
-        past_hooks = 0;
-        status = tare_save_bytes(tensors, tare_count(model), &options, bytes, (size_t)size, NULL,
-                                 &error);
-        free(bytes);
-    }
-    cr_expect_eq(error.status, status);
-    free(tensors);
-    return status;
-}
-
-Test(allocation, may_fail_at_every_call_for_saving)
-{
-    tare_model *model = expect_open_bytes("save", &long_file);
-    temp_path path = temp_write(&folder, "saved.safetensors", "before", 6);
-    size_t entries = temp_entry_count(&folder), descriptors = probe_descriptor_count();
-    for (int onwards = 0; onwards < 2; onwards++) {
-        for (size_t n = 1;; n++) {
-            alloc_probe_init(&probe);
-            probe.fail_at = n;
-            probe.fail_onwards = onwards;
-            past_hooks = 0;
-            tare_status status = save_model(model, "saved.safetensors");
-            cr_expect_eq(past_hooks, 0, "%zu: %zu calls go past the hooks", n, past_hooks);
-            cr_expect_eq(status, probe.refused != 0 ? TARE_E_MEMORY : TARE_OK, "%zu", n);
-            check_nothing_left("save", n, descriptors);
-            cr_expect_eq(temp_entry_count(&folder), entries, "%zu: a file is left", n);
-            if (status == TARE_OK) {
-                cr_expect_gt(n, 3, "saving allocates %zu times", n - 1);
-                break;
-            }
-            size_t size;
-            char *now = temp_read(path.text, &size);
-            cr_expect(size == 6 && memcmp(now, "before", 6) == 0, "%zu: the target changed", n);
-            free(now);
-        }
-        temp_write(&folder, "saved.safetensors", "before", 6);
-    }
-    tare_close(model);
-}
-
-Test(allocation, may_fail_at_every_call_for_saving_to_memory)
-{
-    tare_model *model = expect_open_bytes("save", &long_file);
-    size_t descriptors = probe_descriptor_count();
-    tare_status status = TARE_E_MEMORY;
-    for (size_t n = 1; status != TARE_OK; n++) {
-        alloc_probe_init(&probe);
-        probe.fail_at = n;
-        status = save_model(model, NULL);
-        cr_expect_eq(past_hooks, 0, "%zu: %zu calls go past the hooks", n, past_hooks);
-        cr_expect_eq(status, probe.refused != 0 ? TARE_E_MEMORY : TARE_OK, "%zu", n);
-        check_nothing_left("save", n, descriptors);
-        if (status == TARE_OK) cr_expect_gt(n, 2, "saving allocates %zu times", n - 1);
-    }
-    tare_close(model);
 }
 
 Test(allocation, goes_through_the_hooks_only)

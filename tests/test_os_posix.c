@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,6 +120,21 @@ Test(os_posix, reading_goes_on_after_interruptions_and_short_reads)
         expect_opened("in pieces", status, model, &error);
         cr_expect_gt(os_fault.calls[OS_PREAD], piece + 3);
         expect_bytes("in pieces", model, tare_find(model, "a", 1), file.data + file.size - 7, 5);
+        tare_close(model);
+    }
+}
+
+Test(os_posix, opening_goes_on_after_interruptions)
+{
+    for (size_t n = 1; n < 6; n++) {
+        tare_model *model;
+        tare_error error;
+        os_faults_reset();
+        os_fault.fail_at[OS_OPEN] = n;
+        os_fault.fail_count = 3;
+        os_fault.error = EINTR;
+        tare_status status = open_at(folder.text, TARE_BACKING_AUTO, &model, &error);
+        expect_opened("interrupted", status, model, &error);
         tare_close(model);
     }
 }
@@ -365,4 +381,42 @@ Test(os_posix, a_path_that_stat_cannot_tell_is_tried_as_a_file)
     tare_status status = open_at(path.text, TARE_BACKING_AUTO, &model, &error);
     expect_opened("no stat", status, model, &error);
     tare_close(model);
+}
+
+Test(os_posix, what_cannot_be_told_of_the_machine_is_guessed)
+{
+    os_fault.no_facts = 1;
+    os_fault.always[OS_AFFINITY] = EPERM;
+    cr_expect_eq(tarei_os_processor_count(), 1);
+    cr_expect_eq(tarei_os_memory_size(), UINT64_MAX);
+    os_faults_reset();
+    cr_expect_geq(tarei_os_processor_count(), 1);
+    cr_expect_lt(tarei_os_memory_size(), UINT64_MAX);
+}
+
+Test(os_posix, what_is_no_regular_file_is_identified_as_such)
+{
+    tarei_os_identity identity;
+    temp_make_folder(&folder, "within");
+    cr_assert_eq(mkfifo(temp_join(&folder, "fifo").text, 0600), 0);
+    cr_expect_eq(tarei_os_identify_at(TAREI_OS_CWD, path.text, &identity), 0);
+    cr_expect_eq(identity.size, file.size);
+    cr_expect_eq(tarei_os_identify_at(TAREI_OS_CWD, folder.text, &identity), EISDIR);
+    cr_expect_eq(tarei_os_identify_at(TAREI_OS_CWD, temp_join(&folder, "fifo").text, &identity),
+                 EINVAL);
+    cr_expect_eq(tarei_os_identify_at(TAREI_OS_CWD, temp_join(&folder, "none").text, &identity),
+                 ENOENT);
+}
+
+/* Claimed by the system calls and never touched. */
+Test(os_posix, pieces_beyond_a_gibibyte_take_several_calls)
+{
+    static char room[1];
+    const tarei_os_piece pieces[] = {{room, (size_t)3 << 29}, {room, (size_t)1 << 29}};
+    uint64_t done;
+    os_fault.pretend = 1;
+    cr_expect_eq(tarei_os_read_pieces(0, 0, pieces, 2, &done), 0);
+    cr_expect_eq(done, UINT64_C(1) << 31);
+    cr_expect_eq(os_fault.calls[OS_PREADV], 2);
+    cr_expect_eq(os_fault.asked_max, (size_t)1 << 30);
 }

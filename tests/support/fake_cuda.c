@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FILL_MAX = 1 << 20 };
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 fake_core fake = {.state = {.device_count = 2, .fail_call = FAKE_CALL_COUNT}};
 _Thread_local context *fake_stack[STACK_MAX];
@@ -87,7 +89,7 @@ block *fake_add(block **list, context *owner, size_t size, size_t alignment)
         free(made);
         return NULL;
     }
-    memset(memory, 0xA5, rounded); /* what nothing writes shows */
+    memset(memory, 0xA5, rounded < FILL_MAX ? rounded : FILL_MAX); /* what nothing writes shows */
     *made = (block){*list, owner, memory, size, 0};
     *list = made;
     if (owner != NULL) owner->objects++;

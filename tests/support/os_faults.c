@@ -3,14 +3,17 @@
 #include "os_faults.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -18,6 +21,8 @@
 #include <unistd.h>
 
 os_faults os_fault;
+os_held os_hold;
+int os_without_disk;
 
 void os_faults_reset(void)
 {
@@ -27,12 +32,20 @@ void os_faults_reset(void)
 const char *os_call_name(enum os_call call)
 {
     static const char *const names[OS_CALL_COUNT] = {
-        "open",    "stat",    "fstat",     "pread",          "mmap",
-        "opendir", "readdir", "getrandom", "madvise",        "posix_fadvise",
-        "mlock",   "munlock", "preadv",    "pthread_create", "sched_getaffinity",
-        "fstatat", "write",   "fsync",     "close",          "rename",
-        "link",    "unlink",  "preadv2"};
+        "open",      "stat",    "fstat",     "pread",          "mmap",
+        "opendir",   "readdir", "getrandom", "madvise",        "posix_fadvise",
+        "mlock",     "munlock", "preadv",    "pthread_create", "sched_getaffinity",
+        "fstatat",   "write",   "fsync",     "close",          "rename",
+        "link",      "unlink",  "preadv2",   "dlopen",         "dlsym",
+        "getrlimit", "malloc"};
     return names[call];
+}
+
+static int refuse(int failure)
+{
+    __atomic_add_fetch(&os_fault.refused, 1, __ATOMIC_SEQ_CST);
+    errno = failure;
+    return 1;
 }
 
 /* Counts the call; true when it is to fail, with errno set. */
@@ -40,15 +53,32 @@ static int fails(enum os_call call)
 {
     size_t number = __atomic_add_fetch(&os_fault.calls[call], 1, __ATOMIC_SEQ_CST);
     size_t first = os_fault.fail_at[call];
-    if (first == 0 || number < first) return 0;
-    if (os_fault.fail_count != 0 && number >= first + os_fault.fail_count) return 0;
-    errno = os_fault.error;
+    if (first != 0 && number >= first &&
+        (os_fault.fail_count == 0 || number < first + os_fault.fail_count)) {
+        __atomic_add_fetch(&os_fault.failed, 1, __ATOMIC_SEQ_CST);
+        errno = os_fault.error;
+        return 1;
+    }
+    return os_fault.always[call] != 0 && refuse(os_fault.always[call]);
+}
+
+/* What a read or write that fails so returns; `size` becomes 1 for one that is short. */
+static ssize_t broken(size_t *size)
+{
+    if (errno != OS_SHORT) return errno == 0 ? 0 : -1;
+    if (*size > 1) *size = 1;
     return 1;
 }
 
+static size_t in_piece(size_t size)
+{
+    size_t piece = os_fault.piece != 0 && size > os_fault.piece ? os_fault.piece : size;
+    if (os_fault.halve) piece -= piece / 2;
+    if (piece != size) __atomic_add_fetch(&os_fault.refused, 1, __ATOMIC_SEQ_CST);
+    return piece;
+}
+
 /* With 64-bit offsets the C library calls them so; the linker renames the two sides of each. */
-int __wrap_open64(const char *path, int flags, ...);
-int __real_open64(const char *path, int flags, ...);
 int __wrap_openat64(int folder, const char *path, int flags, ...);
 int __real_openat64(int folder, const char *path, int flags, ...);
 int __wrap_stat64(const char *path, struct stat *facts);
@@ -84,6 +114,10 @@ ssize_t __real_preadv64v2(int descriptor, const struct iovec *vectors, int count
                           int flags);
 int __real_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set);
 
+int __wrap_munmap(void *memory, size_t size);
+int __real_munmap(void *memory, size_t size);
+int __wrap_pthread_join(pthread_t thread, void **result);
+int __real_pthread_join(pthread_t thread, void **result);
 long __wrap_sysconf(int name);
 long __real_sysconf(int name);
 int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags);
@@ -104,20 +138,22 @@ int __wrap_linkat(int from_folder, const char *from, int to_folder, const char *
 int __real_linkat(int from_folder, const char *from, int to_folder, const char *to, int flags);
 int __wrap_unlinkat(int folder, const char *path, int flags);
 int __real_unlinkat(int folder, const char *path, int flags);
-
-int __wrap_open64(const char *path, int flags, ...)
-{
-    if (fails(OS_OPEN)) return -1;
-    if ((flags & O_DIRECT) != 0 && os_fault.direct_refused == 1) {
-        errno = EINVAL;
-        return -1;
-    }
-    return __real_open64(path, flags); /* it creates no file, so there is no mode */
-}
+void *__wrap_dlopen(const char *name, int flags);
+void *__real_dlopen(const char *name, int flags);
+void *__wrap_dlsym(void *library, const char *name);
+void *__real_dlsym(void *library, const char *name);
+int __wrap_getrlimit64(int resource, struct rlimit *limit);
+int __real_getrlimit64(int resource, struct rlimit *limit);
+/* Visible, since the linker finds them wanted by shared libraries, which then call the real ones. */
+__attribute__((visibility("default"))) void *__wrap_malloc(size_t size);
+void *__real_malloc(size_t size);
+__attribute__((visibility("default"))) void *__wrap_aligned_alloc(size_t alignment, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
 
 int __wrap_openat64(int folder, const char *path, int flags, ...)
 {
     if (fails(OS_OPEN)) return -1;
+    if ((flags & O_DIRECT) != 0 && os_fault.direct_refused == 1 && refuse(EINVAL)) return -1;
     va_list arguments;
     va_start(arguments, flags);
     mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
@@ -138,20 +174,26 @@ int __wrap_fstat64(int descriptor, struct stat *facts)
 ssize_t __wrap_pread64(int descriptor, void *target, size_t size, off_t offset)
 {
     if (size > os_fault.asked_max) os_fault.asked_max = size;
-    if (fails(OS_PREAD)) return os_fault.error == 0 ? 0 : -1;
+    if (fails(OS_PREAD) && broken(&size) <= 0) return errno == 0 ? 0 : -1;
     if (os_fault.pretend) return (ssize_t)size;
-    if (os_fault.direct_refused == 2 && (fcntl(descriptor, F_GETFL) & O_DIRECT) != 0) {
-        errno = EINVAL;
+    if (os_fault.direct_refused == 2 && (fcntl(descriptor, F_GETFL) & O_DIRECT) != 0 &&
+        refuse(EINVAL))
         return -1;
-    }
-    if (os_fault.piece != 0 && size > os_fault.piece) size = os_fault.piece;
-    return __real_pread64(descriptor, target, size, offset);
+    return __real_pread64(descriptor, target, in_piece(size), offset);
 }
 
 void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int file, off_t offset)
 {
     if (fails(OS_MMAP)) return MAP_FAILED;
-    return __real_mmap64(at, size, protection, flags, file, offset);
+    void *mapped = __real_mmap64(at, size, protection, flags, file, offset);
+    if (mapped != MAP_FAILED) __atomic_add_fetch(&os_hold.mappings, 1, __ATOMIC_SEQ_CST);
+    return mapped;
+}
+
+int __wrap_munmap(void *memory, size_t size)
+{
+    __atomic_sub_fetch(&os_hold.mappings, 1, __ATOMIC_SEQ_CST);
+    return __real_munmap(memory, size);
 }
 
 DIR *__wrap_opendir(const char *path)
@@ -173,10 +215,7 @@ int __wrap_madvise(void *memory, size_t size, int advice)
 {
     os_fault.advised_size += size;
     if (fails(OS_MADVISE)) return -1;
-    if (advice != 0 && advice == os_fault.advice_refused) {
-        errno = EINVAL;
-        return -1;
-    }
+    if (advice != 0 && advice == os_fault.advice_refused && refuse(EINVAL)) return -1;
     return __real_madvise(memory, size, advice);
 }
 
@@ -184,7 +223,7 @@ int __wrap_madvise(void *memory, size_t size, int advice)
 int __wrap_posix_fadvise64(int descriptor, off_t offset, off_t size, int advice)
 {
     os_fault.advised_size += (uint64_t)size;
-    if (fails(OS_FADVISE)) return os_fault.error;
+    if (fails(OS_FADVISE)) return errno;
     return __real_posix_fadvise64(descriptor, offset, size, advice);
 }
 
@@ -206,10 +245,11 @@ ssize_t __wrap_preadv64(int descriptor, const struct iovec *vectors, int count, 
     size_t size = 0;
     for (int i = 0; i < count; i++) size += vectors[i].iov_len;
     if (size > os_fault.asked_max) os_fault.asked_max = size;
-    if (fails(OS_PREADV)) return os_fault.error == 0 ? 0 : -1;
+    size_t piece = size;
+    if (fails(OS_PREADV) && broken(&piece) <= 0) return errno == 0 ? 0 : -1;
     if (os_fault.pretend) return (ssize_t)size;
-    size_t piece = os_fault.piece;
-    if (piece == 0 || size <= piece) return __real_preadv64(descriptor, vectors, count, offset);
+    piece = in_piece(piece);
+    if (size <= piece) return __real_preadv64(descriptor, vectors, count, offset);
     /* Short: some whole vectors, or a part of the first. */
     int whole = 0;
     for (size = 0; size + vectors[whole].iov_len <= piece; whole++) size += vectors[whole].iov_len;
@@ -222,8 +262,16 @@ ssize_t __wrap_preadv64(int descriptor, const struct iovec *vectors, int count, 
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *context)
 {
-    if (fails(OS_THREAD)) return os_fault.error;
-    return __real_pthread_create(thread, attributes, run, context);
+    if (fails(OS_THREAD)) return errno;
+    int failure = __real_pthread_create(thread, attributes, run, context);
+    if (failure == 0) __atomic_add_fetch(&os_hold.threads, 1, __ATOMIC_SEQ_CST);
+    return failure;
+}
+
+int __wrap_pthread_join(pthread_t thread, void **result)
+{
+    __atomic_sub_fetch(&os_hold.threads, 1, __ATOMIC_SEQ_CST);
+    return __real_pthread_join(thread, result);
 }
 
 int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set)
@@ -233,7 +281,8 @@ int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set)
 
 long __wrap_sysconf(int name)
 {
-    if (name == _SC_PHYS_PAGES && os_fault.memory_size != 0)
+    if (os_fault.no_facts && name != _SC_PAGESIZE) return -1;
+    if (name == _SC_PHYS_PAGES && os_fault.memory_size != 0 && refuse(0))
         return (long)(os_fault.memory_size / (uint64_t)__real_sysconf(_SC_PAGESIZE));
     return __real_sysconf(name);
 }
@@ -246,15 +295,15 @@ int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags
 ssize_t __wrap_write(int descriptor, const void *bytes, size_t size)
 {
     if (size > os_fault.asked_max) os_fault.asked_max = size;
-    if (fails(OS_WRITE)) return os_fault.error == 0 ? 0 : -1;
+    if (fails(OS_WRITE) && broken(&size) <= 0) return errno == 0 ? 0 : -1;
     if (os_fault.pretend) return (ssize_t)size;
-    if (os_fault.piece != 0 && size > os_fault.piece) size = os_fault.piece;
-    return __real_write(descriptor, bytes, size);
+    return __real_write(descriptor, bytes, in_piece(size));
 }
 
 int __wrap_fsync(int descriptor)
 {
-    return fails(OS_FSYNC) ? -1 : __real_fsync(descriptor);
+    if (fails(OS_FSYNC)) return -1;
+    return os_without_disk ? 0 : __real_fsync(descriptor);
 }
 
 /* As on Linux, the descriptor is gone in any case. */
@@ -272,7 +321,8 @@ int __wrap_renameat(int from_folder, const char *from, int to_folder, const char
 int __wrap_renameat2(int from_folder, const char *from, int to_folder, const char *to,
                      unsigned flags)
 {
-    return fails(OS_RENAME) ? -1 : __real_renameat2(from_folder, from, to_folder, to, flags);
+    if (fails(OS_RENAME) || (os_fault.rename_refused && refuse(EINVAL))) return -1;
+    return __real_renameat2(from_folder, from, to_folder, to, flags);
 }
 
 int __wrap_linkat(int from_folder, const char *from, int to_folder, const char *to, int flags)
@@ -289,9 +339,31 @@ ssize_t __wrap_preadv64v2(int descriptor, const struct iovec *vectors, int count
                           int flags)
 {
     if (fails(OS_NOWAIT)) return -1;
-    if (os_fault.uncached) {
-        errno = EAGAIN;
-        return -1;
-    }
+    if (os_fault.uncached && refuse(EAGAIN)) return -1;
     return __real_preadv64v2(descriptor, vectors, count, offset, flags);
+}
+
+void *__wrap_dlopen(const char *name, int flags)
+{
+    return fails(OS_LIBRARY) ? NULL : __real_dlopen(name, flags);
+}
+
+void *__wrap_dlsym(void *library, const char *name)
+{
+    return fails(OS_SYMBOL) ? NULL : __real_dlsym(library, name);
+}
+
+int __wrap_getrlimit64(int resource, struct rlimit *limit)
+{
+    return fails(OS_RLIMIT) ? -1 : __real_getrlimit64(resource, limit);
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails(OS_MALLOC) ? NULL : __real_malloc(size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return fails(OS_MALLOC) ? NULL : __real_aligned_alloc(alignment, size);
 }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 enum os_call {
-    OS_OPEN, /* open and openat */
+    OS_OPEN,
     OS_STAT,
     OS_FSTAT,
     OS_PREAD,
@@ -32,26 +32,50 @@ enum os_call {
     OS_RENAME, /* renameat and renameat2 */
     OS_LINK,
     OS_UNLINK,
-    OS_NOWAIT, /* preadv2 */
+    OS_NOWAIT,  /* preadv2 */
+    OS_LIBRARY, /* dlopen */
+    OS_SYMBOL,  /* dlsym */
+    OS_RLIMIT,
+    OS_MALLOC, /* malloc and aligned_alloc: no system calls, but they fail alike */
     OS_CALL_COUNT,
 };
+
+/* As os_faults.error: what is read or written stops after one byte. */
+enum { OS_SHORT = -1 };
 
 typedef struct os_faults {
     size_t calls[OS_CALL_COUNT];   /* how often each was called */
     size_t fail_at[OS_CALL_COUNT]; /* the number of the call to fail, from 1; 0 is none */
     size_t fail_count;             /* how many calls in a row fail; 0 is all from then on */
-    int error;                     /* errno of the failure */
+    int error;                     /* errno of the failure; of a read 0 is its end; or OS_SHORT */
+    size_t failed;                 /* how many calls did so far */
+    int always[OS_CALL_COUNT];     /* errno of every call, beside the one that fail_at means */
+    size_t refused;                /* how many calls that, and the fields below, had an effect on */
     size_t piece;                  /* most bytes of one pread, preadv or write; 0 is all */
+    int halve;                     /* each of them stops halfway */
     size_t asked_max;              /* most bytes that one of them was asked for */
     uint64_t advised_size; /* bytes that madvise, posix_fadvise, mlock and munlock were given */
     int advice_refused;    /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
     int direct_refused;   /* files read past the page cache: 1 cannot be opened, 2 cannot be read */
     int uncached;         /* the page cache has nothing: what must not wait for it fails */
+    int rename_refused;   /* renameat2 is EINVAL, as on NFS */
     uint64_t memory_size; /* what the machine has; 0 is the truth */
+    int no_facts;         /* sysconf knows nothing of the machine */
     int pretend;          /* they claim all that they are asked for, and do nothing */
 } os_faults;
 
 extern os_faults os_fault;
+
+/* What is held: it stays when faults are reset. */
+typedef struct os_held {
+    long mappings;
+    long threads;
+} os_held;
+
+extern os_held os_hold;
+
+/* What is written need not reach the disk: whoever does it thousands of times waits long for that. */
+extern int os_without_disk;
 
 /* No faults, and all counts 0. */
 void os_faults_reset(void);
