@@ -17,9 +17,10 @@ static tare_status measure(tarei_opening *opening, const tare_pair *pairs, size_
             return tarei_error_set(opening->error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
                                    "pair %zu has no %s", i,
                                    pair->name == NULL && pair->name_size != 0 ? "name" : "data");
+        uint64_t mask = opening->options.alignment - 1; /* what comes before is within 2^46 */
+        *block_size = (*block_size + mask) & ~mask;
         beyond = pair->name_size >= UINT32_MAX ||
                  tarei_parsed_fault(parsed->limits, count, 1, pair->name_size, 0) != NULL ||
-                 tarei_check_round_up(*block_size, opening->options.alignment, block_size) ||
                  tarei_check_add(*block_size, pair->size, block_size) ||
                  *block_size > TAREI_OFFSET_MAX;
         parsed->name_size += pair->name_size;

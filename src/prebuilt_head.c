@@ -25,10 +25,10 @@ static bool sections_follow(const tarei_prebuilt_head *head)
     uint64_t at = sizeof *head;
     for (uint32_t i = 0; i < TAREI_SECTION_COUNT; i++) {
         const tarei_section *section = &head->sections[i];
-        if (section->offset != at || section->size > head->file_size - at ||
-            tarei_check_round_up(at + section->size, TAREI_PREBUILT_UNIT, &at) ||
-            at > head->file_size)
-            return false;
+        if (section->offset != at || section->size > head->file_size - at) return false;
+        at += section->size; /* no more than bytes that are in memory, far below 2^64 */
+        at = (at + TAREI_PREBUILT_UNIT - 1) & ~(uint64_t)(TAREI_PREBUILT_UNIT - 1);
+        if (at > head->file_size) return false;
     }
     return at == head->file_size;
 }

@@ -188,6 +188,44 @@ Test(device, pinned_memory_is_bounded)
             }
 }
 
+typedef struct inner_load {
+    tare_device *device;
+    uint64_t chunk_size;
+    size_t count;
+} inner_load;
+
+/* A load to the same device while another one is under way. */
+static int load_within(void *context, uint64_t done, uint64_t total)
+{
+    inner_load *inner = context;
+    (void)done, (void)total;
+    tare_block_close(load(inner->device, 4, inner->chunk_size));
+    inner->count++;
+    return 0;
+}
+
+Test(device, a_load_within_another_has_one_thread_at_least)
+{
+    for (uint64_t chunk_size = 4096; chunk_size <= 24576; chunk_size += 20480) {
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        inner_load inner = {open_device("cuda:0", 65536), chunk_size, 0};
+        tare_block *block = NULL;
+        tare_error error = expect_poison();
+        options.device = inner.device;
+        options.threads = 1;
+        options.chunk_size = 24576;
+        options.progress = load_within;
+        options.progress_context = &inner;
+        tare_status status = tare_load(models.way[LOAD_READ], NULL, 0, &options, &block, &error);
+        cr_assert_eq(status, TARE_OK, "%s", error.message);
+        cr_expect_gt(inner.count, 2);
+        tare_block_close(block);
+        cr_expect_leq(fake_cuda()->pin_size, 65536, "more is kept than may be");
+        tare_device_close(inner.device);
+        cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+    }
+}
+
 Test(device, blocks_may_be_closed_after_their_device)
 {
     tare_device *device = open_device("cuda:1", 0);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "line.h"
 #include "prebuilt.h"
 #include "support/expect.h"
 #include "support/index_probe.h"
@@ -99,5 +100,93 @@ Test(prebuilt_head, each_damage_has_its_status_and_offset)
                      (unsigned long)error.offset);
         cr_expect_eq(index_use(&changed, file.data, file.size), one->status, "%s", one->what);
         index_free(&changed);
+    }
+}
+
+/* Heads of files of any size, of which no more than the head is looked at. */
+typedef struct sizes {
+    const char *what;
+    uint32_t section; /* whose size is another */
+    uint64_t size;
+    uint32_t table, line_count, reach;
+    uint64_t cut; /* bytes that the file lacks at its end */
+    tare_status status;
+} sizes;
+
+#define GIB (UINT64_C(1) << 30)
+#define LINE sizeof(tarei_line)
+
+static const sizes large[] = {
+    {"sorted", TAREI_SECTION_TABLE, 8, TAREI_TABLE_SORTED, 0, 32, 0, TARE_OK},
+    {"a sorted search of 33 steps", TAREI_SECTION_TABLE, 8, TAREI_TABLE_SORTED, 0, 33, 0,
+     TARE_E_PREBUILT},
+    {"a sorted table of one", TAREI_SECTION_TABLE, 4, TAREI_TABLE_SORTED, 0, 1, 0, TARE_E_PREBUILT},
+    {"small lines", TAREI_SECTION_TABLE, 4 * LINE, TAREI_TABLE_SMALL, 4, 1, 0, TARE_OK},
+    {"three small lines", TAREI_SECTION_TABLE, 4 * LINE, TAREI_TABLE_SMALL, 3, 1, 0,
+     TARE_E_PREBUILT},
+    {"large lines", TAREI_SECTION_TABLE, 4 * LINE, TAREI_TABLE_LARGE, 3, 2, 0, TARE_OK},
+    {"half a line more", TAREI_SECTION_TABLE, 4 * LINE + LINE / 2, TAREI_TABLE_LARGE, 3, 1, 0,
+     TARE_E_PREBUILT},
+    {"the longest reach", TAREI_SECTION_TABLE, 90 * LINE, TAREI_TABLE_LARGE, 3, TAREI_REACH_MAX, 0,
+     TARE_OK},
+    {"a longer one", TAREI_SECTION_TABLE, 90 * LINE, TAREI_TABLE_LARGE, 3, TAREI_REACH_MAX + 1, 0,
+     TARE_E_PREBUILT},
+    {"2^32 bytes of lines", TAREI_SECTION_TABLE, 8 * GIB, TAREI_TABLE_LARGE,
+     (uint32_t)(4 * GIB / LINE), 1, 0, TARE_E_PREBUILT},
+    {"65,536 prefixes", TAREI_SECTION_PREFIXES, 65536 * sizeof(tarei_part), TAREI_TABLE_LARGE, 1, 1,
+     0, TARE_E_PREBUILT},
+    {"half a suffix", TAREI_SECTION_SUFFIXES, 4, TAREI_TABLE_LARGE, 1, 1, 0, TARE_E_PREBUILT},
+    {"4 GiB of names of shards", TAREI_SECTION_SHARD_NAMES, 4 * GIB, TAREI_TABLE_LARGE, 1, 1, 0,
+     TARE_E_PREBUILT},
+    {"8 GiB of names", TAREI_SECTION_TEXT, 8 * GIB, TAREI_TABLE_LARGE, 1, 1, 0, TARE_E_PREBUILT},
+    {"8 GiB of keys", TAREI_SECTION_KEY_TEXT, 8 * GIB, TAREI_TABLE_LARGE, 1, 1, 0, TARE_E_PREBUILT},
+    {"a value more", TAREI_SECTION_VALUES, 2 * sizeof(tarei_prebuilt_value), TAREI_TABLE_LARGE, 1,
+     1, 0, TARE_E_PREBUILT},
+    {"an end within a unit", TAREI_SECTION_VALUE_BYTES, 65, TAREI_TABLE_LARGE, 1, 1, 1,
+     TARE_E_PREBUILT},
+};
+
+/* Of two tensors, one key and one shard. */
+static tarei_prebuilt_head make_head(const sizes *of)
+{
+    tarei_prebuilt_head head = {.order = TAREI_PREBUILT_ORDER,
+                                .version = TAREI_PREBUILT_VERSION,
+                                .tensor_count = 2,
+                                .key_count = 1,
+                                .shard_count = 1,
+                                .table = of->table,
+                                .line_count = of->line_count,
+                                .reach = of->reach};
+    static const uint64_t usual[TAREI_SECTION_COUNT] = {
+        [TAREI_SECTION_SHARDS] = sizeof(tarei_prebuilt_shard),
+        [TAREI_SECTION_PREFIXES] = sizeof(tarei_part),
+        [TAREI_SECTION_SUFFIXES] = sizeof(tarei_part),
+        [TAREI_SECTION_COMMONS] = sizeof(uint32_t),
+        [TAREI_SECTION_WIDE_COMMONS] = sizeof(uint32_t),
+        [TAREI_SECTION_TABLE] = LINE,
+        [TAREI_SECTION_RECORDS] = 3 * sizeof(tarei_record),
+        [TAREI_SECTION_KEYS] = 2 * sizeof(tarei_record),
+        [TAREI_SECTION_KEY_ORDER] = sizeof(uint32_t),
+        [TAREI_SECTION_VALUES] = sizeof(tarei_prebuilt_value)};
+    uint64_t at = sizeof head;
+    memcpy(head.magic, TAREI_PREBUILT_MAGIC, sizeof head.magic);
+    for (uint32_t i = 0; i < TAREI_SECTION_COUNT; i++) {
+        head.sections[i].offset = at;
+        head.sections[i].size = i == of->section ? of->size : usual[i];
+        at = (at + head.sections[i].size + 63) & ~UINT64_C(63);
+    }
+    head.file_size = at - of->cut;
+    head.digest = tarei_prebuilt_digest(&head, offsetof(tarei_prebuilt_head, digest));
+    return head;
+}
+
+Test(prebuilt_head, sizes_are_what_counts_need_and_within_the_limits)
+{
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++) {
+        tarei_prebuilt_head head = make_head(&large[i]), checked;
+        tare_error error;
+        tarei_error_clear(&error);
+        tare_status status = tarei_prebuilt_head_check(&checked, &head, head.file_size, &error);
+        cr_expect_eq(status, large[i].status, "%s: %s", large[i].what, error.message);
     }
 }

@@ -401,6 +401,10 @@ Test(save, refuses_what_a_reader_would_refuse)
     one.shape = huge;
     one.rank = 3;
     check_refused("overflow", TARE_E_OVERFLOW, &one, 1, "tensor 'a'");
+    static const uint64_t many[] = {UINT64_C(1) << 61};
+    one.shape = many;
+    one.rank = 1;
+    check_refused("overflow in bits", TARE_E_OVERFLOW, &one, 1, "tensor 'a'");
     one = bytes_tensor("a", "a", 1);
     one.dtype = TARE_DTYPE_F4;
     one.shape = three;
@@ -429,6 +433,22 @@ Test(save, refuses_metadata_that_a_reader_would_refuse)
         expect_refused("metadata", rows[i].status, TARE_NO_OFFSET, status, NULL, &error);
         check_untouched("metadata");
     }
+}
+
+Test(save, takes_metadata_that_is_empty)
+{
+    static const tare_save_metadata nothing[] = {{{NULL, 0}, {NULL, 0}}};
+    tare_save_options options = TARE_SAVE_OPTIONS_INIT;
+    tare_error error = expect_poison();
+    options.flags = TARE_SAVE_REPLACE;
+    options.metadata = nothing;
+    options.metadata_count = 1;
+    cr_assert_eq(tare_save(target.text, NULL, 0, &options, &error), TARE_OK, "%s", error.message);
+    tare_model *model = open_target("empty metadata", TARE_BACKING_AUTO);
+    cr_expect_eq(tare_metadata_count(model), 1);
+    tare_string value = tare_metadata_find(model, "", 0);
+    cr_expect(value.data != NULL && value.size == 0);
+    tare_close(model);
 }
 
 Test(save, refuses_headers_beyond_100000000_bytes)
@@ -467,6 +487,14 @@ Test(save, refuses_files_beyond_64_tib)
                               bytes_tensor("b", "", (size_t)1 << 45)};
     two[0].shape = two[1].shape = half;
     check_refused("64 TiB", TARE_E_LIMIT, two, 2, "64 TiB");
+    static const uint64_t most[] = {(UINT64_C(1) << 61) - 1};
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i"};
+    tare_save_tensor nine[9]; /* more than 2^64 bytes */
+    for (size_t i = 0; i < 9; i++) {
+        nine[i] = bytes_tensor(names[i], "", (size_t)most[0]);
+        nine[i].shape = most;
+    }
+    check_refused("2^64", TARE_E_LIMIT, nine, 9, "64 TiB");
 }
 
 Test(save, refuses_tensors_whose_fields_do_not_go_together)
@@ -474,8 +502,8 @@ Test(save, refuses_tensors_whose_fields_do_not_go_together)
     static const tare_pair pairs[] = {{"a", 1, "AAAA", 4}};
     tare_model *model = expect_no_model();
     cr_assert_eq(tare_open_pairs(pairs, 1, NULL, &model, NULL), TARE_OK);
-    tare_save_tensor bad[9];
-    for (size_t i = 0; i < 9; i++)
+    tare_save_tensor bad[11];
+    for (size_t i = 0; i < 11; i++)
         bad[i] = i < 4 ? bytes_tensor("a", "aaaa", 4) : model_tensor(model, 0);
     bad[0].name = NULL;
     bad[1].shape = NULL;
@@ -486,7 +514,9 @@ Test(save, refuses_tensors_whose_fields_do_not_go_together)
     bad[6].size = 4;
     bad[7].rank = 1;
     bad[8].later[1] = 1;
-    for (size_t i = 0; i < 9; i++) {
+    bad[9].later[0] = 1;
+    bad[10].shape = four;
+    for (size_t i = 0; i < 11; i++) {
         tare_save_tensor two[] = {bytes_tensor("fine", "1234", 4), bad[i]};
         check_refused("fields", TARE_E_ARGUMENT, two, 2, "tensor 1: ");
     }

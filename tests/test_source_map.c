@@ -31,6 +31,19 @@ static void remove_file(void)
 
 TestSuite(source_map, .init = open_file, .fini = remove_file);
 
+Test(source_map, two_files_are_the_same_if_all_that_is_known_of_them_is)
+{
+    const tarei_os_identity one = {1, 2, 3, 4, 5};
+    tarei_os_identity others[5] = {one, one, one, one, one};
+    others[0].size++;
+    others[1].device++;
+    others[2].number++;
+    others[3].modified_s++;
+    others[4].modified_ns++;
+    cr_expect(tarei_source_same(&one, &one));
+    for (size_t i = 0; i < 5; i++) cr_expect(!tarei_source_same(&one, &others[i]), "%zu", i);
+}
+
 Test(source_map, holds_the_bytes_of_the_file)
 {
     cr_assert_eq(tarei_source_map(&source, path.text, 0, &error), TARE_OK);

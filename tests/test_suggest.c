@@ -69,6 +69,37 @@ Test(suggest, nothing_to_an_empty_or_an_endless_name)
     tare_close(model);
 }
 
+Test(suggest, the_start_of_a_longer_name_where_a_prefix_was_asked_for_only)
+{
+    char longer[TARE_SUGGEST_SIZE_MAX + 100], near[TARE_SUGGEST_SIZE_MAX + 1];
+    memset(longer, 'x', sizeof longer);
+    memcpy(longer, "vision/layers/", 14);
+    longer[sizeof longer - 1] = 0;
+    memcpy(near, longer, TARE_SUGGEST_SIZE_MAX);
+    near[TARE_SUGGEST_SIZE_MAX] = 0;
+    const char *const some[] = {longer, "x"};
+    tare_model *model = open_names(some, 2);
+    tare_string out[TARE_SUGGEST_COUNT];
+    cr_expect_eq(tare_suggest(model, near, TARE_SUGGEST_SIZE_MAX, 0, out), 0);
+    cr_assert_eq(tare_suggest(model, "vision/layer/", 13, TARE_SUGGEST_PREFIX, out), 1);
+    cr_expect_eq(out[0].size, 14);
+    cr_expect_arr_eq(out[0].data, "vision/layers/", 14);
+    tare_close(model);
+}
+
+Test(suggest, components_may_be_far_from_what_was_asked_for)
+{
+    char asked[300];
+    memset(asked, 'y', sizeof asked);
+    memcpy(asked + sizeof asked - 6, "/final", 6);
+    const char *const some[] = {"final", "final2", "semifinal"};
+    tare_model *model = open_names(some, 3);
+    tare_string out[TARE_SUGGEST_COUNT];
+    cr_assert_eq(tare_suggest(model, asked, sizeof asked, 0, out), 1);
+    cr_expect_arr_eq(out[0].data, "final", 5);
+    tare_close(model);
+}
+
 static uint32_t distance(const char *a, const char *b, uint32_t bound)
 {
     uint32_t one =
