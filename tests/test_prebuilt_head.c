@@ -125,6 +125,8 @@ static const sizes large[] = {
     {"three small lines", TAREI_SECTION_TABLE, 4 * LINE, TAREI_TABLE_SMALL, 3, 1, 0,
      TARE_E_PREBUILT},
     {"large lines", TAREI_SECTION_TABLE, 4 * LINE, TAREI_TABLE_LARGE, 3, 2, 0, TARE_OK},
+    {"more lines than there are", TAREI_SECTION_TABLE, 2 * LINE, TAREI_TABLE_LARGE, 3, 1, 0,
+     TARE_E_PREBUILT},
     {"half a line more", TAREI_SECTION_TABLE, 4 * LINE + LINE / 2, TAREI_TABLE_LARGE, 3, 1, 0,
      TARE_E_PREBUILT},
     {"the longest reach", TAREI_SECTION_TABLE, 90 * LINE, TAREI_TABLE_LARGE, 3, TAREI_REACH_MAX, 0,

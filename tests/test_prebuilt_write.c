@@ -167,3 +167,74 @@ Test(prebuilt_write, what_is_wrong_is_said)
     index_free(&image);
     free(bytes);
 }
+
+/* A model of two shards, and the list of them. */
+static temp_path make_sharded(void)
+{
+    static const char list[] =
+        "{\"weight_map\":{\"layers.0.a\":\"0.safetensors\",\"layers.1.a\":\"1.safetensors\"}}";
+    temp_path sharded = temp_make_folder(&folder, "sharded");
+    temp_write_built(&sharded, "0.safetensors", build_file(&some[0], 1, NULL));
+    temp_write_built(&sharded, "1.safetensors", build_file(&some[1], 1, NULL));
+    temp_write(&sharded, "model.safetensors.index.json", list, sizeof list - 1);
+    tare_close(model);
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_NEVER;
+    cr_assert_eq(tare_open(sharded.text, &options, &model, NULL), TARE_OK);
+    return temp_join(&sharded, "model.safetensors.index.json");
+}
+
+static void touch(const char *at)
+{
+    struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    cr_assert_eq(utimensat(AT_FDCWD, at, times, 0), 0);
+}
+
+Test(prebuilt_write, a_list_of_shards_that_changed_is_named)
+{
+    temp_path list = make_sharded();
+    check_save("as it was opened", NULL, NULL, TARE_OK);
+    touch(list.text);
+    tare_error error = expect_poison();
+    cr_expect_eq(tare_index_save(model, NULL, NULL, &error), TARE_E_CHANGED);
+    expect_message("save", "model.safetensors.index.json", &error);
+    tare_close(model);
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_NEVER;
+    cr_assert_eq(tare_open(list.text, &options, &model, NULL), TARE_OK);
+    check_check("an index from before", NULL, TARE_E_STALE, 0, "model.safetensors.index.json");
+    cr_expect_eq(unlink(list.text), 0);
+    cr_expect_eq(tare_index_save(model, NULL, NULL, &error), TARE_E_OPEN);
+    expect_message("save", "model.safetensors.index.json", &error);
+}
+
+Test(prebuilt_write, that_of_a_model_of_another_kind_is_stale)
+{
+    check_save("one file", NULL, NULL, TARE_OK);
+    make_sharded();
+    check_check("of one file", index_path.text, TARE_E_STALE, 0, "a model of 1 shards");
+    check_save("two shards", NULL, NULL, TARE_OK);
+    tare_error error;
+    cr_expect_eq(tare_index_check(model, index_path.text, NULL, NULL), TARE_E_STALE);
+    tare_index_options options = TARE_INDEX_OPTIONS_INIT;
+    options.reserved = 1;
+    cr_expect_eq(tare_index_check(model, NULL, &options, &error), TARE_E_ARGUMENT);
+    cr_expect_eq(tare_index_check(model, NULL, NULL, NULL), TARE_OK);
+}
+
+/* Opened with an index, its shards are opened when another index is made of it. */
+Test(prebuilt_write, a_shard_that_is_gone_is_named)
+{
+    make_sharded();
+    check_save("two shards", NULL, NULL, TARE_OK);
+    tare_close(model);
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_REQUIRE;
+    temp_path sharded = temp_join(&folder, "sharded");
+    cr_assert_eq(tare_open(sharded.text, &options, &model, NULL), TARE_OK);
+    cr_expect_eq(unlink(temp_join(&sharded, "1.safetensors").text), 0);
+    tare_error error = expect_poison();
+    cr_expect_eq(tare_index_save(model, NULL, NULL, &error), TARE_E_OPEN);
+    expect_message("save", "1.safetensors", &error);
+    cr_expect_eq(error.shard, 1);
+}
