@@ -36,6 +36,8 @@ static struct {
     size_t mistakes, rounds;
     uint64_t outcome;
     tare_error error;
+    size_t calls[OS_CALL_COUNT]; /* of the last round, as the next three */
+    size_t hook_calls, driver_calls, reader_calls;
     bool armed;
 } now;
 
@@ -170,6 +172,10 @@ static size_t disarm(bool *effect)
         fault_world.reader.calls >= fault_world.reader.answer_at)
         failed++;
     now.armed = false;
+    memcpy(now.calls, os_fault.calls, sizeof now.calls);
+    now.hook_calls = fault_memory.calls;
+    now.driver_calls = fake_cuda()->call_count;
+    now.reader_calls = fault_world.reader.calls;
     *effect = os_fault.refused != 0;
     os_faults_reset();
     fake_cuda()->fail_at = 0;
@@ -258,6 +264,16 @@ static void run_kind(const fault_kind *kind, int failure, bool onwards)
     now.kind = NULL;
 }
 
+static size_t calls_of(const fault_kind *kind)
+{
+    switch (kind->how) {
+    case FAULT_OF_HOOKS: return now.hook_calls;
+    case FAULT_OF_DRIVER: return now.driver_calls;
+    case FAULT_OF_READER: return now.reader_calls;
+    default: return now.calls[kind->call];
+    }
+}
+
 /* Beside something else that fails one failure of each kind, once, is enough. */
 static void run_condition(const fault_condition *condition)
 {
@@ -269,7 +285,11 @@ static void run_condition(const fault_condition *condition)
     if (!alone && !effect) return;
     if (now.mistakes != 0 || status != now.scenario->wanted) return;
     if ((flags & FAULT_ASKS_NOTHING) != 0) return;
+    bool can_fail[FAULT_KIND_MAX]; /* what is never called cannot */
+    for (const fault_kind *kind = fault_kinds; kind->name != NULL; kind++)
+        can_fail[kind - fault_kinds] = calls_of(kind) != 0;
     for (const fault_kind *kind = fault_kinds; kind->name != NULL; kind++) {
+        if (!can_fail[kind - fault_kinds]) continue;
         if ((flags & FAULT_MEMORY_ONLY) != 0 && kind->how != FAULT_OF_HOOKS) continue;
         for (size_t i = 0; i < (alone ? FAULT_FAILURE_MAX : 1); i++) {
             int failure = kind->failures[i];
