@@ -122,7 +122,7 @@ static void check_left(size_t descriptors)
     }
     if (fault_memory.mistakes != 0) complain("memory came back otherwise than it went", "");
     if (probe_descriptor_count() != descriptors) complain("a descriptor is left", "");
-    if (os_hold.mappings != 0) complain("a mapping is left", "");
+    if (os_hold.mapped_size != 0) complain("a mapping is left", "");
     if (os_hold.threads != 0) complain("a thread is left", "");
     if (!fake_cuda_clean()) complain("something of the driver is left", fake_cuda()->mistake);
 }

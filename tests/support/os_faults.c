@@ -41,6 +41,8 @@ const char *os_call_name(enum os_call call)
     return names[call];
 }
 
+long __real_sysconf(int name);
+
 static int refuse(int failure)
 {
     __atomic_add_fetch(&os_fault.refused, 1, __ATOMIC_SEQ_CST);
@@ -68,6 +70,12 @@ static ssize_t broken(size_t *size)
     if (errno != OS_SHORT) return errno == 0 ? 0 : -1;
     if (*size > 1) *size = 1;
     return 1;
+}
+
+static long in_pages(size_t size)
+{
+    size_t page = (size_t)__real_sysconf(_SC_PAGESIZE);
+    return (long)((size + page - 1) / page * page);
 }
 
 static size_t in_piece(size_t size)
@@ -119,7 +127,6 @@ int __real_munmap(void *memory, size_t size);
 int __wrap_pthread_join(pthread_t thread, void **result);
 int __real_pthread_join(pthread_t thread, void **result);
 long __wrap_sysconf(int name);
-long __real_sysconf(int name);
 int __wrap_fstatat64(int folder, const char *path, struct stat *facts, int flags);
 int __real_fstatat64(int folder, const char *path, struct stat *facts, int flags);
 ssize_t __wrap_write(int descriptor, const void *bytes, size_t size);
@@ -186,13 +193,14 @@ void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int file, 
 {
     if (fails(OS_MMAP)) return MAP_FAILED;
     void *mapped = __real_mmap64(at, size, protection, flags, file, offset);
-    if (mapped != MAP_FAILED) __atomic_add_fetch(&os_hold.mappings, 1, __ATOMIC_SEQ_CST);
+    if (mapped != MAP_FAILED)
+        __atomic_add_fetch(&os_hold.mapped_size, in_pages(size), __ATOMIC_SEQ_CST);
     return mapped;
 }
 
 int __wrap_munmap(void *memory, size_t size)
 {
-    __atomic_sub_fetch(&os_hold.mappings, 1, __ATOMIC_SEQ_CST);
+    __atomic_sub_fetch(&os_hold.mapped_size, in_pages(size), __ATOMIC_SEQ_CST);
     return __real_munmap(memory, size);
 }
 

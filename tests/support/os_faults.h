@@ -68,7 +68,7 @@ extern os_faults os_fault;
 
 /* What is held: it stays when faults are reset. */
 typedef struct os_held {
-    long mappings;
+    long mapped_size; /* bytes, whole pages: mappings may go in parts */
     long threads;
 } os_held;
 
