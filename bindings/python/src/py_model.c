@@ -38,12 +38,19 @@ static void model_free(PyObject *object)
     Py_DECREF(type);
 }
 
-/* Borrowed; NULL with an exception once closed. */
-static owner *opened(PyObject *object)
+/* A reference for the time of a call: any code that Python runs meanwhile, on this thread or
+ * another, may close the model. NULL with an exception once closed. */
+static owner *hold(PyObject *object)
 {
     owner *found = ((model *)object)->owner;
-    if (found == NULL) error_raise_closed(false);
-    return found;
+    if (found != NULL) return owner_keep(found);
+    error_raise_closed(false);
+    return NULL;
+}
+
+static void let_go(owner *self)
+{
+    Py_DECREF(self);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -63,9 +70,12 @@ const tare_tensor *model_find(const owner *self, PyObject *name, bool safe)
 
 static PyObject *get_item(PyObject *object, PyObject *name)
 {
-    owner *self = opened(object);
-    const tare_tensor *found = self != NULL ? model_find(self, name, false) : NULL;
-    return found != NULL ? tensor_new(self, found) : NULL;
+    owner *self = hold(object);
+    if (self == NULL) return NULL;
+    const tare_tensor *found = model_find(self, name, false);
+    PyObject *made = found != NULL ? tensor_new(self, found) : NULL;
+    let_go(self);
+    return made;
 }
 
 /* A tensor, or NULL without an exception. */
@@ -81,28 +91,34 @@ static const tare_tensor *look(const owner *self, PyObject *name)
 
 static int contains(PyObject *object, PyObject *name)
 {
-    const owner *self = opened(object);
+    owner *self = hold(object);
     if (self == NULL) return -1;
-    return PyUnicode_Check(name) && look(self, name) != NULL; /* as a dict: no error for others */
+    bool there = PyUnicode_Check(name) && look(self, name) != NULL; /* others: as in a dict */
+    let_go(self);
+    return PyErr_Occurred() ? -1 : there;
 }
 
 static PyObject *get(PyObject *object, PyObject *args)
 {
     PyObject *name, *otherwise = Py_None;
     if (!PyArg_ParseTuple(args, "O|O:get", &name, &otherwise)) return NULL;
-    owner *self = opened(object);
+    owner *self = hold(object);
     if (self == NULL) return NULL;
     const tare_tensor *found = look(self, name);
-    if (found != NULL) return tensor_new(self, found);
-    if (PyErr_Occurred()) return NULL;
+    PyObject *made = found != NULL ? tensor_new(self, found) : NULL;
+    let_go(self);
+    if (made != NULL || PyErr_Occurred()) return made;
     Py_INCREF(otherwise);
     return otherwise;
 }
 
 static Py_ssize_t length(PyObject *object)
 {
-    const owner *self = opened(object);
-    return self != NULL ? (Py_ssize_t)tare_count(self->model) : -1;
+    owner *self = hold(object);
+    if (self == NULL) return -1;
+    Py_ssize_t count = (Py_ssize_t)tare_count(self->model);
+    let_go(self);
+    return count;
 }
 
 static PyObject *name_of(const owner *self, const tare_tensor *at)
@@ -125,7 +141,7 @@ PyObject *model_names(const owner *self)
 /* What Mapping has: views of collections.abc, which ask this object again. */
 static PyObject *view(PyObject *self, const char *kind)
 {
-    if (opened(self) == NULL) return NULL;
+    if (((model *)self)->owner == NULL) return error_raise_closed(false);
     PyObject *type = module_attribute("collections.abc", kind);
     PyObject *made = type != NULL ? PyObject_CallFunctionObjArgs(type, self, NULL) : NULL;
     Py_XDECREF(type);
@@ -158,10 +174,12 @@ typedef struct iterator {
 
 static PyObject *iterate(PyObject *object)
 {
-    owner *of = opened(object);
+    owner *of = hold(object);
     iterator *self = of != NULL ? object_new(iterator_type) : NULL;
-    if (self == NULL) return NULL;
-    self->owner = owner_keep(of);
+    if (self != NULL)
+        self->owner = of;
+    else if (of != NULL)
+        let_go(of);
     return (PyObject *)self;
 }
 
@@ -188,15 +206,17 @@ static PyObject *prefix(PyObject *object, PyObject *text)
 {
     tare_string start;
     PyObject *kept;
-    const owner *self = opened(object);
-    if (self == NULL || text_encode(text, &start, &kept) != 0) return NULL;
-    PyObject *list = PyList_New(0);
-    tare_range range = tare_prefix(self->model, start.data, start.size);
+    if (text_encode(text, &start, &kept) != 0) return NULL;
+    owner *self = hold(object);
+    PyObject *list = self != NULL ? PyList_New(0) : NULL;
+    tare_range range = {0};
+    if (list != NULL) range = tare_prefix(self->model, start.data, start.size);
     for (const tare_tensor *at; list != NULL && (at = tare_next(self->model, &range)) != NULL;) {
         PyObject *name = name_of(self, at);
         if (name == NULL || PyList_Append(list, name) != 0) Py_CLEAR(list);
         Py_XDECREF(name);
     }
+    if (self != NULL) let_go(self);
     Py_XDECREF(kept);
     return list;
 }
@@ -205,25 +225,28 @@ static PyObject *get_metadata(PyObject *object, void *unused)
 {
     (void)unused;
     model *self = (model *)object;
-    if (opened(object) == NULL) return NULL;
-    if (self->metadata == NULL) {
-        PyObject *made = metadata_dict(self->owner->model);
-        PyObject *proxy = made != NULL ? PyDictProxy_New(made) : NULL;
+    owner *of = hold(object);
+    if (of == NULL) return NULL;
+    PyObject *proxy = self->metadata;
+    Py_XINCREF(proxy);
+    if (proxy == NULL) {
+        PyObject *made = metadata_dict(of->model);
+        proxy = made != NULL ? PyDictProxy_New(made) : NULL;
         Py_XDECREF(made);
-        if (proxy == NULL) return NULL;
-        if (self->metadata == NULL) /* another thread may have been here */
-            self->metadata = proxy;
-        else
-            Py_DECREF(proxy);
     }
-    Py_INCREF(self->metadata);
-    return self->metadata;
+    /* Another thread may have made one meanwhile, or closed the model. */
+    if (proxy != NULL && self->metadata == NULL && self->owner != NULL) {
+        Py_INCREF(proxy);
+        self->metadata = proxy;
+    }
+    let_go(of);
+    return proxy;
 }
 
 static PyObject *get_shards(PyObject *object, void *unused)
 {
     (void)unused;
-    const owner *self = opened(object);
+    owner *self = hold(object);
     if (self == NULL) return NULL;
     size_t count = tare_shard_count(self->model);
     PyObject *made = PyTuple_New((Py_ssize_t)count);
@@ -232,16 +255,16 @@ static PyObject *get_shards(PyObject *object, void *unused)
         PyObject *text = PyUnicode_DecodeFSDefaultAndSize(name.data, (Py_ssize_t)name.size);
         if (text == NULL || PyTuple_SetItem(made, (Py_ssize_t)i, text) != 0) Py_CLEAR(made);
     }
+    let_go(self);
     return made;
 }
 
 static PyObject *load(PyObject *object, PyObject *args, PyObject *kwargs)
 {
-    owner *self = opened(object);
+    owner *self = hold(object);
     if (self == NULL) return NULL;
-    owner_keep(self); /* whatever is closed meanwhile */
     PyObject *made = load_call(self, args, kwargs);
-    Py_DECREF(self);
+    let_go(self);
     return made;
 }
 
@@ -261,7 +284,7 @@ static PyObject *close_model(PyObject *self, PyObject *unused)
 static PyObject *enter(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    if (opened(self) == NULL) return NULL;
+    if (((model *)self)->owner == NULL) return error_raise_closed(false);
     Py_INCREF(self);
     return self;
 }
@@ -274,8 +297,9 @@ static PyObject *leave(PyObject *self, PyObject *args)
 
 static PyObject *represent(PyObject *object)
 {
-    const owner *self = ((model *)object)->owner;
+    owner *self = ((model *)object)->owner;
     if (self == NULL) return PyUnicode_FromString("<tare.Model, closed>");
+    owner_keep(self);
     tare_string name = tare_shard_at(self->model, 0).name;
     PyObject *text = PyUnicode_DecodeFSDefaultAndSize(name.data, (Py_ssize_t)name.size),
              *made = NULL;
@@ -284,6 +308,7 @@ static PyObject *represent(PyObject *object)
         made = PyUnicode_FromFormat("<tare.Model %R: %zu tensors, %zu shard%s>", text,
                                     tare_count(self->model), shards, shards == 1 ? "" : "s");
     Py_XDECREF(text);
+    let_go(self);
     return made;
 }
 

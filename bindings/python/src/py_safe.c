@@ -251,24 +251,29 @@ static PyObject *get_tensors(PyObject *object, PyObject *unused)
 
 static PyObject *get_slice(PyObject *object, PyObject *name)
 {
-    opened *self = check_open(object);
-    if (self == NULL) return NULL;
-    const tare_tensor *at = model_find(self->owner, name, true);
+    held all;
+    if (hold(&all, object) != 0) return NULL;
+    const tare_tensor *at = model_find(all.owner, name, true);
     slice *made = at != NULL ? object_new(slice_type) : NULL;
-    if (made == NULL) return NULL;
-    Py_XINCREF(self->device);
-    made->owner = owner_keep(self->owner);
-    made->device = self->device;
-    made->kind = self->kind;
-    made->at = at;
+    if (made != NULL) {
+        Py_XINCREF(all.device);
+        made->owner = owner_keep(all.owner);
+        made->device = all.device;
+        made->kind = all.from->kind;
+        made->at = at;
+    }
+    let_go(&all);
     return (PyObject *)made;
 }
 
 static PyObject *offset_keys(PyObject *object, PyObject *unused)
 {
     (void)unused;
-    const opened *self = check_open(object);
-    return self != NULL ? model_names(self->owner) : NULL;
+    held all;
+    if (hold(&all, object) != 0) return NULL;
+    PyObject *names = model_names(all.owner);
+    let_go(&all);
+    return names;
 }
 
 static PyObject *keys(PyObject *object, PyObject *unused)
@@ -281,10 +286,15 @@ static PyObject *keys(PyObject *object, PyObject *unused)
 static PyObject *metadata(PyObject *object, PyObject *unused)
 {
     (void)unused;
-    const opened *self = check_open(object);
-    if (self == NULL) return NULL;
-    if (tare_metadata_count(self->owner->model) == 0) Py_RETURN_NONE;
-    return metadata_dict(self->owner->model);
+    held all;
+    if (hold(&all, object) != 0) return NULL;
+    PyObject *made = Py_None;
+    if (tare_metadata_count(all.owner->model) != 0)
+        made = metadata_dict(all.owner->model);
+    else
+        Py_INCREF(made);
+    let_go(&all);
+    return made;
 }
 
 static PyObject *enter(PyObject *self, PyObject *unused)

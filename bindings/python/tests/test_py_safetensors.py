@@ -2,7 +2,6 @@
 
 import inspect
 import pathlib
-import threading
 
 import numpy
 import pytest
@@ -189,26 +188,3 @@ def test_arrays_of_numpy_are_each_the_callers_own(tmp_path):
         file.truncate(0)
     assert kept.sum() == 15
     path.write_bytes(data)
-
-
-@pytest.mark.parametrize("backend", ["mmap", "pread"])
-def test_a_file_may_be_closed_while_another_thread_reads_it(tmp_path, backend):
-    path = tmp_path / "large.safetensors"
-    tare.safetensors.numpy.save_file({"a": numpy.ones(4 << 20, "f4")}, path)
-    for _ in range(20):
-        file = safe_open(path, "np", backend=backend)
-        begun, got = threading.Event(), []
-
-        def read():
-            begun.set()
-            try:
-                got.append(float(file.get_tensor("a").sum()))
-            except SafetensorError:  # closed before it began
-                got.append(None)
-
-        thread = threading.Thread(target=read)
-        thread.start()
-        begun.wait()
-        file.__exit__(None, None, None)
-        thread.join()
-        assert got in ([float(4 << 20)], [None])
