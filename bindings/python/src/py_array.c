@@ -289,17 +289,16 @@ PyObject *array_copy(framework kind, owner *self, const tare_tensor *at)
     return made;
 }
 
-PyObject *array_of(framework kind, owner *self, const tare_tensor *at, bool read_only)
+PyObject *array_of(framework kind, owner *self, const tare_tensor *at)
 {
     owner *kept = owner_keep(self);
     piece from = piece_of(self, at);
-    bool copy = from.data == NULL || (kind == FRAMEWORK_TORCH && !fits_torch(&from)) ||
-                (!read_only && !from.writable);
+    bool copy = from.data == NULL || (kind == FRAMEWORK_TORCH && !fits_torch(&from));
     if (copy && (array_check(kind, from.dtype) != 0 || piece_read(&from, self, at) != 0)) {
         Py_DECREF(kept);
         return NULL;
     }
-    if (read_only && kind == FRAMEWORK_NUMPY) from.writable = false;
+    if (kind == FRAMEWORK_NUMPY) from.writable = false;
     PyObject *made = array_make(kind, &from);
     if (copy) Py_DECREF(from.base);
     Py_DECREF(kept);

@@ -201,7 +201,8 @@ PyObject *dlpack_export(owner *self, const tare_tensor *at, PyObject *args, PyOb
     int wanted = copy == Py_None ? -1 : PyObject_IsTrue(copy);
     if (wanted < 0 && PyErr_Occurred()) return NULL;
     /* Who knows no versions does not know what is read-only. */
-    bool must = from.data == NULL || (!from.writable && !versioned);
+    from.writable = false; /* also what could be: all views of a tensor are of the same bytes */
+    bool must = from.data == NULL || !versioned;
     if (wanted == 0 && must) return raise_buffer("these bytes cannot be handed out without a copy");
     if (wanted != 1 && !must) return dlpack_capsule(&from, false, versioned);
     if (piece_read(&from, self, at) != 0) return NULL;

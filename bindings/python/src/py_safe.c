@@ -205,7 +205,7 @@ static PyObject *tensor_of(const held *all, const tare_tensor *at)
     const opened *self = all->from;
     if (self->use.device != NULL) return load_one(all->owner, self->kind, at, self->use.device);
     if (self->kind == FRAMEWORK_NUMPY) return array_copy(self->kind, all->owner, at);
-    return move(array_of(self->kind, all->owner, at, false), all->device);
+    return move(array_of(self->kind, all->owner, at), all->device);
 }
 
 static PyObject *get_tensor(PyObject *object, PyObject *name)

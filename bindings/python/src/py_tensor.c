@@ -193,14 +193,17 @@ static PyObject *to_numpy(PyObject *object, PyObject *unused)
 {
     (void)unused;
     const tensor *self = (const tensor *)object;
-    return array_of(FRAMEWORK_NUMPY, self->owner, self->at, true);
+    return array_of(FRAMEWORK_NUMPY, self->owner, self->at);
 }
 
-static PyObject *to_torch(PyObject *object, PyObject *unused)
+static PyObject *to_torch(PyObject *object, PyObject *args, PyObject *kwargs)
 {
-    (void)unused;
+    static char *words[] = {"copy", NULL};
+    int copy = 0;
     const tensor *self = (const tensor *)object;
-    return array_of(FRAMEWORK_TORCH, self->owner, self->at, false);
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$p:torch", words, &copy)) return NULL;
+    return copy ? array_copy(FRAMEWORK_TORCH, self->owner, self->at)
+                : array_of(FRAMEWORK_TORCH, self->owner, self->at);
 }
 
 /* What numpy asks for when a buffer is refused: __array__(dtype=None, copy=None). */
@@ -278,7 +281,7 @@ static PyGetSetDef tensor_members[] = {
 
 static PyMethodDef tensor_methods[] = {
     {"numpy", to_numpy, METH_NOARGS, NULL},
-    {"torch", to_torch, METH_NOARGS, NULL},
+    {"torch", (PyCFunction)(void (*)(void))to_torch, METH_VARARGS | METH_KEYWORDS, NULL},
     {"tobytes", to_bytes, METH_NOARGS, NULL},
     {"__array__", (PyCFunction)(void (*)(void))to_array, METH_VARARGS | METH_KEYWORDS, NULL},
     {"__dlpack__", (PyCFunction)(void (*)(void))dlpack, METH_VARARGS | METH_KEYWORDS, NULL},

@@ -104,8 +104,8 @@ int piece_read(piece *made, const owner *self, const tare_tensor *tensor);
 PyObject *array_make(framework kind, const piece *from);
 
 /* An array of the tensor, where its bytes lie if that can be, else of a copy. One of numpy is
- * read-only if `read_only`; others may be written to. */
-PyObject *array_of(framework kind, owner *self, const tare_tensor *tensor, bool read_only);
+ * read-only; torch has no such tensors, and what is written to one of its is seen by all others. */
+PyObject *array_of(framework kind, owner *self, const tare_tensor *tensor);
 
 /* An array of bytes of its own. */
 PyObject *array_copy(framework kind, owner *self, const tare_tensor *tensor);

@@ -29,7 +29,7 @@ VIEWS = {
     "tensor": lambda model: model["t.I64"],
     "asarray": lambda model: numpy.asarray(model["t.I64"]),
     "dlpack": lambda model: numpy.from_dlpack(model["t.I64"]),
-    "capsule": lambda model: model["t.I64"].__dlpack__(),
+    "capsule": lambda model: model["t.I64"].__dlpack__(max_version=(1, 0)),
     "iterator": lambda model: iter(model),
 }
 

@@ -76,6 +76,17 @@ def test_read_only_bytes_are_copied(every):
     assert bytes(shared) != kept, "these may be written to, and are not copied"
 
 
+def test_a_copy_is_the_callers_own(every):
+    tensor = tare.open(every)["F32"]
+    before = tensor.numpy().copy()
+    tensor.torch(copy=True).add_(1)
+    assert (tensor.numpy() == before).all()
+    one = tensor.torch()
+    one.add_(1)
+    assert (tensor.torch() == one).all() and (tensor.numpy() == before + 1).all(), "as docs tell"
+    assert (tare.open(every)["F32"].numpy() == before).all()
+
+
 def test_dlpack_goes_to_torch(every):
     tensor = torch.from_dlpack(tare.open(every)["F32"])
     same(tensor, theirs.load_file(every)["F32"])
