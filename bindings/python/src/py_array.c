@@ -260,7 +260,7 @@ int piece_read(piece *made, const owner *self, const tare_tensor *at)
     }
     if (status != TARE_OK) {
         Py_DECREF(target);
-        error_raise(&error, false);
+        error_raise(&error, self->safe);
         return -1;
     }
     made->base = (PyObject *)target;

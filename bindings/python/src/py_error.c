@@ -18,14 +18,14 @@ static const char *class_of(const tare_error *error)
     case TARE_E_MEMORY: return "OutOfMemoryError";
     case TARE_E_EXISTS: return "FilePresentError";
     case TARE_E_OPEN:
+    case TARE_E_WRITE:
         if (error->system_error == ENOENT || error->system_error == ENOTDIR)
             return "FileMissingError";
         if (error->system_error == EACCES || error->system_error == EPERM) return "FileAccessError";
         return "FileError";
     case TARE_E_READ:
     case TARE_E_MAP:
-    case TARE_E_CHANGED:
-    case TARE_E_WRITE: return "FileError";
+    case TARE_E_CHANGED: return "FileError";
     case TARE_E_ARGUMENT:
     case TARE_E_TARGET_SIZE:
     case TARE_E_LIMIT:
@@ -87,13 +87,13 @@ static PyObject *near_names(const tare_model *in, PyObject *name)
     return asks;
 }
 
-PyObject *error_raise_missing(const tare_model *in, PyObject *name, bool safe)
+PyObject *error_raise_missing(const owner *in, PyObject *name)
 {
-    PyObject *near = near_names(in, name);
+    PyObject *near = near_names(in->model, name);
     if (near == NULL) return NULL;
     PyObject *text = PyUnicode_FromFormat("no tensor is named %R%U", name, near);
     Py_DECREF(near);
-    if (text != NULL) error_raise_named("MissingTensorError", safe, text);
+    if (text != NULL) error_raise_named("MissingTensorError", in->safe, text);
     Py_XDECREF(text);
     return NULL;
 }

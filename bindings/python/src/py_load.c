@@ -60,7 +60,7 @@ static tare_block *load_block(owner *self, const wanted *list, tare_load_options
         tare_load(self->model, list->tensors, list->count, options, &block, &error);
     PyEval_RestoreThread(context.thread);
     if (context.failed) return NULL;
-    if (status != TARE_OK) error_raise(&error, false);
+    if (status != TARE_OK) error_raise(&error, self->safe);
     return block;
 }
 
@@ -170,7 +170,7 @@ static int take_names(const owner *self, PyObject *names, wanted *list)
     if (list->tensors == NULL) PyErr_NoMemory();
     for (size_t i = 0; list->tensors != NULL && i < list->count; i++) {
         if (take_name(list->names, (Py_ssize_t)i) != 0) return -1;
-        list->tensors[i] = model_find(self, PyList_GetItem(list->names, (Py_ssize_t)i), false);
+        list->tensors[i] = model_find(self, PyList_GetItem(list->names, (Py_ssize_t)i));
         if (list->tensors[i] == NULL) return -1;
     }
     return list->tensors != NULL ? 0 : -1;

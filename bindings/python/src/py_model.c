@@ -57,14 +57,14 @@ static void let_go(owner *self)
  * A mapping
  */
 
-const tare_tensor *model_find(const owner *self, PyObject *name, bool safe)
+const tare_tensor *model_find(const owner *self, PyObject *name)
 {
     tare_string text;
     PyObject *kept;
     if (text_encode(name, &text, &kept) != 0) return NULL;
     const tare_tensor *found = tare_find(self->model, text.data, text.size);
     Py_XDECREF(kept);
-    if (found == NULL) error_raise_missing(self->model, name, safe);
+    if (found == NULL) error_raise_missing(self, name);
     return found;
 }
 
@@ -72,7 +72,7 @@ static PyObject *get_item(PyObject *object, PyObject *name)
 {
     owner *self = hold(object);
     if (self == NULL) return NULL;
-    const tare_tensor *found = model_find(self, name, false);
+    const tare_tensor *found = model_find(self, name);
     PyObject *made = found != NULL ? tensor_new(self, found) : NULL;
     let_go(self);
     return made;

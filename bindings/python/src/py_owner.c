@@ -56,6 +56,7 @@ owner *owner_open(PyObject *source, uint32_t backing, bool safe)
     PyObject *path = NULL;
     owner *self = object_new(owner_type);
     if (self == NULL) return NULL;
+    self->safe = safe;
     options.backing = backing;
     if (is_path(source)) {
         if (!PyUnicode_FSConverter(source, &path)) goto failed;

@@ -87,23 +87,21 @@ static int take_device(opened *self, PyObject *device)
     return use_device(self);
 }
 
-static int take_backend(const char *name, uint32_t *backing)
+static int take_backend(PyObject *name, uint32_t *backing)
 {
     *backing = TARE_BACKING_AUTO;
-    if (strcmp(name, "mmap") == 0) return 0;
+    if (name == NULL || PyUnicode_CompareWithASCIIString(name, "mmap") == 0) return 0;
     *backing = TARE_BACKING_READ;
-    if (strcmp(name, "pread") == 0) return 0;
-    PyErr_Format(PyExc_ValueError, "backend is 'mmap' or 'pread', not '%s'", name);
-    return -1;
+    if (PyUnicode_CompareWithASCIIString(name, "pread") == 0) return 0;
+    return fail("backend %S is invalid: 'mmap' and 'pread' are there", name);
 }
 
 static PyObject *open_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *words[] = {"filename", "framework", "device", "backend", NULL};
-    PyObject *filename, *framework_name, *device = NULL;
-    const char *backend = "mmap";
+    PyObject *filename, *framework_name, *device = NULL, *backend = NULL;
     uint32_t backing;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$s:safe_open", words, &filename,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$U:safe_open", words, &filename,
                                      &framework_name, &device, &backend))
         return NULL;
     if (!PyUnicode_Check(filename) && !PyObject_HasAttrString(filename, "__fspath__"))
@@ -212,7 +210,7 @@ static PyObject *get_tensor(PyObject *object, PyObject *name)
 {
     held all;
     if (hold(&all, object) != 0) return NULL;
-    const tare_tensor *at = model_find(all.owner, name, true);
+    const tare_tensor *at = model_find(all.owner, name);
     PyObject *made = at != NULL ? tensor_of(&all, at) : NULL;
     let_go(&all);
     return made;
@@ -253,7 +251,7 @@ static PyObject *get_slice(PyObject *object, PyObject *name)
 {
     held all;
     if (hold(&all, object) != 0) return NULL;
-    const tare_tensor *at = model_find(all.owner, name, true);
+    const tare_tensor *at = model_find(all.owner, name);
     slice *made = at != NULL ? object_new(slice_type) : NULL;
     if (made != NULL) {
         Py_XINCREF(all.device);
@@ -344,7 +342,7 @@ static PyObject *slice_dtype(PyObject *object, PyObject *unused)
 static PyObject *slice_item(PyObject *object, PyObject *key)
 {
     const slice *self = (const slice *)object;
-    return move(slice_read(self->kind, self->owner, self->at, key, true), self->device);
+    return move(slice_read(self->kind, self->owner, self->at, key), self->device);
 }
 
 /* ------------------------------------------------------------------------------------------------

@@ -185,10 +185,10 @@ static PyObject *read_box(framework kind, owner *self, const tare_tensor *at, co
     return made != NULL && b->stepped ? take_steps(kind, b, made) : made;
 }
 
-PyObject *slice_read(framework kind, owner *self, const tare_tensor *at, PyObject *key, bool safe)
+PyObject *slice_read(framework kind, owner *self, const tare_tensor *at, PyObject *key)
 {
     const tare_info info = tare_describe(self->model, at);
-    box b = {.rank = info.rank, .safe = safe};
+    box b = {.rank = info.rank, .safe = self->safe};
     if (info.rank > RANK_MAX)
         return PyErr_Format(PyExc_ValueError, "a tensor of more than 64 dimensions");
     for (uint32_t i = 0; i < info.rank; i++) b.shape[i] = info.shape[i];

@@ -246,13 +246,13 @@ static PyObject *to_bytes(PyObject *object, PyObject *unused)
         tare_read(self->owner->model, self->at, target, (size_t)size, &error);
     Py_END_ALLOW_THREADS if (status == TARE_OK) return made;
     Py_DECREF(made);
-    return error_raise(&error, false);
+    return error_raise(&error, self->owner->safe);
 }
 
 static PyObject *get_item(PyObject *object, PyObject *key)
 {
     const tensor *self = (const tensor *)object;
-    return slice_read(FRAMEWORK_NUMPY, self->owner, self->at, key, false);
+    return slice_read(FRAMEWORK_NUMPY, self->owner, self->at, key);
 }
 
 static PyObject *dlpack(PyObject *object, PyObject *args, PyObject *kwargs)

@@ -40,6 +40,7 @@ typedef struct owner {
     PyObject_HEAD tare_model *model;
     Py_buffer view; /* of the object whose bytes were opened; view.obj NULL for files */
     bool writable;  /* bytes in memory may be written to without harm to a file */
+    bool safe;      /* its errors are the exceptions of tare.safetensors */
 } owner;
 
 /* Memory that tensors were read into. */
@@ -48,8 +49,7 @@ typedef struct memory {
     void *data;
 } memory;
 
-/* Opens what `source` is: a path, or an object with a buffer. `safe` picks the exceptions of the
- * package safetensors. */
+/* Opens what `source` is: a path, or an object with a buffer. */
 owner *owner_open(PyObject *source, uint32_t backing, bool safe);
 
 /* One reference more. */
@@ -157,8 +157,7 @@ int device_add_types(void);
  */
 
 /* tensor[key] of the framework: reads the box that the key spans, and no more. */
-PyObject *slice_read(framework kind, owner *self, const tare_tensor *tensor, PyObject *key,
-                     bool safe);
+PyObject *slice_read(framework kind, owner *self, const tare_tensor *tensor, PyObject *key);
 
 /* ------------------------------------------------------------------------------------------------
  * py_tensor.c, py_model.c, py_metadata.c, py_load.c, py_save.c, py_safe.c
@@ -183,9 +182,9 @@ PyObject *model_open(PyObject *source, uint32_t backing);
 PyObject *model_names(const owner *self); /* a list, in the order of the file */
 int model_add_types(void);
 
-/* The tensor of that name, or NULL with an exception: TypeError for what is no str, KeyError (or
- * what safetensors raises, if `safe`) with near names. */
-const tare_tensor *model_find(const owner *self, PyObject *name, bool safe);
+/* The tensor of that name, or NULL with an exception: TypeError for what is no str, KeyError with
+ * near names. */
+const tare_tensor *model_find(const owner *self, PyObject *name);
 
 /* A dict; the first shard that has a key counts. */
 PyObject *metadata_dict(const tare_model *from);
@@ -209,7 +208,7 @@ int safe_add_types(void);
 PyObject *error_raise(const tare_error *error, bool safe);
 
 /* Raises that no tensor has that name, with near ones; always NULL. */
-PyObject *error_raise_missing(const tare_model *in, PyObject *name, bool safe);
+PyObject *error_raise_missing(const owner *in, PyObject *name);
 
 /* Raises an exception of tare.errors, or of tare.safetensors, by its name; always NULL. */
 PyObject *error_raise_named(const char *name, bool safe, PyObject *message);

@@ -1,6 +1,8 @@
 """tare.safetensors where it is not about arrays: signatures, exceptions, closed files."""
 
+import errno
 import inspect
+import os
 import pathlib
 
 import numpy
@@ -67,6 +69,11 @@ def test_exceptions_are_caught_by_who_catches_theirs(path, tmp_path):
         lambda: tare.safetensors.save({"a": numpy.zeros(1, "c16")}),
         lambda: tare.safetensors.TensorSpec(dtype="x", shape=[], data_ptr=0, data_len=0),
         lambda: tare.safetensors.deserialize(b"{"),
+        lambda: safe_open(path, "np", backend="x"),
+        lambda: tare.safetensors.load_file(path, backend="x"),
+        lambda: tare.safetensors.save_file({}, tmp_path),
+        lambda: tare.safetensors.save_file({}, tmp_path / "none" / "x"),
+        lambda: tare.safetensors.serialize_file({}, tmp_path / "none" / "x"),
     ):
         with pytest.raises(safetensors.SafetensorError):
             use()
@@ -74,7 +81,12 @@ def test_exceptions_are_caught_by_who_catches_theirs(path, tmp_path):
         file.get_tensor("t.F23")
     with pytest.raises(FileNotFoundError):
         safe_open(tmp_path / "none.safetensors", "np")
+    with pytest.raises(FileNotFoundError) as caught:
+        tare.safetensors.save_file({}, tmp_path / "none" / "x")
+    assert isinstance(caught.value, tare.FileError) and caught.value.errno == errno.ENOENT
+    assert caught.value.status == "TARE_E_WRITE" and str(tmp_path) in str(caught.value)
     for wrong in (
+        lambda: safe_open(path, "np", backend=3),
         lambda: safe_open(path),
         lambda: safe_open(3, "np"),
         lambda: file.get_tensor(3),
@@ -82,6 +94,19 @@ def test_exceptions_are_caught_by_who_catches_theirs(path, tmp_path):
     ):
         with pytest.raises(TypeError):
             wrong()
+
+
+def test_what_cannot_be_read_is_caught_as_well(path):
+    with safe_open(path, "np", backend="pread") as file:
+        part = file.get_slice("t.U8")
+        os.truncate(path, 100)
+        for read in (lambda: file.get_tensor("t.U8"), file.get_tensors, lambda: part[1:]):
+            with pytest.raises(SafetensorError, match="tensor 't.*it shrank") as caught:
+                read()
+            assert isinstance(caught.value, tare.FileError)
+    with pytest.raises(tare.TareError) as caught:
+        tare.save_file({}, path.parent / "none" / "x")
+    assert not isinstance(caught.value, SafetensorError), "of tare itself they are not theirs"
 
 
 def test_without_their_package_the_error_is_our_own(path):

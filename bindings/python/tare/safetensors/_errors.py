@@ -4,11 +4,8 @@
 from typing import TYPE_CHECKING
 
 from .. import errors
-from ..errors import (  # noqa: F401  what is no fault of a file has no class of theirs
-    FileAccessError,
-    FileError,
+from ..errors import (  # noqa: F401  theirs raise FileNotFoundError and MemoryError, no more
     FileMissingError,
-    FilePresentError,
     OutOfMemoryError,
 )
 
@@ -35,6 +32,22 @@ class ArgumentError(SafetensorError, errors.ArgumentError):
 
 class RequestError(ArgumentError):
     """A framework or a device that is not there."""
+
+
+class FileError(SafetensorError, errors.FileError):
+    """The operating system refused something; `errno` says what."""
+
+
+class FileAccessError(FileError, errors.FileAccessError):
+    """The file may not be opened."""
+
+
+class FilePresentError(FileError, errors.FilePresentError):
+    """The file is there already."""
+
+
+class FolderMissingError(FileError, errors.FileMissingError):
+    """There is no such folder to write to."""
 
 
 class CancelledError(SafetensorError, errors.CancelledError):

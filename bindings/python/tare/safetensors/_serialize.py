@@ -6,17 +6,32 @@ from typing import Any, Dict, List, Optional, Tuple
 from .. import _tare, errors
 from .._tare import Model, open
 from ..saving import Path, Spec, dtype_code
-from ._errors import ArgumentError, FormatError, SafetensorError
+from . import _errors
+from ._errors import SafetensorError
 
 
 def translated(error: Exception) -> Exception:
     """The same as an exception of theirs, where they have one for it."""
-    if isinstance(error, SafetensorError) or not isinstance(error, ValueError):
+    if isinstance(error, SafetensorError):
         return error
-    made = (FormatError if isinstance(error, errors.FormatError) else ArgumentError)(*error.args)
-    if isinstance(error, errors.TareError):
-        made.status, made.offset, made.shard = error.status, error.offset, error.shard
+    if not isinstance(error, errors.TareError):
+        return _errors.ArgumentError(*error.args) if isinstance(error, ValueError) else error
+    made: errors.TareError = getattr(_errors, type(error).__name__)(*error.args)
+    vars(made).update(vars(error))
+    if isinstance(made, OSError) and isinstance(error, OSError):
+        made.errno = error.errno
     return made
+
+
+def translated_write(error: Exception) -> Exception:
+    """To theirs a folder that is missing is no missing file, but a file that cannot be written."""
+    made = translated(error)
+    if not isinstance(made, errors.FileMissingError):
+        return made
+    folder = _errors.FolderMissingError(*made.args)
+    vars(folder).update(vars(made))
+    folder.errno = made.errno
+    return folder
 
 
 def write(
@@ -24,8 +39,8 @@ def write(
 ) -> Optional[bytes]:
     try:
         return _tare.save(path, specs, dict(metadata or {}), 0)
-    except ValueError as error:
-        raise translated(error) from None
+    except (errors.TareError, ValueError) as error:
+        raise translated_write(error) from None
 
 
 def open_bytes(data: bytes) -> Model:
