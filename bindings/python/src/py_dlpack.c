@@ -166,6 +166,16 @@ static PyObject *raise_buffer(const char *why)
     return NULL;
 }
 
+/* Two ints of a tuple; None leaves them. */
+static int take_pair(PyObject *object, const char *name, int *first, int *second)
+{
+    if (object == Py_None) return 0;
+    if (PyTuple_Check(object) && PyTuple_Size(object) == 2)
+        return PyArg_ParseTuple(object, "ii", first, second) ? 0 : -1;
+    PyErr_Format(PyExc_TypeError, "%s is a tuple of two ints or None, not %R", name, object);
+    return -1;
+}
+
 /* What `__dlpack__` was asked for; 0, or an exception. */
 static int parse(PyObject *args, PyObject *kwargs, const piece *from, bool *versioned,
                  PyObject **copy)
@@ -177,11 +187,10 @@ static int parse(PyObject *args, PyObject *kwargs, const piece *from, bool *vers
     int major = 0, minor = 0, type = own_type, id = own_id;
     *copy = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOO:__dlpack__", words, &stream, &version,
-                                     &device, copy))
+                                     &device, copy) ||
+        take_pair(version, "max_version", &major, &minor) != 0 ||
+        take_pair(device, "dl_device", &type, &id) != 0)
         return -1;
-    if (version != Py_None && !PyArg_ParseTuple(version, "ii;max_version", &major, &minor))
-        return -1;
-    if (device != Py_None && !PyArg_ParseTuple(device, "ii;dl_device", &type, &id)) return -1;
     *versioned = major >= 1;
     if (type != own_type || id != own_id)
         raise_buffer(host ? "the bytes are in the memory of the CPU"

@@ -206,29 +206,44 @@ static PyObject *to_torch(PyObject *object, PyObject *args, PyObject *kwargs)
                 : array_of(FRAMEWORK_TORCH, self->owner, self->at);
 }
 
-/* What numpy asks for when a buffer is refused: __array__(dtype=None, copy=None). */
+/* array.astype(dtype, copy=True) */
+static PyObject *convert(PyObject *array, PyObject *dtype)
+{
+    PyObject *method = PyObject_GetAttrString(array, "astype"), *made = NULL;
+    if (method != NULL) made = PyObject_CallFunctionObjArgs(method, dtype, NULL);
+    Py_XDECREF(method);
+    return made;
+}
+
+/* What numpy asks for when a buffer is refused. */
 static PyObject *to_array(PyObject *object, PyObject *args, PyObject *kwargs)
 {
     static char *words[] = {"dtype", "copy", NULL};
     PyObject *dtype = Py_None, *copy = Py_None;
+    const tensor *self = (const tensor *)object;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:__array__", words, &dtype, &copy))
         return NULL;
-    PyObject *array = to_numpy(object, NULL);
-    if (array != NULL && (dtype != Py_None || copy == Py_True)) {
-        if (dtype == Py_None)
-            dtype = PyObject_GetAttrString(array, "dtype");
-        else
-            Py_INCREF(dtype);
-        PyObject *method = PyObject_GetAttrString(array, "astype"), *made = NULL;
-        PyObject *arguments = Py_BuildValue("(O)", dtype);
-        PyObject *options = Py_BuildValue("{s:O}", "copy", copy == Py_True ? Py_True : Py_False);
-        if (method != NULL && arguments != NULL && options != NULL)
-            made = PyObject_Call(method, arguments, options);
-        Py_XDECREF(method), Py_XDECREF(arguments), Py_XDECREF(options), Py_XDECREF(dtype);
-        Py_DECREF(array);
-        return made;
+    int wanted = copy != Py_None ? PyObject_IsTrue(copy) : -1;
+    if (PyErr_Occurred()) return NULL;
+    bool there = tare_data(self->owner->model, self->at) != NULL;
+    PyObject *array = wanted == 0 && !there ? NULL : to_numpy(object, NULL);
+    PyObject *own = array != NULL ? PyObject_GetAttrString(array, "dtype") : NULL;
+    int same = own == NULL ? -1 : dtype == Py_None || PyObject_RichCompareBool(own, dtype, Py_EQ);
+    PyObject *made = NULL;
+    if (PyErr_Occurred())
+        made = NULL;
+    else if (wanted == 0 && (!there || !same))
+        PyErr_SetString(PyExc_ValueError, there ? "another dtype takes a copy"
+                                                : "bytes that are not in memory take a copy");
+    else if (wanted == 1 || !same)
+        made = convert(array, same ? own : dtype);
+    else {
+        Py_INCREF(array);
+        made = array;
     }
-    return array;
+    Py_XDECREF(own);
+    Py_XDECREF(array);
+    return made;
 }
 
 static PyObject *to_bytes(PyObject *object, PyObject *unused)

@@ -106,6 +106,25 @@ def test_array_takes_dtype_and_copy(path, tensors):
     assert tensor.__array__("f4").dtype == "f4" and tensor.__array__().dtype == "i2"
     copied = tensor.__array__(copy=True)
     assert copied.flags.writeable and copied.tolist() == tensors["t.I16"].tolist()
+    assert tensor.__array__("<i2", True).flags.writeable
+    with pytest.raises(TypeError):
+        tensor.__array__("no dtype")
+
+
+def test_array_refuses_a_copy_where_one_is_needed(path):
+    tensor = tare.open(path)["t.I16"]
+    for dtype in (None, "<i2", numpy.int16, numpy.dtype("i2")):
+        assert numpy.shares_memory(tensor.__array__(dtype, copy=False), tensor.numpy())
+    with pytest.raises(ValueError, match="another dtype takes a copy"):
+        tensor.__array__("f4", copy=False)
+    read = tare.open(path, mmap=False)["t.I16"]
+    with pytest.raises(ValueError, match="not in memory take a copy"):
+        read.__array__(copy=False)
+    if numpy.lib.NumpyVersion(numpy.__version__) >= "2.0.0":
+        with pytest.raises(ValueError):
+            numpy.asarray(read, copy=False)
+        with pytest.raises(ValueError):
+            numpy.asarray(tensor, "f4", copy=False)
 
 
 def test_dlpack_goes_to_numpy(path, tensors):
@@ -120,6 +139,12 @@ def test_dlpack_goes_to_numpy(path, tensors):
     for wrong in ({"stream": 1}, {"dl_device": (2, 0)}):
         with pytest.raises(BufferError):
             model["t.F32"].__dlpack__(**wrong)
+    for name in ("dl_device", "max_version"):
+        for wrong in (5, "ab", [1, 0], (1,), (1, 0, 0), ("a", 0), (1.5, 0)):
+            with pytest.raises(TypeError):
+                model["t.F32"].__dlpack__(**{name: wrong})
+    with pytest.raises(OverflowError):
+        model["t.F32"].__dlpack__(max_version=(1 << 70, 0))
 
 
 SOURCES = {
