@@ -278,29 +278,23 @@ static bool fits_torch(const piece *from)
 
 PyObject *array_copy(framework kind, owner *self, const tare_tensor *at)
 {
-    owner *kept = owner_keep(self); /* reading and importing let other threads close the model */
     piece from = piece_of(self, at);
-    PyObject *made = NULL;
-    if (array_check(kind, from.dtype) == 0 && piece_read(&from, self, at) == 0) {
-        made = array_make(kind, &from);
-        Py_DECREF(from.base);
-    }
-    Py_DECREF(kept);
+    if (array_check(kind, from.dtype) != 0 || piece_read(&from, self, at) != 0) return NULL;
+    PyObject *made = array_make(kind, &from);
+    Py_DECREF(from.base);
     return made;
 }
 
 PyObject *array_of(framework kind, owner *self, const tare_tensor *at)
 {
-    owner *kept = owner_keep(self);
     piece from = piece_of(self, at);
-    bool copy = from.data == NULL || (kind == FRAMEWORK_TORCH && !fits_torch(&from));
-    if (copy && (array_check(kind, from.dtype) != 0 || piece_read(&from, self, at) != 0)) {
-        Py_DECREF(kept);
-        return NULL;
+    if (from.data == NULL || (kind == FRAMEWORK_TORCH && !fits_torch(&from))) {
+        if (array_check(kind, from.dtype) != 0 || piece_read(&from, self, at) != 0) return NULL;
+        if (kind == FRAMEWORK_NUMPY) from.writable = false;
+        PyObject *copied = array_make(kind, &from);
+        Py_DECREF(from.base);
+        return copied;
     }
     if (kind == FRAMEWORK_NUMPY) from.writable = false;
-    PyObject *made = array_make(kind, &from);
-    if (copy) Py_DECREF(from.base);
-    Py_DECREF(kept);
-    return made;
+    return array_make(kind, &from);
 }

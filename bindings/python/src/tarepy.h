@@ -15,7 +15,9 @@
  *   py_error.c    errors of the library to exceptions
  *
  * The module has one state for the process: it does not support subinterpreters. All of it runs
- * under the GIL but for calls that read, which give it up and hold a reference to an owner.
+ * under the GIL but for calls that read, which give it up. Other threads run then, and whenever a
+ * call imports something; so what can be closed holds a reference to its owner for every call, and
+ * functions that take an owner rely on that.
  */
 #ifndef TAREPY_H
 #define TAREPY_H
