@@ -244,22 +244,30 @@ static PyObject *tensor_repr(PyObject *object)
 
 static PyMethodDef device_methods[] = {
     {"measure", device_measure, METH_NOARGS,
-     "Bytes a second that the link to it carries at most, measured now."},
-    {"close", device_close, METH_NOARGS, NULL},
-    {"__enter__", device_enter, METH_NOARGS, NULL},
-    {"__exit__", device_close, METH_VARARGS, NULL},
+     TAREPY_DOC("measure($self, /)",
+                "Bytes a second that the link to it carries at most, measured now.")},
+    {"close", device_close, METH_NOARGS,
+     TAREPY_DOC("close($self, /)", "Gives it back when the last load to it has ended.")},
+    {"__enter__", device_enter, METH_NOARGS, TAREPY_DOC("__enter__($self, /)", "The device.")},
+    {"__exit__", device_close, METH_VARARGS,
+     TAREPY_DOC("__exit__($self, kind, error, trace, /)", "Closes it.")},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef device_facts[] = {
-    {"label", device_fact, NULL, NULL, (void *)FACT_LABEL},
-    {"name", device_fact, NULL, NULL, (void *)FACT_NAME},
-    {"staging", device_fact, NULL, NULL, (void *)FACT_STAGING},
+    {"label", device_fact, NULL, "What it is called in arguments: 'cuda:0'.", (void *)FACT_LABEL},
+    {"name", device_fact, NULL, "What the driver calls it.", (void *)FACT_NAME},
+    {"staging", device_fact, NULL, "Bytes of pinned memory that it holds now.",
+     (void *)FACT_STAGING},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot device_slots[] = {
-    {Py_tp_doc, (void *)"A GPU to load to; keeps its pinned memory for the next load."},
+    {Py_tp_doc,
+     (void *)TAREPY_DOC("Device(name, *, staging=None)",
+                        "A GPU to load to; keeps its pinned memory for the next load.\n\n"
+                        "name: 'cuda:0', a number, a torch.device.\n"
+                        "staging: the most bytes of pinned memory.")},
     {Py_tp_new, (void *)device_new},
     {Py_tp_dealloc, (void *)device_free},
     {Py_tp_methods, device_methods},
@@ -273,23 +281,27 @@ static PyType_Spec device_spec = {
 };
 
 static PyMethodDef tensor_methods[] = {
-    {"torch", tensor_torch, METH_NOARGS, "A tensor of torch over the same memory."},
-    {"__dlpack__", (PyCFunction)(void (*)(void))tensor_dlpack, METH_VARARGS | METH_KEYWORDS, NULL},
-    {"__dlpack_device__", tensor_dlpack_device, METH_NOARGS, NULL},
+    {"torch", tensor_torch, METH_NOARGS,
+     TAREPY_DOC("torch($self, /)", "A tensor of torch over the same memory.")},
+    {"__dlpack__", TAREPY_WORDS(tensor_dlpack),
+     TAREPY_DOC("__dlpack__($self, /, *, stream=None, max_version=None, dl_device=None, copy=None)",
+                "What from_dlpack() calls.")},
+    {"__dlpack_device__", tensor_dlpack_device, METH_NOARGS,
+     TAREPY_DOC("__dlpack_device__($self, /)", "Its device, as DLPack numbers devices.")},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef tensor_facts[] = {
-    {"dtype", tensor_fact, NULL, NULL, (void *)TENSOR_DTYPE},
-    {"shape", tensor_fact, NULL, NULL, (void *)TENSOR_SHAPE},
-    {"nbytes", tensor_fact, NULL, NULL, (void *)TENSOR_NBYTES},
-    {"ptr", tensor_fact, NULL, NULL, (void *)TENSOR_POINTER},
-    {"device", tensor_fact, NULL, NULL, (void *)TENSOR_DEVICE},
+    {"dtype", tensor_fact, NULL, "Its dtype, as in Tensor.dtype.", (void *)TENSOR_DTYPE},
+    {"shape", tensor_fact, NULL, "Sizes, the slowest dimension first.", (void *)TENSOR_SHAPE},
+    {"nbytes", tensor_fact, NULL, "Its size in bytes.", (void *)TENSOR_NBYTES},
+    {"ptr", tensor_fact, NULL, "Its address in the device's memory.", (void *)TENSOR_POINTER},
+    {"device", tensor_fact, NULL, "The device: 'cuda:0'.", (void *)TENSOR_DEVICE},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot tensor_slots[] = {
-    {Py_tp_doc, (void *)"A tensor in the memory of a GPU."},
+    {Py_tp_doc, (void *)"A tensor in the memory of a GPU, which Model.load() made."},
     {Py_tp_new, (void *)object_refuse_new},
     {Py_tp_dealloc, (void *)tensor_free},
     {Py_tp_methods, tensor_methods},

@@ -48,19 +48,27 @@ static PyObject *or_none(bool there, uint64_t value)
     Py_RETURN_NONE;
 }
 
-PyObject *error_raise(const tare_error *error, bool safe)
+PyObject *error_object(const tare_error *error, bool safe)
 {
     const char *name = class_of(error);
     PyObject *class = module_attribute(safe ? "tare.safetensors._errors" : "tare.errors", name);
     PyObject *made = class != NULL ? PyObject_CallFunction(class, "s", error->message) : NULL;
+    Py_XDECREF(class);
     if (made != NULL &&
         set(made, "status", PyUnicode_FromString(tare_status_name(error->status))) == 0 &&
         set(made, "offset", or_none(error->offset != TARE_NO_OFFSET, error->offset)) == 0 &&
         set(made, "shard", or_none(error->shard != TARE_NO_SHARD, error->shard)) == 0 &&
         (error->system_error == 0 || set(made, "errno", PyLong_FromLong(error->system_error)) == 0))
-        PyErr_SetObject(class, made);
+        return made;
     Py_XDECREF(made);
-    Py_XDECREF(class);
+    return NULL;
+}
+
+PyObject *error_raise(const tare_error *error, bool safe)
+{
+    PyObject *made = error_object(error, safe);
+    if (made != NULL) PyErr_SetObject((PyObject *)Py_TYPE(made), made);
+    Py_XDECREF(made);
     return NULL;
 }
 

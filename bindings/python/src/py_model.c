@@ -2,9 +2,9 @@
 
 static PyTypeObject *model_type, *iterator_type;
 
-PyObject *model_open(PyObject *source, uint32_t backing)
+PyObject *model_open(PyObject *source, const opening *how)
 {
-    owner *opened = owner_open(source, backing, false);
+    owner *opened = owner_open(source, how, false);
     if (opened == NULL) return NULL;
     model *self = object_new(model_type);
     if (self != NULL)
@@ -98,10 +98,12 @@ static int contains(PyObject *object, PyObject *name)
     return PyErr_Occurred() ? -1 : there;
 }
 
-static PyObject *get(PyObject *object, PyObject *args)
+static PyObject *get(PyObject *object, PyObject *args, PyObject *kwargs)
 {
+    static char *words[] = {"key", "default", NULL};
     PyObject *name, *otherwise = Py_None;
-    if (!PyArg_ParseTuple(args, "O|O:get", &name, &otherwise)) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:get", words, &name, &otherwise))
+        return NULL;
     owner *self = hold(object);
     if (self == NULL) return NULL;
     const tare_tensor *found = look(self, name);
@@ -268,6 +270,86 @@ static PyObject *load(PyObject *object, PyObject *args, PyObject *kwargs)
     return made;
 }
 
+/* ------------------------------------------------------------------------------------------------
+ * Index files
+ */
+
+typedef tare_status index_call(const tare_model *model, const char *path,
+                               const tare_index_options *options, tare_error *error);
+
+/* Calls it without the GIL. `path` NULL or None: where tare_open looks. */
+static PyObject *call_index(PyObject *object, PyObject *path, uint32_t flags, index_call *call)
+{
+    tare_index_options options = TARE_INDEX_OPTIONS_INIT;
+    PyObject *encoded = NULL;
+    tare_error error;
+    tare_status status;
+    options.flags = flags;
+    if (path != NULL && path != Py_None && !PyUnicode_FSConverter(path, &encoded)) return NULL;
+    const char *text = encoded != NULL ? PyBytes_AsString(encoded) : NULL;
+    owner *self = hold(object);
+    if (self != NULL) {
+        Py_BEGIN_ALLOW_THREADS status = call(self->model, text, &options, &error);
+        Py_END_ALLOW_THREADS if (status != TARE_OK) error_raise(&error, false);
+        let_go(self);
+    }
+    Py_XDECREF(encoded);
+    if (PyErr_Occurred()) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *save_index(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *words[] = {"path", "replace", NULL};
+    PyObject *path = NULL;
+    int replace = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$p:save_index", words, &path, &replace))
+        return NULL;
+    return call_index(self, path, replace ? TARE_SAVE_REPLACE : 0, tare_index_save);
+}
+
+static PyObject *check_index(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *words[] = {"path", NULL};
+    PyObject *path = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:check_index", words, &path)) return NULL;
+    return call_index(self, path, 0, tare_index_check);
+}
+
+static PyObject *get_index_path(PyObject *object, void *unused)
+{
+    (void)unused;
+    owner *self = hold(object);
+    if (self == NULL) return NULL;
+    tare_string path = tare_index_path(self->model);
+    PyObject *made = Py_None;
+    if (path.data != NULL)
+        made = PyUnicode_DecodeFSDefaultAndSize(path.data, (Py_ssize_t)path.size);
+    else
+        Py_INCREF(made);
+    let_go(self);
+    return made;
+}
+
+static PyObject *get_index_error(PyObject *object, void *unused)
+{
+    (void)unused;
+    tare_error error;
+    owner *self = hold(object);
+    if (self == NULL) return NULL;
+    PyObject *made = Py_None;
+    if (tare_index_status(self->model, &error) != TARE_OK)
+        made = error_object(&error, false);
+    else
+        Py_INCREF(made);
+    let_go(self);
+    return made;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Its end
+ */
+
 static PyObject *get_closed(PyObject *self, void *unused)
 {
     (void)unused;
@@ -317,28 +399,61 @@ static PyObject *represent(PyObject *object)
  */
 
 static PyGetSetDef model_members[] = {
-    {"metadata", get_metadata, NULL, NULL, NULL},
-    {"shards", get_shards, NULL, NULL, NULL},
-    {"closed", get_closed, NULL, NULL, NULL},
+    {"metadata", get_metadata, NULL, "What the files say beside tensors, as a read-only mapping.",
+     NULL},
+    {"shards", get_shards, NULL, "The names of its files, in the order that Tensor.shard counts.",
+     NULL},
+    {"index_path", get_index_path, NULL,
+     "Where save_index() puts the index file, and open() looks for it; None for bytes.", NULL},
+    {"index_error", get_index_error, NULL,
+     "None for a model from an index file, else the TareError that tells why it is not.", NULL},
+    {"closed", get_closed, NULL, "Whether it was closed.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMethodDef model_methods[] = {
-    {"get", get, METH_VARARGS, NULL},
-    {"keys", keys, METH_NOARGS, NULL},
-    {"values", values, METH_NOARGS, NULL},
-    {"items", items, METH_NOARGS, NULL},
-    {"prefix", prefix, METH_O, NULL},
-    {"load", (PyCFunction)(void (*)(void))load, METH_VARARGS | METH_KEYWORDS, NULL},
-    {"close", close_model, METH_NOARGS, NULL},
-    {"__enter__", enter, METH_NOARGS, NULL},
-    {"__exit__", leave, METH_VARARGS, NULL},
-    {"__reduce__", object_refuse_pickle, METH_NOARGS, NULL},
+    {"get", TAREPY_WORDS(get),
+     TAREPY_DOC("get($self, /, key, default=None)", "The tensor of that name, or `default`.")},
+    {"keys", keys, METH_NOARGS, TAREPY_DOC("keys($self, /)", "A view of the names.")},
+    {"values", values, METH_NOARGS, TAREPY_DOC("values($self, /)", "A view of the tensors.")},
+    {"items", items, METH_NOARGS, TAREPY_DOC("items($self, /)", "A view of names and tensors.")},
+    {"prefix", prefix, METH_O,
+     TAREPY_DOC("prefix($self, prefix, /)",
+                "A list of the names that start so, in the order of the file.")},
+    {"load", TAREPY_WORDS(load),
+     TAREPY_DOC("load($self, /, names=None, align=None, threads=None, progress=None, direct=None, "
+                "*, framework=None, device=None)",
+                "Reads tensors into one block of memory: a dict of arrays.\n\n"
+                "names: an iterable of names or tensors; None is all.\n"
+                "align: bytes that each is aligned to, a power of two up to 2 MiB; None is 64.\n"
+                "threads: how many read; None leaves it to the library.\n"
+                "progress: True for a bar of tqdm, or a function of bytes done and in all.\n"
+                "direct: whether to read past the page cache; None takes the faster way.\n"
+                "framework: 'numpy' or 'torch'.\n"
+                "device: a GPU to load to: a Device, 'cuda:0', a number, a torch.device.")},
+    {"save_index", TAREPY_WORDS(save_index),
+     TAREPY_DOC("save_index($self, /, path=None, *, replace=False)",
+                "Writes the index file, with which open() need not read headers.\n\n"
+                "path: where to; None is where open() looks for it: index_path.\n"
+                "replace: whether it may take the place of a file that is no index file.")},
+    {"check_index", TAREPY_WORDS(check_index),
+     TAREPY_DOC("check_index($self, /, path=None)",
+                "Raises unless the index file is what save_index() would write now. The model must\n"
+                "have been opened with index='never'.")},
+    {"close", close_model, METH_NOARGS,
+     TAREPY_DOC("close($self, /)",
+                "Ends the use of the model. Tensors and arrays that are there stay as they are.")},
+    {"__enter__", enter, METH_NOARGS, TAREPY_DOC("__enter__($self, /)", "The model itself.")},
+    {"__exit__", leave, METH_VARARGS,
+     TAREPY_DOC("__exit__($self, kind, error, trace, /)", "Closes the model.")},
+    {"__reduce__", object_refuse_pickle, METH_NOARGS,
+     TAREPY_DOC("__reduce__($self, /)", "Raises: an open file cannot be pickled.")},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot model_slots[] = {
-    {Py_tp_doc, (void *)"An open model: a read-only mapping of names to tensors."},
+    {Py_tp_doc, (void *)"An open model: a read-only mapping of names to tensors, in the order of "
+                        "the file. open() makes them."},
     {Py_tp_new, (void *)object_refuse_new},
     {Py_tp_dealloc, (void *)model_free},
     {Py_tp_traverse, (void *)model_visit},

@@ -89,36 +89,58 @@ PyObject *object_refuse_pickle(PyObject *self, PyObject *unused)
  * The module
  */
 
+/* The number of a word in the list; 0, or an exception. */
+static int take_word(const char *word, const char *name, const char *const *list, uint32_t *number)
+{
+    for (uint32_t i = 0; list[i] != NULL; i++) {
+        if (strcmp(word, list[i]) != 0) continue;
+        *number = i;
+        return 0;
+    }
+    PyErr_Format(PyExc_ValueError, "%s cannot be '%s'", name, word);
+    return -1;
+}
+
 static PyObject *module_open(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *words[] = {"source", "mmap", NULL};
-    PyObject *source, *mmap = Py_None;
+    static const char *const uses[] = {"auto", "never", "require", NULL}; /* TARE_INDEX_* */
+    static const char *const checks[] = {"time", "header", NULL};         /* TARE_INDEX_BY_* */
+    static char *words[] = {"source", "mmap", "index", "index_file", "index_check", NULL};
+    PyObject *source, *mmap = Py_None, *file = Py_None;
+    const char *index = uses[0], *check = checks[0];
+    opening how = {.backing = TARE_BACKING_AUTO};
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:open", words, &source, &mmap)) return NULL;
-    uint32_t backing = TARE_BACKING_AUTO;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OsOs:open", words, &source, &mmap, &index,
+                                     &file, &check) ||
+        take_word(index, "index", uses, &how.index) != 0 ||
+        take_word(check, "index_check", checks, &how.index_check) != 0)
+        return NULL;
+    if (file != Py_None) how.index_file = file;
     if (mmap != Py_None) {
         int wanted = PyObject_IsTrue(mmap);
         if (wanted < 0) return NULL;
-        backing = wanted ? TARE_BACKING_MAP : TARE_BACKING_READ;
+        how.backing = wanted ? TARE_BACKING_MAP : TARE_BACKING_READ;
     }
-    return model_open(source, backing);
-}
-
-static PyObject *module_dtype_bits(PyObject *module, PyObject *name)
-{
-    tare_string text;
-    PyObject *kept;
-    (void)module;
-    if (text_encode(name, &text, &kept) != 0) return NULL;
-    tare_dtype dtype = tare_dtype_find(text.data, text.size);
-    Py_XDECREF(kept);
-    return PyLong_FromUnsignedLong(dtype != 0 ? tare_dtype_bits(dtype) : 0);
+    return model_open(source, &how);
 }
 
 static PyMethodDef module_methods[] = {
-    {"open", (PyCFunction)(void (*)(void))module_open, METH_VARARGS | METH_KEYWORDS, NULL},
-    {"save", save_call, METH_VARARGS, NULL},
-    {"dtype_bits", module_dtype_bits, METH_O, NULL},
+    {"open", TAREPY_WORDS(module_open),
+     TAREPY_DOC("open($module, /, source, *, mmap=None, index='auto', index_file=None, "
+                "index_check='time')",
+                "Opens a model: a Model.\n\n"
+                "source: the path of a safetensors or GGUF file, of a shard index, or of a folder "
+                "that\n  holds one model; or an object with the bytes of a file.\n"
+                "mmap: False reads tensors when they are asked for, True raises where the file "
+                "cannot be\n  mapped, None maps it if that can be.\n"
+                "index: 'auto' uses an index file of Model.save_index() if there is one that fits; "
+                "'never'\n  reads the headers; 'require' raises without one.\n"
+                "index_file: the path or the bytes of that file; None: Model.index_path.\n"
+                "index_check: how it is told to be that of the model: by 'time' of modification "
+                "and\n  size of its files, or by 'header', which is read and compared.")},
+    {"save", save_call, METH_VARARGS,
+     TAREPY_DOC("save($module, path, specs, metadata, align, /)",
+                "What tare.save() and tare.save_file() call.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -14,17 +14,33 @@ static void owner_free(PyObject *object)
     PyObject_GC_UnTrack(object);
     tare_close(self->model);
     if (self->view.obj != NULL) PyBuffer_Release(&self->view);
+    if (self->index.obj != NULL) PyBuffer_Release(&self->index);
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_Del(object);
     Py_DECREF(type);
 }
 
-/* The object whose bytes were opened may lead back here. */
+/* The objects whose bytes were opened may lead back here. */
 static int owner_visit(PyObject *object, visitproc visit, void *arg)
 {
     Py_VISIT(((owner *)object)->view.obj);
+    Py_VISIT(((owner *)object)->index.obj);
     Py_VISIT(Py_TYPE(object));
     return 0;
+}
+
+/* A path as the system has it in *path, or else a buffer in *view; 0, or an exception. */
+static int take_bytes(PyObject *from, PyObject **path, Py_buffer *view, const char *what)
+{
+    *path = NULL;
+    if (PyUnicode_Check(from) || PyObject_HasAttrString(from, "__fspath__"))
+        return PyUnicode_FSConverter(from, path) ? 0 : -1;
+    if (PyObject_GetBuffer(from, view, PyBUF_SIMPLE) == 0) return 0;
+    view->obj = NULL;
+    if (!PyObject_CheckBuffer(from))
+        PyErr_Format(PyExc_TypeError, "a path or the bytes of %s are opened, not %R", what,
+                     (PyObject *)Py_TYPE(from));
+    return -1;
 }
 
 static tare_status open_path(owner *self, PyObject *path, tare_options *options, tare_error *error)
@@ -43,38 +59,38 @@ static tare_status open_view(owner *self, tare_options *options, tare_error *err
     return tare_open_bytes(self->view.buf, (size_t)self->view.len, options, &self->model, error);
 }
 
-static int is_path(PyObject *source)
+static int open_source(owner *self, PyObject *source, tare_options *options)
 {
-    return PyUnicode_Check(source) || PyObject_HasAttrString(source, "__fspath__");
+    tare_error error;
+    PyObject *path;
+    if (take_bytes(source, &path, &self->view, "a file") != 0) return -1;
+    tare_status status =
+        path != NULL ? open_path(self, path, options, &error) : open_view(self, options, &error);
+    Py_XDECREF(path);
+    if (status == TARE_OK) return 0;
+    error_raise(&error, self->safe);
+    return -1;
 }
 
-owner *owner_open(PyObject *source, uint32_t backing, bool safe)
+owner *owner_open(PyObject *source, const opening *how, bool safe)
 {
     tare_options options = TARE_OPTIONS_INIT;
-    tare_error error;
-    tare_status status;
-    PyObject *path = NULL;
+    PyObject *index_path = NULL;
     owner *self = object_new(owner_type);
     if (self == NULL) return NULL;
     self->safe = safe;
-    options.backing = backing;
-    if (is_path(source)) {
-        if (!PyUnicode_FSConverter(source, &path)) goto failed;
-        status = open_path(self, path, &options, &error);
-        Py_DECREF(path);
-    } else {
-        if (PyObject_GetBuffer(source, &self->view, PyBUF_SIMPLE) != 0) {
-            self->view.obj = NULL;
-            if (PyObject_CheckBuffer(source)) goto failed;
-            PyErr_Format(PyExc_TypeError, "a path or the bytes of a file are opened, not %R",
-                         (PyObject *)Py_TYPE(source));
-            goto failed;
-        }
-        status = open_view(self, &options, &error);
-    }
-    if (status == TARE_OK) return self;
-    error_raise(&error, safe);
-failed:
+    options.backing = how->backing;
+    options.index = how->index;
+    options.index_check = how->index_check;
+    int failed = how->index_file != NULL
+                     ? take_bytes(how->index_file, &index_path, &self->index, "an index file")
+                     : 0;
+    if (index_path != NULL) options.index_path = PyBytes_AsString(index_path);
+    options.index_bytes = self->index.buf;
+    options.index_size = (size_t)self->index.len;
+    if (failed == 0) failed = open_source(self, source, &options);
+    Py_XDECREF(index_path);
+    if (failed == 0) return self;
     Py_DECREF(self);
     return NULL;
 }

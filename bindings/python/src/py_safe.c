@@ -27,6 +27,7 @@ typedef struct slice {
 
 static int fail(const char *format, PyObject *object)
 {
+    PyErr_Clear();
     PyObject *text = PyUnicode_FromFormat(format, object);
     if (text != NULL) error_raise_named("RequestError", true, text);
     Py_XDECREF(text);
@@ -45,7 +46,7 @@ static int take_framework(opened *self, PyObject *object)
     static const char *const numpys[] = {"np", "numpy", NULL};
     static const char *const torches[] = {"pt", "torch", "pytorch", NULL};
     Py_ssize_t size;
-    const char *name = PyUnicode_Check(object) ? PyUnicode_AsUTF8AndSize(object, &size) : "";
+    const char *name = PyUnicode_AsUTF8AndSize(object, &size);
     if (name == NULL) return -1;
     if (is_one_of(name, numpys))
         self->kind = FRAMEWORK_NUMPY;
@@ -71,6 +72,17 @@ static int use_device(opened *self)
     return 0;
 }
 
+/* Whether torch has a name for it; which GPUs are there shows when tensors are asked for. */
+static bool is_device(PyObject *device)
+{
+    if (PyLong_Check(device)) return PyLong_AsLong(device) >= 0;
+    PyObject *type = module_attribute("torch", "device");
+    PyObject *made = type != NULL ? PyObject_CallFunctionObjArgs(type, device, NULL) : NULL;
+    Py_XDECREF(type);
+    Py_XDECREF(made);
+    return made != NULL;
+}
+
 static int take_device(opened *self, PyObject *device)
 {
     if (device == NULL || device == Py_None) return 0;
@@ -82,6 +94,7 @@ static int take_device(opened *self, PyObject *device)
     if (cpu) return 0;
     if (self->kind == FRAMEWORK_NUMPY)
         return fail("Device %S is not supported for framework numpy", device);
+    if (!is_device(device)) return fail("device %S is invalid", device);
     Py_INCREF(device);
     self->device = device;
     return use_device(self);
@@ -89,7 +102,6 @@ static int take_device(opened *self, PyObject *device)
 
 static int take_backend(PyObject *name, uint32_t *backing)
 {
-    *backing = TARE_BACKING_AUTO;
     if (name == NULL || PyUnicode_CompareWithASCIIString(name, "mmap") == 0) return 0;
     *backing = TARE_BACKING_READ;
     if (PyUnicode_CompareWithASCIIString(name, "pread") == 0) return 0;
@@ -100,8 +112,8 @@ static PyObject *open_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *words[] = {"filename", "framework", "device", "backend", NULL};
     PyObject *filename, *framework_name, *device = NULL, *backend = NULL;
-    uint32_t backing;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$U:safe_open", words, &filename,
+    opening how = {.backing = TARE_BACKING_AUTO};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OU|O$U:safe_open", words, &filename,
                                      &framework_name, &device, &backend))
         return NULL;
     if (!PyUnicode_Check(filename) && !PyObject_HasAttrString(filename, "__fspath__"))
@@ -110,8 +122,8 @@ static PyObject *open_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     opened *self = object_new(type);
     if (self == NULL) return NULL;
     if (take_framework(self, framework_name) == 0 && take_device(self, device) == 0 &&
-        take_backend(backend, &backing) == 0)
-        self->owner = owner_open(filename, backing, true);
+        take_backend(backend, &how.backing) == 0)
+        self->owner = owner_open(filename, &how, true);
     if (self->owner != NULL) return (PyObject *)self;
     Py_DECREF(self);
     return NULL;
@@ -206,10 +218,23 @@ static PyObject *tensor_of(const held *all, const tare_tensor *at)
     return move(array_of(self->kind, all->owner, at), all->device);
 }
 
-static PyObject *get_tensor(PyObject *object, PyObject *name)
+/* The one argument of a call, `name`, also by keyword; borrowed. */
+static PyObject *take_name(const char *call, PyObject *const *args, Py_ssize_t count,
+                           PyObject *words)
+{
+    Py_ssize_t named = words != NULL ? PyTuple_Size(words) : 0;
+    if (count + named == 1 &&
+        (named == 0 || PyUnicode_CompareWithASCIIString(PyTuple_GetItem(words, 0), "name") == 0))
+        return args[0];
+    return PyErr_Format(PyExc_TypeError, "%s() takes one argument, name", call);
+}
+
+static PyObject *get_tensor(PyObject *object, PyObject *const *args, Py_ssize_t count,
+                            PyObject *words)
 {
     held all;
-    if (hold(&all, object) != 0) return NULL;
+    PyObject *name = take_name("get_tensor", args, count, words);
+    if (name == NULL || hold(&all, object) != 0) return NULL;
     const tare_tensor *at = model_find(all.owner, name);
     PyObject *made = at != NULL ? tensor_of(&all, at) : NULL;
     let_go(&all);
@@ -247,10 +272,12 @@ static PyObject *get_tensors(PyObject *object, PyObject *unused)
     return made;
 }
 
-static PyObject *get_slice(PyObject *object, PyObject *name)
+static PyObject *get_slice(PyObject *object, PyObject *const *args, Py_ssize_t count,
+                           PyObject *words)
 {
     held all;
-    if (hold(&all, object) != 0) return NULL;
+    PyObject *name = take_name("get_slice", args, count, words);
+    if (name == NULL || hold(&all, object) != 0) return NULL;
     const tare_tensor *at = model_find(all.owner, name);
     slice *made = at != NULL ? object_new(slice_type) : NULL;
     if (made != NULL) {
@@ -349,21 +376,37 @@ static PyObject *slice_item(PyObject *object, PyObject *key)
  * Types
  */
 
+#define NAMED(call) (PyCFunction)(void (*)(void)) call, METH_FASTCALL | METH_KEYWORDS
+
 static PyMethodDef open_methods[] = {
-    {"get_tensor", get_tensor, METH_O, NULL},
-    {"get_tensors", get_tensors, METH_NOARGS, NULL},
-    {"get_slice", get_slice, METH_O, NULL},
-    {"keys", keys, METH_NOARGS, NULL},
-    {"offset_keys", offset_keys, METH_NOARGS, NULL},
-    {"metadata", metadata, METH_NOARGS, NULL},
-    {"__enter__", enter, METH_NOARGS, NULL},
-    {"__exit__", leave, METH_VARARGS, NULL},
-    {"__reduce__", object_refuse_pickle, METH_NOARGS, NULL},
+    {"get_tensor", NAMED(get_tensor),
+     TAREPY_DOC("get_tensor($self, /, name)", "The tensor of that name, whole.")},
+    {"get_tensors", get_tensors, METH_NOARGS,
+     TAREPY_DOC("get_tensors($self, /)", "All tensors: a dict.")},
+    {"get_slice", NAMED(get_slice),
+     TAREPY_DOC("get_slice($self, /, name)",
+                "What reads parts of that tensor: file.get_slice(name)[2:4, :8].")},
+    {"keys", keys, METH_NOARGS, TAREPY_DOC("keys($self, /)", "The names, sorted: a list.")},
+    {"offset_keys", offset_keys, METH_NOARGS,
+     TAREPY_DOC("offset_keys($self, /)", "The names in the order of the file: a list.")},
+    {"metadata", metadata, METH_NOARGS,
+     TAREPY_DOC("metadata($self, /)", "What the file says beside tensors: a dict, or None.")},
+    {"__enter__", enter, METH_NOARGS, TAREPY_DOC("__enter__($self, /)", "The file itself.")},
+    {"__exit__", leave, METH_VARARGS,
+     TAREPY_DOC("__exit__($self, kind, error, trace, /)", "Closes the file.")},
+    {"__reduce__", object_refuse_pickle, METH_NOARGS,
+     TAREPY_DOC("__reduce__($self, /)", "Raises: an open file cannot be pickled.")},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot open_slots[] = {
-    {Py_tp_doc, (void *)"Opens a file lazily and returns tensors as asked."},
+    {Py_tp_doc,
+     (void *)TAREPY_DOC("safe_open(filename, framework, device='cpu', *, backend='mmap')",
+                        "Opens a file lazily and returns tensors as asked.\n\n"
+                        "filename: a path, also of a GGUF file, a shard index, or a folder.\n"
+                        "framework: 'np' or 'pt'.\n"
+                        "device: where tensors of torch go.\n"
+                        "backend: 'mmap' maps the file, 'pread' reads what is asked for.")},
     {Py_tp_new, (void *)open_new},
     {Py_tp_dealloc, (void *)open_free},
     {Py_tp_traverse, (void *)open_visit},
@@ -381,13 +424,17 @@ static PyType_Spec open_spec = {
 };
 
 static PyMethodDef slice_methods[] = {
-    {"get_shape", slice_shape, METH_NOARGS, NULL},
-    {"get_dtype", slice_dtype, METH_NOARGS, NULL},
-    {"__reduce__", object_refuse_pickle, METH_NOARGS, NULL},
+    {"get_shape", slice_shape, METH_NOARGS,
+     TAREPY_DOC("get_shape($self, /)", "The shape of the tensor: a list.")},
+    {"get_dtype", slice_dtype, METH_NOARGS,
+     TAREPY_DOC("get_dtype($self, /)", "The dtype of the tensor: 'BF16'.")},
+    {"__reduce__", object_refuse_pickle, METH_NOARGS,
+     TAREPY_DOC("__reduce__($self, /)", "Raises: a part of an open file cannot be pickled.")},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot slice_slots[] = {
+    {Py_tp_doc, (void *)"What safe_open.get_slice() gives: indices read the part that they span."},
     {Py_tp_new, (void *)object_refuse_new},
     {Py_tp_dealloc, (void *)slice_free},
     {Py_tp_methods, slice_methods},

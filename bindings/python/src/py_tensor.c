@@ -287,26 +287,45 @@ static PyObject *dlpack_device(PyObject *self, PyObject *unused)
  */
 
 static PyGetSetDef tensor_members[] = {
-    {"name", get_name, NULL, NULL, NULL},     {"dtype", get_dtype, NULL, NULL, NULL},
-    {"shape", get_shape, NULL, NULL, NULL},   {"ndim", get_ndim, NULL, NULL, NULL},
-    {"nbytes", get_nbytes, NULL, NULL, NULL}, {"offset", get_offset, NULL, NULL, NULL},
-    {"shard", get_shard, NULL, NULL, NULL},   {"raw", get_raw, NULL, NULL, NULL},
+    {"name", get_name, NULL, "Its name.", NULL},
+    {"dtype", get_dtype, NULL, "Its dtype as files of safetensors and GGUF have it: 'BF16'.", NULL},
+    {"shape", get_shape, NULL, "Sizes, the slowest dimension first.", NULL},
+    {"ndim", get_ndim, NULL, "The number of dimensions.", NULL},
+    {"nbytes", get_nbytes, NULL, "Its size in bytes.", NULL},
+    {"offset", get_offset, NULL, "Bytes from the start of its file.", NULL},
+    {"shard", get_shard, NULL, "The number of its file in Model.shards.", NULL},
+    {"raw", get_raw, NULL, "Its bytes as a memoryview, whatever the dtype; nothing is copied.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMethodDef tensor_methods[] = {
-    {"numpy", to_numpy, METH_NOARGS, NULL},
-    {"torch", (PyCFunction)(void (*)(void))to_torch, METH_VARARGS | METH_KEYWORDS, NULL},
-    {"tobytes", to_bytes, METH_NOARGS, NULL},
-    {"__array__", (PyCFunction)(void (*)(void))to_array, METH_VARARGS | METH_KEYWORDS, NULL},
-    {"__dlpack__", (PyCFunction)(void (*)(void))dlpack, METH_VARARGS | METH_KEYWORDS, NULL},
-    {"__dlpack_device__", dlpack_device, METH_NOARGS, NULL},
-    {"__reduce__", object_refuse_pickle, METH_NOARGS, NULL},
+    {"numpy", to_numpy, METH_NOARGS,
+     TAREPY_DOC("numpy($self, /)", "A read-only array of numpy where the bytes lie. Nothing is "
+                                   "copied, unless the file is not mapped.")},
+    {"torch", TAREPY_WORDS(to_torch),
+     TAREPY_DOC("torch($self, /, *, copy=False)",
+                "A tensor of torch where the bytes lie, if it can be made there. What is written "
+                "to it is\nseen by every array and tensor of that name from this model, and never "
+                "in the file; with\ncopy=True it is one of its own.")},
+    {"tobytes", to_bytes, METH_NOARGS,
+     TAREPY_DOC("tobytes($self, /)", "Its bytes, read from the file.")},
+    {"__array__", TAREPY_WORDS(to_array),
+     TAREPY_DOC("__array__($self, /, dtype=None, copy=None)", "What numpy.asarray() calls.")},
+    {"__dlpack__", TAREPY_WORDS(dlpack),
+     TAREPY_DOC("__dlpack__($self, /, *, stream=None, max_version=None, dl_device=None, copy=None)",
+                "What from_dlpack() calls. Who asks for version 1 gets a capsule that is marked "
+                "read-only,\nothers one of a copy.")},
+    {"__dlpack_device__", dlpack_device, METH_NOARGS,
+     TAREPY_DOC("__dlpack_device__($self, /)", "The CPU, as DLPack numbers devices.")},
+    {"__reduce__", object_refuse_pickle, METH_NOARGS,
+     TAREPY_DOC("__reduce__($self, /)", "Raises: a part of an open file cannot be pickled.")},
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot tensor_slots[] = {
-    {Py_tp_doc, (void *)"One tensor of a model: its facts, and ways to its bytes."},
+    {Py_tp_doc, (void *)"One tensor of a model: its facts, and ways to its bytes. Indices as numpy "
+                        "has them\nread what they span: tensor[2:4, :8]."},
     {Py_tp_new, (void *)object_refuse_new},
     {Py_tp_dealloc, (void *)tensor_free},
     {Py_tp_repr, (void *)represent},

@@ -30,6 +30,12 @@
 
 #include "tare.h"
 
+/* What help() shows, with the arguments as inspect.signature() reads them. */
+#define TAREPY_DOC(signature, text) signature "\n--\n\n" text
+
+/* A method with arguments by keyword, in a PyMethodDef. */
+#define TAREPY_WORDS(call) (PyCFunction)(void (*)(void)) call, METH_VARARGS | METH_KEYWORDS
+
 /* Calls shorter than this keep the GIL. */
 #define TAREPY_SHORT_SIZE ((uint64_t)256 << 10)
 
@@ -40,9 +46,10 @@
 /* An open model. Tensors, arrays and buffers hold a reference; a Model's close() drops its own. */
 typedef struct owner {
     PyObject_HEAD tare_model *model;
-    Py_buffer view; /* of the object whose bytes were opened; view.obj NULL for files */
-    bool writable;  /* bytes in memory may be written to without harm to a file */
-    bool safe;      /* its errors are the exceptions of tare.safetensors */
+    Py_buffer view;  /* of the object whose bytes were opened; view.obj NULL for files */
+    Py_buffer index; /* of the object that has the index file, likewise */
+    bool writable;   /* bytes in memory may be written to without harm to a file */
+    bool safe;       /* its errors are the exceptions of tare.safetensors */
 } owner;
 
 /* Memory that tensors were read into. */
@@ -51,8 +58,16 @@ typedef struct memory {
     void *data;
 } memory;
 
+/* How to open. */
+typedef struct opening {
+    uint32_t backing;     /* TARE_BACKING_* */
+    uint32_t index;       /* TARE_INDEX_*, and */
+    uint32_t index_check; /* TARE_INDEX_BY_* */
+    PyObject *index_file; /* a path, or an object with a buffer; NULL: where it is by itself */
+} opening;
+
 /* Opens what `source` is: a path, or an object with a buffer. */
-owner *owner_open(PyObject *source, uint32_t backing, bool safe);
+owner *owner_open(PyObject *source, const opening *how, bool safe);
 
 /* One reference more. */
 static inline owner *owner_keep(owner *self)
@@ -180,7 +195,7 @@ typedef struct model {
     PyObject *metadata;         /* NULL until it is asked for */
 } model;
 
-PyObject *model_open(PyObject *source, uint32_t backing);
+PyObject *model_open(PyObject *source, const opening *how);
 PyObject *model_names(const owner *self); /* a list, in the order of the file */
 int model_add_types(void);
 
@@ -206,7 +221,10 @@ int safe_add_types(void);
  * py_error.c
  */
 
-/* Raises what the error stands for; always NULL. */
+/* The exception that the error stands for. */
+PyObject *error_object(const tare_error *error, bool safe);
+
+/* Raises it; always NULL. */
 PyObject *error_raise(const tare_error *error, bool safe);
 
 /* Raises that no tensor has that name, with near ones; always NULL. */

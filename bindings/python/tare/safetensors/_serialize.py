@@ -51,7 +51,8 @@ def open_bytes(data: bytes) -> Model:
 
 
 class TensorSpec:
-    """One tensor to serialize: `data_ptr` is an address, whose bytes must stay until then."""
+    """One tensor to serialize: `data_ptr` is an address, whose bytes must stay until then, and
+    `shape` that of the framework, which is doubled where two elements share a byte."""
 
     def __init__(self, *, dtype: str, shape: "Sequence[int]", data_ptr: int, data_len: int) -> None:
         try:
@@ -65,7 +66,10 @@ class TensorSpec:
         self.data_len = data_len
 
     def __repr__(self) -> str:
-        return f"TensorSpec(dtype={self.dtype!r}, shape={self.shape}, data_len={self.data_len})"
+        return (
+            f"TensorSpec(dtype={self.dtype!r}, shape={self.shape}, data_ptr={self.data_ptr}, "
+            f"data_len={self.data_len})"
+        )
 
 
 def specs_of(tensor_dict: "Dict[str, TensorSpec]") -> List[Spec]:
@@ -78,6 +82,7 @@ def specs_of(tensor_dict: "Dict[str, TensorSpec]") -> List[Spec]:
 def serialize(
     tensor_dict: "Dict[str, TensorSpec]", metadata: Optional[Dict[str, str]] = None
 ) -> bytes:
+    """The bytes of a safetensors file of these tensors."""
     made = write(None, specs_of(tensor_dict), metadata)
     assert made is not None
     return made
@@ -86,10 +91,12 @@ def serialize(
 def serialize_file(
     tensor_dict: "Dict[str, TensorSpec]", filename: Path, metadata: Optional[Dict[str, str]] = None
 ) -> None:
+    """Writes a safetensors file of these tensors."""
     write(filename, specs_of(tensor_dict), metadata)
 
 
 def deserialize(bytes: bytes) -> List[Tuple[str, Dict[str, Any]]]:
+    """The names of a file in memory, each with dtype, shape and a copy of its bytes."""
     with open_bytes(bytes) as model:
         return [
             (

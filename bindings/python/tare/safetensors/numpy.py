@@ -6,6 +6,8 @@ from .._tare import safe_open
 from ..saving import Path, Spec, numpy_spec
 from ._serialize import open_bytes, translated, write
 
+__all__ = ["load", "load_file", "safe_open", "save", "save_file"]
+
 
 def _specs(tensor_dict: Dict[str, Any], kept: List[Any]) -> List[Spec]:
     try:

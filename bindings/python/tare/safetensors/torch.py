@@ -8,10 +8,32 @@ from .._tare import safe_open
 from ..saving import Path, Spec, torch_spec
 from ._serialize import open_bytes, translated, write
 
+__all__ = [
+    "load",
+    "load_file",
+    "load_model",
+    "safe_open",
+    "save",
+    "save_file",
+    "save_model",
+    "storage_ptr",
+    "storage_size",
+]
+
 SHARED = (
     "save_model() keeps one name of each; "
     "https://huggingface.co/docs/safetensors/torch_shared_tensors tells more"
 )
+
+
+def storage_ptr(tensor: torch.Tensor) -> int:
+    """The address of the memory that a tensor is a part of."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def storage_size(tensor: torch.Tensor) -> int:
+    """The size of that memory in bytes."""
+    return tensor.untyped_storage().nbytes()
 
 
 def _extent(tensor: torch.Tensor) -> Tuple[int, int]:
@@ -27,9 +49,10 @@ def _shared(tensors: Dict[str, torch.Tensor]) -> List[Set[str]]:
     """Sets of names whose tensors overlap in memory."""
     storages: Dict[Tuple[Any, ...], List[str]] = {}
     for name, tensor in tensors.items():
-        storage = tensor.untyped_storage()
-        if tensor.device.type != "meta" and storage.nbytes() != 0 and storage.data_ptr() != 0:
-            storages.setdefault((tensor.device, storage.data_ptr()), []).append(name)
+        if tensor.device.type == "meta" or storage_size(tensor) == 0:
+            continue
+        if storage_ptr(tensor) != 0:
+            storages.setdefault((tensor.device, storage_ptr(tensor)), []).append(name)
     found = []
     for names in storages.values():
         end = -1
@@ -44,11 +67,8 @@ def _shared(tensors: Dict[str, torch.Tensor]) -> List[Set[str]]:
 
 
 def _is_whole(tensor: torch.Tensor) -> bool:
-    storage = tensor.untyped_storage()
-    return (
-        tensor.data_ptr() == storage.data_ptr()
-        and tensor.numel() * tensor.element_size() == storage.nbytes()
-    )
+    size = tensor.numel() * tensor.element_size()
+    return tensor.data_ptr() == storage_ptr(tensor) and size == storage_size(tensor)
 
 
 def _names_to_drop(
