@@ -69,7 +69,9 @@ static int take_tensor(saving *s, PyObject *spec, tare_save_tensor *to)
         return -1;
     to->data = (const void *)(uintptr_t)address;
     to->size = (size_t)size;
-    return 0;
+    if (to->data != NULL || size == 0) return 0;
+    PyErr_Format(PyExc_ValueError, "tensor %R: %llu bytes at no address", name, size);
+    return -1;
 }
 
 static int take_tensors(saving *s, PyObject *specs)

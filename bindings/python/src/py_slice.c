@@ -116,7 +116,7 @@ static int take_key(box *b, PyObject *key)
             add_axis(b, 1, NULL);
         } else if (PySlice_Check(item)) {
             failed = take_slice(b, axis++, item);
-        } else if (PyIndex_Check(item) && !PyBool_Check(item)) {
+        } else if (PyIndex_Check(item) && (b->safe || !PyBool_Check(item))) { /* theirs: 0 and 1 */
             failed = take_integer(b, axis++, item);
         } else {
             failed = fail(b, NO_INDEX, item, 0);

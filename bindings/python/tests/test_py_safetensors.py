@@ -63,6 +63,9 @@ def test_exceptions_are_caught_by_who_catches_theirs(path, tmp_path):
         lambda: part[0, 0, 0, 0],
         lambda: part["x"],
         lambda: tare.safetensors.load(b"\0"),
+        lambda: tare.safetensors.serialize(
+            {"a": tare.safetensors.TensorSpec(dtype="int8", shape=[1], data_ptr=0, data_len=1)}
+        ),
         lambda: safe_open(path, "none"),
         lambda: safe_open(path, "np", "cuda:0"),
         lambda: tare.safetensors.save({"__metadata__": numpy.zeros(1)}),
@@ -88,6 +91,8 @@ def test_exceptions_are_caught_by_who_catches_theirs(path, tmp_path):
     for wrong in (
         lambda: safe_open(path, "np", backend=3),
         lambda: safe_open(path),
+        lambda: safe_open(path, 3),
+        lambda: safe_open(path, None),
         lambda: safe_open(3, "np"),
         lambda: file.get_tensor(3),
         lambda: tare.safetensors.save({"a": numpy.zeros(1)}, {"a": 1}),
@@ -188,6 +193,24 @@ def test_serialize_and_deserialize_are_each_others_reverse(path, tensors):
     assert tare.safetensors.deserialize(ours) == safetensors.deserialize(ours)
     tare.safetensors.serialize_file({"t": specs["ours"]}, path)
     assert tare.safetensors.load_file(path)["t"].tolist() == array.tolist()
+
+
+def test_a_truth_value_is_an_index_as_theirs(path):
+    for module in (tare.safetensors, safetensors):
+        part = module.safe_open(path, "np").get_slice("t.F32")
+        assert (part[True] == part[1]).all() and (part[:, False] == part[:, 0]).all()
+
+
+def test_specs_look_as_theirs():
+    specs = [
+        module.TensorSpec(dtype="float4_e2m1fn_x2", shape=[3, 2], data_ptr=8, data_len=6)
+        for module in (tare.safetensors, safetensors)
+    ]
+    assert repr(specs[0]) == repr(specs[1])
+    assert all(
+        getattr(specs[0], name) == getattr(specs[1], name)
+        for name in ("dtype", "shape", "data_ptr", "data_len")
+    )
 
 
 def test_metadata_of_a_file_without_any_is_none(path, tmp_path):

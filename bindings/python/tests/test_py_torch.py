@@ -7,6 +7,7 @@ import numpy
 import pytest
 import tare
 from conftest import BITS, PLAIN, build
+from tare.safetensors import SafetensorError
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -204,6 +205,36 @@ def test_another_device_is_asked_for(every):
         assert file.get_tensor("F32").is_meta and file.get_slice("F32")[:1].is_meta
     with ours.safe_open(every, "pt", device=torch.device("cpu")) as file:
         assert file.get_tensor("F32").device.type == "cpu"
+
+
+def test_what_is_no_device_is_refused_as_theirs(every):
+    for wrong in ("tpux", -1):
+        for module in (ours, theirs):
+            with pytest.raises(SafetensorError, match="device .* is invalid"):
+                module.safe_open(every, "pt", device=wrong)
+
+
+def test_tensors_share_memory_where_theirs_do(every):
+    """Two of one name, of an open file that is mapped; and no others."""
+    found = []
+    for module in (ours, theirs):
+        shares = []
+        for backend in ("mmap", "pread"):
+            with module.safe_open(every, "pt", backend=backend) as file:
+                one, other = file.get_tensor("F32"), file.get_tensors()["F32"]
+                one.zero_(), other.zero_().add_(7)
+                shares.append(bool(one.eq(7).all()))
+        one, other = module.load_file(every)["F32"], module.load_file(every)["F32"]
+        one.zero_(), other.zero_().add_(7)
+        shares.append(bool(one.eq(7).all()))
+        found.append(shares)
+    assert found == [[True, False, False]] * 2
+
+
+def test_storages_are_those_of_safetensors():
+    tensor = torch.arange(6.0)[2:]
+    for name in ("storage_ptr", "storage_size"):
+        assert getattr(ours, name)(tensor) == getattr(theirs, name)(tensor)
 
 
 def test_numpy_and_torch_see_the_same_bytes(every):
