@@ -1,6 +1,8 @@
 """Files to test with, made by json and struct: nothing under test is needed to make them."""
 
+import faulthandler
 import json
+import os
 import pathlib
 import struct
 
@@ -8,6 +10,21 @@ import numpy
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+HANGS_SECONDS = 300  # of a test that takes seconds at most, also with sanitizers on a busy machine
+
+
+def pytest_configure(config):
+    config.hang_report = open(os.dup(2), "w")  # what tests print is captured only later
+
+
+@pytest.fixture(autouse=True)
+def watchdog(pytestconfig):
+    """A test that hangs ends the run, with the stack of each thread."""
+    faulthandler.dump_traceback_later(HANGS_SECONDS, exit=True, file=pytestconfig.hang_report)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
 
 BITS = {
     "BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8,
