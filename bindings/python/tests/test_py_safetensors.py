@@ -218,6 +218,9 @@ def test_metadata_of_a_file_without_any_is_none(path, tmp_path):
     tare.safetensors.save_file({}, tmp_path / "empty.safetensors")
     assert safe_open(tmp_path / "empty.safetensors", "np").metadata() is None
     assert safe_open(tmp_path / "empty.safetensors", "np").keys() == []
+    safetensors.numpy.save_file({}, tmp_path / "none.safetensors", {})  # as docs/python.md tells
+    assert safetensors.safe_open(tmp_path / "none.safetensors", "np").metadata() == {}
+    assert safe_open(tmp_path / "none.safetensors", "np").metadata() is None
 
 
 def test_arrays_of_numpy_are_each_the_callers_own(tmp_path):
