@@ -1,9 +1,15 @@
 import os
+import sys
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from types import EllipsisType, TracebackType
+from types import TracebackType
 from typing import Any, Literal, Optional, SupportsIndex, TypeVar, Union, final, overload
 
 from .errors import TareError
+
+if sys.version_info >= (3, 10):
+    from types import EllipsisType
+else:
+    from builtins import ellipsis as EllipsisType
 
 _Default = TypeVar("_Default")
 _Index = Union[SupportsIndex, slice, EllipsisType, None]

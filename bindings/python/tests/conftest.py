@@ -9,6 +9,8 @@ import struct
 import numpy
 import pytest
 
+# Older ones ask no version of DLPack, and get copies.
+NUMPY_LENDS = numpy.lib.NumpyVersion(numpy.__version__) >= "2.1.0"
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 HANGS_SECONDS = 300  # of a test that takes seconds at most, also with sanitizers on a busy machine

@@ -2,6 +2,7 @@
 
 import inspect
 import pydoc
+import sys
 
 import numpy
 import pytest
@@ -20,6 +21,7 @@ try:
     MODULES.append(tare.safetensors.torch)
 except ImportError:
     pass
+is_old = sys.version_info < (3, 10)  # which has no signatures of types that are made as ours
 MADE = {tare.Model, tare.Tensor, tare.DeviceTensor, PySafeSlice}  # not by hand
 
 
@@ -56,8 +58,8 @@ def test_help_says_something(name):
     thing = THINGS[name]
     text = (thing.__doc__ or "").strip()
     assert text and "\n--\n" not in text and all(len(line) <= 100 for line in text.splitlines())
-    is_error = inspect.isclass(thing) and issubclass(thing, Exception)
-    if callable(thing) and thing not in MADE and not is_error:
+    without = inspect.isclass(thing) and (issubclass(thing, Exception) or is_old)
+    if callable(thing) and thing not in MADE and not without:
         assert str(inspect.signature(thing)).startswith("(")
     assert name.rpartition(".")[2] in pydoc.render_doc(thing, renderer=pydoc.plaintext)
 
@@ -89,7 +91,7 @@ def test_calls_take_the_arguments_that_they_tell(path):
         (model.check_index, {}),
         (tensor.__array__, {}),
         (tensor.__dlpack__, {}),
-        (safe_open, {"filename": path, "framework": "np"}),
+        *([] if is_old else [(safe_open, {"filename": path, "framework": "np"})]),
         (file.get_tensor, {"name": "t.F32"}),
         (file.get_slice, {"name": "t.F32"}),
     ):
@@ -110,6 +112,7 @@ def test_calls_take_the_arguments_that_they_tell(path):
     assert model.get("x", default=5) == 5
 
 
+@pytest.mark.skipif(is_old, reason="safetensors 0.8 is for Python 3.10 and later")
 def test_signatures_are_those_of_safetensors():
     for name in dir(safetensors.safe_open):
         if name.startswith("__") and name not in ("__enter__", "__exit__"):

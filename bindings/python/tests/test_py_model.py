@@ -5,6 +5,7 @@ import gc
 import json
 import pathlib
 import pickle
+import sys
 
 import pytest
 import tare
@@ -25,11 +26,13 @@ def test_is_a_mapping_in_the_order_of_the_file(path, tensors):
         model.get("scalar").name == "scalar" and model.get("x") is None and model.get("x", 5) == 5
     )
     assert repr(model).endswith("model.safetensors': 15 tensors, 1 shard>")
-    match model:
-        case {"scalar": found}:
-            assert found.shape == ()
-        case _:
-            pytest.fail("no mapping to match")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="there is no match statement")
+def test_is_matched_as_a_mapping(path):
+    names = {"model": tare.open(path)}
+    exec("match model:\n    case {'scalar': found}: pass", names)  # no syntax of 3.9
+    assert names["found"].shape == ()
 
 
 def test_is_opened_from_strings_paths_and_bytes(path):
