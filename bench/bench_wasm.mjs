@@ -10,6 +10,7 @@ import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, '..');
@@ -109,13 +110,25 @@ function git(...what) {
     }
 }
 
-function option(name, other) {
-    const found = process.argv.find((argument) => argument.startsWith(`--${name}=`));
-    return found === undefined ? other : found.slice(name.length + 3);
+function parseArguments() {
+    const { values } = parseArgs({ options: {
+        rounds: { type: 'string', default: '15' }, save: { type: 'boolean' }, task: { type: 'string' },
+    } });
+    const rounds = Number(values.rounds);
+    if (!Number.isSafeInteger(rounds) || rounds < 1)
+        throw new Error(`--rounds is a number from 1 on, not '${values.rounds}'`);
+    return { ...values, rounds };
 }
 
-const rounds = Number(option('rounds', 15)), task = option('task', null);
-if (task !== null) {
+let asked;
+try {
+    asked = parseArguments();
+} catch (error) {
+    console.error(`bench wasm: ${error.message}`);
+    process.exit(2);
+}
+const { rounds, save, task } = asked;
+if (task !== undefined) {
     console.log(JSON.stringify(await measureHere(task, rounds)));
 } else {
     const result = {
@@ -132,7 +145,7 @@ if (task !== null) {
     } else {
         console.log('\nChromium is left out: there is none, or no playwright-core');
     }
-    if (process.argv.includes('--save')) {
+    if (save) {
         const path = join(ROOT, 'bench/results', `${result.date.slice(0, 10)}-wasm.json`);
         writeFileSync(path, `${JSON.stringify(result, null, 1)}\n`);
         console.log(`\nsaved as ${path.slice(ROOT.length + 1)}`);
