@@ -25,12 +25,19 @@ async function compileBeside() {
     return WebAssembly.compile(await response.arrayBuffer());
 }
 
+async function load(source) {
+    const given = source !== undefined;
+    try {
+        return await (given ? compileGiven(source) : compileBeside());
+    } catch (cause) {
+        throw explain(cause, given);
+    }
+}
+
 /** Compiles the module, once; without `source` it is fetched from beside this file. */
 export function init(source) {
     if (source !== undefined || compiled === null) {
-        const loading = source === undefined              ? compileBeside()
-                        : source instanceof WebAssembly.Module ? Promise.resolve(source)
-                                                               : compileGiven(source);
+        const loading = load(source);
         compiled = loading;
         loading.catch(() => {
             if (compiled === loading) compiled = null; // so that it can be tried again
@@ -46,6 +53,33 @@ async function compileGiven(source) {
     return given instanceof WebAssembly.Module ? given : WebAssembly.compile(given);
 }
 
+/** Why there is no module. What the caller's own promise fails with is the caller's. */
+function explain(cause, given) {
+    if (cause instanceof WebAssembly.CompileError)
+        return failure('TARE_E_UNSUPPORTED', `tare.wasm cannot be compiled: ${cause.message}`,
+                       { cause });
+    if (given || cause instanceof TareError) return cause;
+    return failure('TARE_E_OPEN', `tare.wasm cannot be loaded: ${cause?.message ?? cause}`,
+                   { cause });
+}
+
+/** An instance; its memory may be more than there is. */
+function instantiate(module, imports) {
+    try {
+        return new WebAssembly.Instance(module, imports);
+    } catch (cause) {
+        if (!(cause instanceof RangeError)) throw cause;
+        throw failure('TARE_E_MEMORY', `no memory for a model: ${cause.message}`, { cause });
+    }
+}
+
+const NO_NAME = -1;
+
+/** Half of a pair of UTF-16 has no UTF-8, and encoders put U+FFFD in its place. */
+function isText(name) {
+    return !/\p{Surrogate}/u.test(name);
+}
+
 /* U+FEFF at the start of a name is a part of it. */
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const encoder = new TextEncoder();
@@ -58,7 +92,7 @@ export class Instance {
         this.closed = false;
         this.missing = null; // {file, offset, size} of the bytes that were wanted last
         this.names = []; // of tare_list_files
-        const instance = new WebAssembly.Instance(module, {
+        const instance = instantiate(module, {
             tare: {
                 missing: (file, offset, size) => {
                     this.missing = { file, offset, size };
@@ -136,7 +170,7 @@ export class Instance {
         this.scratchSize = this.bytes.length - this.scratch;
     }
 
-    /** Writes a name, or key, to where it is handed over; its size. */
+    /** Writes a name, or key, to where it is handed over; its size, or NO_NAME: nothing has it. */
     write(name) {
         if (typeof name !== 'string') {
             if (!(name instanceof Uint8Array))
@@ -156,8 +190,15 @@ export class Instance {
             }
             if (at === length) return length;
         }
+        if (!isText(name)) return NO_NAME;
         this.room(length * 3);
         return encoder.encodeInto(name, this.bytes.subarray(this.scratch)).written;
+    }
+
+    /** Where the tensor of that name is; 0 where there is none. */
+    find(name) {
+        const size = this.write(name);
+        return size < 0 ? 0 : this.calls.tare_js_find(this.scratch, size);
     }
 
     /** The error of the call that failed last. */
@@ -179,8 +220,9 @@ export class Instance {
     table(files) {
         const names = files.map((file) => encoder.encode(file.name));
         for (const [i, name] of names.entries())
-            if (name.includes(0))
-                throw failure('TARE_E_ARGUMENT', `file ${i}: its name holds a zero byte`);
+            if (name.includes(0) || !isText(files[i].name))
+                throw failure('TARE_E_ARGUMENT',
+                              `file ${i}: its name is no text, or holds a zero byte`);
         const round = (size) => Math.ceil(size / 64) * 64;
         const tableSize = round(this.calls.tare_js_table_size(files.length));
         const nameSize = names.reduce((sum, name) => sum + name.length + 1, 0);

@@ -4,7 +4,7 @@
  *   view(offset, size)    at once and without a copy, or null where the file is not in memory
  *   read(offset, size)    a promise of them
  */
-import { failure } from './tare_error.js';
+import { TareError, failure } from './tare_error.js';
 
 export class BytesSource {
     /** @param {ArrayBuffer | SharedArrayBuffer | ArrayBufferView} bytes */
@@ -16,6 +16,8 @@ export class BytesSource {
     }
 
     view(offset, size) {
+        if (this.bytes.length < this.size)
+            throw failure('TARE_E_CHANGED', 'the buffer was transferred or has shrunk', { offset });
         return this.bytes.subarray(offset, offset + size);
     }
 
@@ -24,7 +26,7 @@ export class BytesSource {
     }
 }
 
-export class BlobSource {
+class BlobSource {
     /** @param {Blob} blob */
     constructor(blob) {
         this.blob = blob;
@@ -50,24 +52,67 @@ export class BlobSource {
     }
 }
 
+/** What a caller reads: {size, read(offset, size, signal)}. */
+class ReaderSource {
+    constructor(reader) {
+        this.reader = reader;
+        this.size = reader.size;
+    }
+
+    view() {
+        return null;
+    }
+
+    async read(offset, size, signal) {
+        let bytes;
+        try {
+            bytes = await this.reader.read(offset, size, signal);
+        } catch (cause) {
+            signal?.throwIfAborted();
+            if (cause instanceof TareError) throw cause;
+            throw failure('TARE_E_READ', `reading failed (${size} bytes at ${offset}): ` +
+                          `${cause?.message ?? cause}`, { cause, offset });
+        }
+        if (!(bytes instanceof Uint8Array)) throw new TypeError('a reader gives a Uint8Array');
+        if (bytes.length !== size)
+            throw failure('TARE_E_CHANGED', `${bytes.length} bytes came, not ${size}`, { offset });
+        return bytes;
+    }
+}
+
+export function sourceOf(from) {
+    if (isBytes(from)) return new BytesSource(from);
+    if (typeof Blob === 'function' && from instanceof Blob) return new BlobSource(from);
+    if (typeof from?.read === 'function' && Number.isSafeInteger(from.size) && from.size >= 0)
+        return new ReaderSource(from);
+    throw new TypeError('the bytes of a file are an ArrayBuffer, a view of one, a Blob, ' +
+                        'or {size, read}');
+}
+
 /* ------------------------------------------------------------------------------------------------
  * HTTP
  */
 
-async function request(url, options, headers) {
-    let response;
+/** A response, whatever its status. */
+async function send(url, options, headers, method = 'GET') {
     try {
         const get = options.fetch ?? fetch;
-        response = await get(url, {
-            headers: { ...options.headers, ...headers },
-            signal: options.signal,
-        });
+        return await get(url, { method, headers, signal: options.signal });
     } catch (cause) {
         options.signal?.throwIfAborted();
         throw failure('TARE_E_READ', `${url}: ${cause?.message ?? cause}`, { cause });
     }
+}
+
+/** Lets go of a body that nobody reads; one that has failed by then is none the worse. */
+export async function drop(response) {
+    await response.body?.cancel().catch(() => {});
+}
+
+async function request(url, options, headers) {
+    const response = await send(url, options, { ...options.headers, ...headers });
     if (response.ok) return response;
-    await response.body?.cancel();
+    await drop(response);
     if (response.status === 416) return response;
     throw failure('TARE_E_OPEN', `${url}: HTTP status ${response.status}`);
 }
@@ -81,7 +126,7 @@ function room(size) {
 }
 
 /** All bytes of a response. `onProgress(done, total)` has null as total where none is stated. */
-export async function readAll(response, onProgress) {
+export async function readAll(response, onProgress, signal) {
     /* Of a compressed body the length is another one than that of what comes out. */
     const encoding = response.headers.get('content-encoding') ?? 'identity';
     const length = Number(response.headers.get('content-length') ?? NaN);
@@ -94,6 +139,7 @@ export async function readAll(response, onProgress) {
         try {
             piece = reader === undefined ? { done: true } : await reader.read();
         } catch (cause) {
+            signal?.throwIfAborted();
             if (cause?.name === 'AbortError') throw cause;
             throw failure('TARE_E_READ', `${response.url}: ${cause?.message ?? cause}`, { cause });
         }
@@ -124,10 +170,7 @@ function parseContentRange(text) {
 
 /** Other sites hide Content-Range unless they say otherwise, but never the length of a HEAD. */
 async function askSize(url, options) {
-    const get = options.fetch ?? fetch;
-    const response = await get(url, {
-        method: 'HEAD', headers: options.headers, signal: options.signal,
-    });
+    const response = await send(url, options, options.headers, 'HEAD');
     const size = Number(response.headers.get('content-length') ?? NaN);
     if (!response.ok || !Number.isSafeInteger(size))
         throw failure('TARE_E_UNSUPPORTED', `${url}: the server does not tell the file's size`);
@@ -161,10 +204,10 @@ class UrlSource {
         const range = parseContentRange(response.headers.get('content-range'));
         if ((this.tag !== null && tag !== null && tag !== this.tag) ||
             (range.size !== null && range.size !== this.size) || response.status === 416) {
-            await response.body?.cancel();
+            await drop(response);
             throw this.fail('TARE_E_CHANGED', 'the file changed since it was opened', offset);
         }
-        let bytes = await readAll(response);
+        let bytes = await readAll(response, undefined, options.signal);
         /* A server may at any time send all of it instead. */
         if (response.status === 200) bytes = bytes.slice(offset, offset + size);
         else if (range.start !== null && range.start !== offset)
@@ -182,14 +225,14 @@ class UrlSource {
 export async function openUrl(url, options, headSize) {
     const response = await request(url, options, { range: `bytes=0-${headSize - 1}` });
     if (response.status === 200)
-        return new BytesSource(await readAll(response, options.onProgress));
+        return new BytesSource(await readAll(response, options.onProgress, options.signal));
     if (response.status === 416) { // it has no byte 0
         const { size } = parseContentRange(response.headers.get('content-range'));
         if ((size ?? await askSize(url, options)) === 0) return new BytesSource(new Uint8Array(0));
         throw failure('TARE_E_READ', `${url}: HTTP status 416`);
     }
     const range = parseContentRange(response.headers.get('content-range'));
-    const head = await readAll(response);
+    const head = await readAll(response, undefined, options.signal);
     const size = range.size ?? await askSize(url, options);
     if ((range.start ?? 0) !== 0 || head.length !== Math.min(headSize, size))
         throw failure('TARE_E_READ', `${url}: other bytes came than were asked for`);

@@ -17,7 +17,11 @@ export function init(source?: ModuleSource): Promise<WebAssembly.Module>;
 /** The version of the C library: "0.1.0". */
 export function version(): Promise<string>;
 
-/** A status of tare.h, with its place. Failures of the network or of a Blob are told so too. */
+/**
+ * A status of tare.h, with its place. Failures of the network, of a Blob, of a buffer that was
+ * transferred and of the module itself are told so too. Other errors are an argument of a wrong
+ * type (TypeError), and what a signal was aborted with.
+ */
 export class TareError extends Error {
     /** "TARE_E_JSON" and its like; see tare.h. */
     readonly status: string;
@@ -31,7 +35,7 @@ export class TareError extends Error {
 }
 
 export interface OpenOptions {
-    /** Of the header of one file; default 100,000,000. */
+    /** Of the header of one file: at least 1, at most 2^31-1; default 100,000,000. */
     headerSizeMax?: number;
 }
 
@@ -57,10 +61,17 @@ export interface UrlOptions extends OpenOptions {
     onProgress?: (done: number, total: number | null) => void;
 }
 
+/** A file that the caller reads, such as one behind a file handle. */
+export interface Reader {
+    readonly size: number;
+    /** Just these bytes, in memory that stays as it is. What it throws is told as TARE_E_READ. */
+    read(offset: number, size: number, signal?: AbortSignal): Promise<Uint8Array> | Uint8Array;
+}
+
 export interface NamedBytes {
     /** As in its folder: "model.safetensors", "sub/part.safetensors". */
     name: string;
-    bytes: Bytes | Blob;
+    bytes: Bytes | Blob | Reader;
 }
 
 export interface Shard {
@@ -133,7 +144,8 @@ export class Tensor {
     readonly array: TensorArray | null;
     /** Its bytes, wherever they are: fetched, or a view of the caller's buffer as `bytes`. */
     read(options?: ReadOptions): Promise<Uint8Array>;
-    /** The same as elements; null where JavaScript has no such element. */
+    /** The same as elements, between two of which `begin` and `end` must lie (TARE_E_ARGUMENT);
+     *  null where JavaScript has no such element. */
     readArray(options?: ReadOptions): Promise<TypedArray | null>;
 }
 
@@ -171,9 +183,10 @@ export class Metadata implements Iterable<Entry> {
 }
 
 /**
- * An open model. Its headers are parsed in WebAssembly. Bytes of tensors do not enter it, but those
- * behind a short header of GGUF, whose length nobody knows before: let go of once it is open. A name
- * is a string, or its bytes.
+ * An open model. Headers are parsed in WebAssembly; bytes of tensors do not enter it, but those
+ * behind a header of GGUF, whose size nobody knows before: within the first 64 KiB of the file, or
+ * as many more as the header is long, and gone once the model is open. A name is a string, or its
+ * bytes; no tensor has a name with half of a UTF-16 pair.
  */
 export class Model implements Iterable<Tensor> {
     private constructor();

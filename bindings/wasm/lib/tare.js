@@ -3,7 +3,7 @@
  * over the C library; see README.md. Tensor bytes stay where the caller has them.
  */
 import { Instance, init, listFiles, openHeads } from './instance.js';
-import { BlobSource, BytesSource, isBytes, mapSome, openUrl, readAll } from './sources.js';
+import { BytesSource, drop, isBytes, mapSome, openUrl, readAll, sourceOf } from './sources.js';
 import { Tensor, Metadata, copyNames, listPrefix } from './tensor.js';
 import { TareError, failure } from './tare_error.js';
 
@@ -41,6 +41,11 @@ async function complete(files, attempt) {
     }
 }
 
+function checkOptions({ headerSizeMax: size }) {
+    if (size !== undefined && !(Number.isSafeInteger(size) && size > 0))
+        throw failure('TARE_E_ARGUMENT', `headerSizeMax is a number of bytes, not ${String(size)}`);
+}
+
 /* Each file by itself, many at once, so that headers do not have to wait for each other. What is
  * wrong with a file is told when the model is opened, if the model needs it. */
 async function prepare(file, options) {
@@ -55,6 +60,7 @@ async function prepare(file, options) {
 }
 
 async function openFiles(named, options) {
+    checkOptions(options);
     const files = named.map(({ name, source }) =>
         ({ name, source, size: source.size, head: new Uint8Array(0) }));
     if (files.length === 1) files[0].head = await headOf(files[0].source,
@@ -69,12 +75,6 @@ async function openFiles(named, options) {
 function nameOf(blob) {
     const path = blob.webkitRelativePath || blob.name || '';
     return blob.webkitRelativePath ? path.slice(path.indexOf('/') + 1) : path;
-}
-
-function sourceOf(from) {
-    if (isBytes(from)) return new BytesSource(from);
-    if (typeof Blob === 'function' && from instanceof Blob) return new BlobSource(from);
-    throw new TypeError('the bytes of a file are an ArrayBuffer, a view of one, or a Blob');
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -111,8 +111,17 @@ async function openFolderUrl(base, options) {
     throw error;
 }
 
+function parseUrl(text) {
+    try {
+        return new URL(text, globalThis.location?.href);
+    } catch (cause) {
+        throw failure('TARE_E_ARGUMENT', `not a URL: ${text}`, { cause });
+    }
+}
+
 async function openFromUrl(text, options) {
-    let url = new URL(text, globalThis.location?.href), source;
+    checkOptions(options);
+    let url = parseUrl(text), source;
     if (url.pathname.endsWith('/')) [url, source] = await openFolderUrl(url, options);
     else source = await openUrl(url, options, HEAD_SIZE);
     const name = lastSegment(url);
@@ -165,7 +174,7 @@ export class Model {
 
     static async fromBlob(blob, options = {}) {
         if (blob instanceof Blob)
-            return openFiles([{ name: nameOf(blob), source: new BlobSource(blob) }], options);
+            return openFiles([{ name: nameOf(blob), source: sourceOf(blob) }], options);
         return Model.fromFiles(Array.from(blob, (one) => ({ name: nameOf(one), bytes: one })),
                                options);
     }
@@ -178,7 +187,7 @@ export class Model {
     static async fromResponse(response, options = {}) {
         const given = await response;
         if (!given.ok) {
-            await given.body?.cancel();
+            await drop(given);
             throw failure('TARE_E_OPEN', `${given.url}: HTTP status ${given.status}`);
         }
         return Model.fromBytes(await readAll(given, options.onProgress), options);
@@ -222,16 +231,12 @@ export class Model {
     }
 
     find(name) {
-        const instance = this.#open();
-        const size = instance.write(name);
-        const at = instance.calls.tare_js_find(instance.scratch, size);
+        const instance = this.#open(), at = instance.find(name);
         return at === 0 ? undefined : new Tensor(instance, at, this.#sources);
     }
 
     has(name) {
-        const instance = this.#open();
-        const size = instance.write(name);
-        return instance.calls.tare_js_find(instance.scratch, size) !== 0;
+        return this.#open().find(name) !== 0;
     }
 
     names() {

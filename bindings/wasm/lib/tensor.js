@@ -132,7 +132,8 @@ export class Tensor {
         return Type === undefined || bytes === null ? null : arrayOf(Type, bytes);
     }
 
-    async read({ signal, begin = 0, end } = {}) {
+    async read(options) {
+        const { signal, begin = 0, end } = options ?? {};
         const at = this.#info(), size = this.#instance.number(at + INFO.size);
         const stop = end ?? size;
         if (!(Number.isSafeInteger(begin) && Number.isSafeInteger(stop) && begin >= 0 &&
@@ -146,7 +147,12 @@ export class Tensor {
 
     async readArray(options) {
         const Type = ARRAYS[this.dtype];
-        return Type === undefined ? null : arrayOf(Type, await this.read(options)).array;
+        if (Type === undefined) return null;
+        const { begin = 0, end = this.size } = options ?? {}, width = Type.BYTES_PER_ELEMENT;
+        if (begin % width !== 0 || end % width !== 0)
+            throw failure('TARE_E_ARGUMENT', `tensor '${this.name}': its elements have ${width} ` +
+                          `bytes, asked for ${begin} to ${end}`);
+        return arrayOf(Type, await this.read(options)).array;
     }
 }
 
@@ -188,6 +194,7 @@ export function copyNames(instance) {
 export function listPrefix(instance, prefix) {
     const found = [];
     const size = instance.write(prefix);
+    if (size < 0) return found;
     const lists = Math.ceil(size / 4) * 4;
     const copy = instance.bytes.slice(instance.scratch, instance.scratch + size);
     instance.room(lists + BATCH * 4); // may move it
@@ -268,7 +275,7 @@ export class Metadata {
 
     #find(key) {
         const calls = this.#calls(), size = this.#instance.write(key);
-        return calls.tare_js_metadata_find(this.#instance.scratch, size);
+        return size < 0 ? 0 : calls.tare_js_metadata_find(this.#instance.scratch, size);
     }
 
     get size() {
@@ -290,6 +297,7 @@ export class Metadata {
         if (entry === 0) return undefined;
         const { words } = instance, word = entry >>> 2, at = entry + ENTRY_VALUE;
         const itemKind = words[(at + VALUE.itemKind) >>> 2];
+        const calls = () => this.#calls();
         return {
             key: instance.text(words[word], words[word + 1]),
             kind: kindName(instance, words[(at + VALUE.kind) >>> 2]),
@@ -297,7 +305,7 @@ export class Metadata {
             count: instance.number(at + VALUE.count),
             shard: words[word + 2],
             get value() {
-                return valueOf(instance, instance.calls.tare_js_metadata_at(index));
+                return valueOf(instance, calls().tare_js_metadata_at(index));
             },
         };
     }

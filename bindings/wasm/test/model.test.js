@@ -1,9 +1,12 @@
 /* Models of bytes, Blobs and files: names, facts, bytes without a copy, metadata, errors, the end. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Model, PACKAGE, TareError, errorOf, gguf, raw, safetensors, tare } from './support.js';
+import {
+    Model, PACKAGE, TareError, errorOf, gguf, raw, safetensors, tare, temporaryFolder,
+} from './support.js';
 
 const floats = Buffer.from(Float32Array.of(1, -2, 3.5, 0).buffer);
 const small = safetensors([
@@ -96,6 +99,24 @@ test('typed arrays are views where aligned, copies where not, and say which', as
     assert.equal(await model.find('x').readArray(), null);
 });
 
+test('arrays begin and end between elements', async () => {
+    for (const from of [small, new Blob([small])]) {
+        const model = await (from instanceof Blob ? Model.fromBlob(from) : Model.fromBytes(from));
+        const tensor = model.find('a.weight');
+        assert.deepEqual([...await tensor.readArray({ begin: 4, end: 12 })], [-2, 3.5]);
+        assert.deepEqual([...await tensor.readArray({ begin: 8 })], [3.5, 0]);
+        assert.equal((await tensor.readArray({ begin: 16, end: 16 })).length, 0);
+        for (const options of [{ begin: 1 }, { end: 15 }, { begin: 1, end: 9 }, { begin: 2, end: 6 },
+                               { begin: 0.5, end: 4 }, { begin: NaN }, { begin: -4 }, { end: 20 },
+                               { begin: 8, end: 4 }]) {
+            const error = await errorOf(tensor.readArray(options));
+            assert.equal(error.status, 'TARE_E_ARGUMENT', JSON.stringify(options));
+            assert.match(error.message, /a\.weight/);
+        }
+        assert.deepEqual([...await model.find('a.bias').readArray({ begin: 1, end: 2 })], [8]);
+    }
+});
+
 test('Blobs: headers are read, and then what is asked for', async () => {
     class CountingBlob extends Blob {
         ranges = [];
@@ -118,6 +139,49 @@ test('Blobs: headers are read, and then what is asked for', async () => {
     assert.ok(bytes.every((byte) => byte === 5));
     assert.deepEqual(blob.ranges.at(-1), [dataOffset, dataOffset + 300_000]);
     assert.equal((await model.find('w').readArray()).length, 300_000);
+});
+
+test('readers: a file handle, beyond 4 GiB, and what they get wrong', async (t) => {
+    const path = join(temporaryFolder(), 'big.safetensors'), size = 6_000_000_000;
+    const head = raw(JSON.stringify({
+        big: { dtype: 'U8', shape: [size], data_offsets: [0, size] },
+        last: { dtype: 'U8', shape: [4], data_offsets: [size, size + 4] },
+    }));
+    const handle = await open(path, 'w+');
+    t.after(() => handle.close());
+    await handle.write(head);
+    try {
+        await handle.write(Buffer.from([1, 2, 3, 4]), 0, 4, head.length + size);
+    } catch (error) {
+        return t.skip(`no file of 6 GB: ${error.message}`);
+    }
+    const asked = [];
+    const reader = {
+        size: (await handle.stat()).size,
+        read: async (offset, count) => {
+            asked.push([offset, count]);
+            return (await handle.read(Buffer.alloc(count), 0, count, offset)).buffer;
+        },
+    };
+    const model = await Model.fromFiles([{ name: 'big.safetensors', bytes: reader }]);
+    assert.equal(model.tensorBytes('last'), null);
+    assert.deepEqual([...await model.read('last')], [1, 2, 3, 4]);
+    assert.deepEqual(asked, [[0, 65536], [head.length + size, 4]]);
+    const fromReader = (read) => errorOf(Model.fromFiles([{ name: '', bytes: { size: 100, read } }]));
+    const broken = await fromReader(() => Promise.reject(new Error('gone')));
+    assert.deepEqual([broken.status, broken.offset, broken.cause.message], ['TARE_E_READ', 0, 'gone']);
+    assert.equal((await fromReader(() => new Uint8Array(99))).status, 'TARE_E_CHANGED');
+    await assert.rejects(fromReader(() => 'text'), TypeError);
+    for (const bytes of [{ size: -1, read() {} }, { size: 5 }, { size: 0.5, read() {} }, null])
+        await assert.rejects(Model.fromFiles([{ name: '', bytes }]), TypeError);
+    const stop = new AbortController();
+    const waiting = await Model.fromFiles([{ name: '', bytes: { size: small.length,
+        read: (offset, count, signal) => {
+            if (signal === undefined) return new Uint8Array(small).subarray(offset, offset + count);
+            stop.abort(new Error('enough'));
+            throw signal.reason;
+        } } }]);
+    await assert.rejects(waiting.read('a.bias', { signal: stop.signal }), /enough/);
 });
 
 test('GGUF: headers of several pieces, typed metadata, arrays that outlive the header', async () => {
@@ -233,6 +297,27 @@ test('bytes of tensors never enter WebAssembly memory; of GGUF none stay', async
     assert.deepEqual([marked()[0], marked().at(-1)], [true, false]);
 });
 
+test('halves of UTF-16 pairs are in no name, also where U+FFFD is', async () => {
+    const model = await Model.fromBytes(safetensors(
+        [['\ufffd', 'U8', [1], Buffer.alloc(1)], ['a\u{1f600}', 'U8', [1], Buffer.alloc(1)]],
+        { '\ufffd': 'value' }));
+    for (const half of ['\ud800', '\udc00', `${'x'.repeat(200)}\ud800`]) {
+        assert.equal(model.find(half), undefined);
+        assert.equal(model.has(half), false);
+        assert.equal(model.metadata.get(half), undefined);
+        assert.equal(model.metadata.has(half), false);
+        assert.equal(model.tensorBytes(half), undefined);
+        assert.deepEqual([...model.prefix(half)], []);
+    }
+    assert.deepEqual([...model.prefix('a\ud83d')], []);
+    assert.equal(model.find('\ufffd').index, 0);
+    assert.equal(model.find('a\u{1f600}').index, 1);
+    assert.equal(model.metadata.get('\ufffd'), 'value');
+    const files = [{ name: '\ufffd.gguf', bytes: gguf([['a', 1]]) },
+                   { name: '\ud800.gguf', bytes: gguf([['a', 2]]) }];
+    assert.equal((await errorOf(Model.fromFiles(files))).status, 'TARE_E_ARGUMENT');
+});
+
 const shard = (name, byte) => safetensors([[name, 'U8', [4], Buffer.alloc(4, byte)]]);
 const index = (map) => Buffer.from(JSON.stringify({ weight_map: map }));
 
@@ -290,6 +375,11 @@ test('errors have status, code, place and message', async () => {
     assert.equal(empty.status, 'TARE_E_TRUNCATED');
     const limit = await errorOf(Model.fromBytes(small, { headerSizeMax: 50 }));
     assert.equal(limit.status, 'TARE_E_HEADER_SIZE');
+    for (const headerSizeMax of [-1, 0, NaN, 1.5, Infinity, 2 ** 53, '100', null, 2 ** 31])
+        for (const open of [() => Model.fromBytes(small, { headerSizeMax }),
+                            () => Model.fromBlob(new Blob([small]), { headerSizeMax })])
+            assert.equal((await errorOf(open())).status, 'TARE_E_ARGUMENT', String(headerSizeMax));
+    assert.equal((await Model.fromBytes(small, { headerSizeMax: 2 ** 31 - 1 })).length, 4);
     await assert.rejects(Model.fromBytes('text'), TypeError);
     await assert.rejects(Model.fromFiles([{ name: 'a', bytes: 5 }]), TypeError);
     const zero = await errorOf(Model.fromFiles([{ name: 'a\0b', bytes: small }]));
@@ -338,14 +428,42 @@ test('offsets beyond 4 GiB are right', async () => {
 
 test('a closed model says so, and tensors of it too', async () => {
     const model = await Model.fromBytes(small);
-    const tensor = model.find('a.bias'), { metadata } = model;
+    const tensor = model.find('a.bias'), { metadata } = model, entry = metadata.at(0);
+    assert.equal(entry.value, 'pt');
     model.close();
     model.close();
     for (const use of [() => model.length, () => model.find('a.bias'), () => model.names(),
                        () => model.shards, () => tensor.name, () => tensor.bytes,
-                       () => metadata.get('format'), () => [...model]])
+                       () => metadata.get('format'), () => metadata.at(0), () => entry.value,
+                       () => [...model], () => [...model.prefix('a')], () => model.stat])
         assert.throws(use, (error) => error.status === 'TARE_E_ARGUMENT' && /closed/.test(error.message));
     assert.equal((await errorOf(tensor.read())).status, 'TARE_E_ARGUMENT');
+});
+
+test('a buffer that was transferred is told', async () => {
+    const { buffer } = new Uint8Array(small);
+    const model = await Model.fromBytes(buffer);
+    const tensor = model.find('a.weight');
+    structuredClone(buffer, { transfer: [buffer] });
+    for (const use of [() => model.tensorBytes('a.weight'), () => model.tensorArray('a.weight'),
+                       () => tensor.bytes, () => model.tensorBytes('b.none')])
+        assert.throws(use, (error) => error instanceof TareError && error.status === 'TARE_E_CHANGED');
+    assert.equal((await errorOf(tensor.read())).status, 'TARE_E_CHANGED');
+    assert.equal((await errorOf(tensor.readArray())).status, 'TARE_E_CHANGED');
+    assert.deepEqual(tensor.shape, [2, 2], 'what is told of it stays');
+});
+
+test('a module that cannot be had is told, and can be tried again', async () => {
+    const error = await errorOf(tare.init(new Uint8Array([0, 97, 115, 109, 9, 0, 0, 0])));
+    assert.equal(error.status, 'TARE_E_UNSUPPORTED');
+    assert.ok(error.cause instanceof WebAssembly.CompileError);
+    assert.equal((await Model.fromBytes(small)).length, 4);
+    await assert.rejects(tare.init(5), TypeError);
+    const own = new Error('mine');
+    await assert.rejects(tare.init(Promise.reject(own)), own);
+    const module = await tare.init(readFileSync(join(PACKAGE, 'lib/tare.wasm')));
+    assert.equal(await tare.init(module), module);
+    assert.equal((await Model.fromBytes(small)).length, 4);
 });
 
 test('models are forgotten without being closed', async () => {

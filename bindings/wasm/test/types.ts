@@ -10,6 +10,7 @@ export async function use(file: File, files: FileList, bytes: ArrayBuffer): Prom
         await Model.fromBlob(file),
         await Model.fromBlob(files),
         await Model.fromFiles([{ name: 'a', bytes }, { name: 'b', bytes: file }]),
+        await Model.fromFiles([{ name: '', bytes: { size: 9, read: async (_, size) => new Uint8Array(size) } }]),
         await Model.fromResponse(fetch('m'), { onProgress: (done, total) => done + (total ?? 0) }),
         await Model.fromUrl('m/', { resolve: (name, url) => new URL(name, url) }),
     ];

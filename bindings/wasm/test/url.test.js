@@ -123,9 +123,40 @@ test('failures have a status', async () => {
     const stop = new AbortController();
     stop.abort();
     await assert.rejects(open('one.safetensors', { signal: stop.signal }), { name: 'AbortError' });
+    const soon = await open('one.safetensors'), later = new AbortController();
+    const reading = soon.read('w', { signal: later.signal });
+    later.abort(new Error('enough'));
+    await assert.rejects(reading, /enough/);
     const short = () => Promise.resolve(new Response(new Uint8Array(5), { status: 206 }));
     assert.equal((await errorOf(open('one.safetensors', { fetch: short }))).status,
                  'TARE_E_UNSUPPORTED', 'no size is told');
+});
+
+test('what fetch refuses is told, also of the size and of a body', async () => {
+    const refuse = (method) => async (url, init) => {
+        if (init.method === method) throw new TypeError('refused');
+        const { body } = await fetch(url, init);
+        return new Response(body, { status: 206 });
+    };
+    for (const method of ['GET', 'HEAD']) {
+        const error = await errorOf(open('one.safetensors', { fetch: refuse(method) }));
+        assert.equal(error.status, 'TARE_E_READ', method);
+        assert.match(error.message, /one\.safetensors: refused/);
+        assert.ok(error.cause instanceof TypeError);
+    }
+    const torn = async () => new Response(new ReadableStream({
+        pull: (controller) => controller.error(new TypeError('torn')),
+    }), { status: 200 });
+    const error = await errorOf(open('one.safetensors', { fetch: torn }));
+    assert.deepEqual([error.status, error.cause.message], ['TARE_E_READ', 'torn']);
+    const failed = async () => new Response(new ReadableStream({
+        start: (controller) => controller.error(new TypeError('torn')),
+    }), { status: 500 });
+    assert.equal((await errorOf(open('one.safetensors', { fetch: failed }))).status, 'TARE_E_OPEN');
+    for (const text of ['http://[', 'no scheme'])
+        assert.equal((await errorOf(Model.fromUrl(text))).status, 'TARE_E_ARGUMENT');
+    assert.equal((await errorOf(open('one.safetensors', { headerSizeMax: -1 }))).status,
+                 'TARE_E_ARGUMENT');
 });
 
 test('responses are fetched whole, with progress', async () => {
