@@ -25,9 +25,12 @@ async function compileBeside() {
     return WebAssembly.compile(await response.arrayBuffer());
 }
 
+let random = globalThis.crypto; // which Node 18 hides
+
 async function load(source) {
     const given = source !== undefined;
     try {
+        random ??= (await import('node:crypto')).webcrypto;
         return await (given ? compileGiven(source) : compileBeside());
     } catch (cause) {
         throw explain(cause, given);
@@ -105,7 +108,7 @@ export class Instance {
                 random_get: (target, size) => {
                     const memory = new Uint8Array(instance.exports.memory.buffer, target, size);
                     for (let at = 0; at < size; at += 65536)
-                        crypto.getRandomValues(memory.subarray(at, at + 65536));
+                        random.getRandomValues(memory.subarray(at, at + 65536));
                     return 0;
                 },
                 /* Of libc's printf, for the error that it has no floats, which nobody prints. */

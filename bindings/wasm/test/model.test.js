@@ -1,9 +1,11 @@
 /* Models of bytes, Blobs and files: names, facts, bytes without a copy, metadata, errors, the end. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import {
     Model, PACKAGE, TareError, errorOf, gguf, raw, safetensors, tare, temporaryFolder,
 } from './support.js';
@@ -464,6 +466,17 @@ test('a module that cannot be had is told, and can be tried again', async () => 
     const module = await tare.init(readFileSync(join(PACKAGE, 'lib/tare.wasm')));
     assert.equal(await tare.init(module), module);
     assert.equal((await Model.fromBytes(small)).length, 4);
+});
+
+test('engines whose globals lack crypto, as those of Node 18 do', () => {
+    const path = pathToFileURL(join(PACKAGE, 'lib/tare.js')).href;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', `
+        delete globalThis.crypto;
+        const { Model } = await import(${JSON.stringify(path)});
+        console.log(typeof crypto, (await Model.fromBytes(Buffer.from('${small.toString('base64')}',
+                                                                      'base64'))).length);`],
+                                         { encoding: 'utf8' });
+    assert.deepEqual([stdout, stderr], ['undefined 4\n', '']);
 });
 
 test('models are forgotten without being closed', async () => {
