@@ -14,28 +14,35 @@ function make(tag, className, text) {
     return element;
 }
 
-let current = null; // {model, lists, table, sums}
+let current = null; // {what, model, lists, table, sums}
 let opening = 0; // the newest attempt, which alone may show something
 
 /* ------------------------------------------------------------------------------------------------
  * Opening
  */
 
+/* Browsers tell no more than that it failed. */
+const UNREACHED = 'No server answers there, or it does not let pages of other sites read its files (CORS)' +
+    (location.protocol === 'https:' ? ', or its address is one of http://.' : '.');
+
 function showError(error) {
     const box = at('error');
-    box.replaceChildren();
     if (error instanceof TareError) {
         box.append(make('strong', '', error.status), error.message);
         if (error.offset !== null) box.append(` (byte ${formatCount(error.offset)})`);
+        if (error.cause instanceof TypeError) box.append(make('p', 'hint', UNREACHED));
     } else {
         box.append(String(error?.message ?? error));
     }
+    if (current !== null)
+        box.append(make('p', 'kept', `Shown below is still ${current.what}, which was opened before.`));
     box.hidden = false;
 }
 
 async function open(what, attempt) {
     const number = ++opening;
     at('error').hidden = true;
+    at('error').replaceChildren();
     at('status').textContent = `Opening ${what} …`;
     const begin = performance.now();
     try {
@@ -62,15 +69,28 @@ function openFiles(files) {
     open(describeFiles(files), () => Model.fromBlob(files.length === 1 ? files[0] : files));
 }
 
-function openUrl(text) {
-    const url = new URL(text, location.href);
-    const name = url.pathname.split('/').filter(Boolean).at(-1) ?? url.host;
-    open(name, () => Model.fromUrl(url, {
+function parseUrl(text) {
+    try {
+        return new URL(text, location.href);
+    } catch {
+        throw new Error(`This is no address: ${text}`);
+    }
+}
+
+async function fetchModel(text) {
+    const url = parseUrl(text);
+    if (!/^https?:$/.test(url.protocol)) throw new Error(`Neither http:// nor https://: ${url.href}`);
+    return Model.fromUrl(url, {
         onProgress: (done, total) => {
             const of = total === null ? '' : ` of ${formatSize(total)}`;
             at('status').textContent = `The server sends no parts: all of it, ${formatSize(done)}${of} …`;
         },
-    }));
+    });
+}
+
+function openUrl(text) {
+    const [path] = text.split(/[?#]/);
+    open(path.split('/').filter(Boolean).at(-1) ?? text, () => fetchModel(text));
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -187,10 +207,10 @@ function updateCount(shown) {
 }
 
 function show(model, what, time) {
+    const lists = listFacts(model);
     current?.table.close();
     current?.model.close();
-    const lists = listFacts(model);
-    current = { model, lists, sums: sumUp(lists) };
+    current = { what, model, lists, sums: sumUp(lists) };
     at('model').hidden = false;
     at('open').classList.add('opened');
     document.title = `${what}: tare`;
@@ -280,6 +300,6 @@ document.addEventListener('drop', (event) => {
 
 const asked = new URLSearchParams(location.search).get('url');
 if (asked !== null) {
-    at('url').value = new URL(asked, location.href).href;
+    at('url').value = asked;
     openUrl(asked);
 }

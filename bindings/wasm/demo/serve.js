@@ -57,6 +57,7 @@ async function answer(options, request, response) {
         'cache-control': 'no-cache',
         'x-content-type-options': 'nosniff',
         etag: found.tag,
+        ...options.headers,
     };
     const ranged = request.headers.range !== undefined && !url.searchParams.has('ignore-ranges');
     const range = ranged ? parseRange(request.headers.range, found.size) : [0, found.size - 1];
@@ -76,7 +77,7 @@ async function answer(options, request, response) {
 
 /**
  * Serves folders by the first part of the path; '' has all others. Adding ?ignore-ranges to a URL
- * makes the server a simple one. `close` ends it.
+ * makes the server a simple one; `headers` are sent with each file. `close` ends it.
  */
 export async function serve(options) {
     const server = createServer((request, response) => {

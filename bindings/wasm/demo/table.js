@@ -39,6 +39,14 @@ function rankNames(names) {
     return ranks;
 }
 
+/* What tells names apart is at both ends: layers in front, parts of a layer behind. */
+function cutMiddle(text, fit) {
+    if (text.length <= fit) return text;
+    const signs = Array.from(text); // no halves of UTF-16 pairs
+    const tail = Math.ceil((fit - 1) * 0.6), head = Math.max(fit - 1 - tail, 0);
+    return `${signs.slice(0, head).join('')}…${signs.slice(-tail).join('')}`;
+}
+
 function make(tag, attributes, text) {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -103,7 +111,19 @@ export class Table {
     /** Rows have two lines on narrow screens. */
     measure() {
         this.rowHeight = matchMedia('(max-width: 560px)').matches ? 48 : 30;
+        this.fit = this.measureNames();
         this.update();
+    }
+
+    /** The signs of a name that there is room for. */
+    measureNames() {
+        const row = this.pool[0] ?? this.makeRow(), { display } = row.style;
+        row.style.display = '';
+        const cell = row.firstChild, probe = make('span', {}, '0'.repeat(100));
+        cell.replaceChildren(probe);
+        const fit = Math.floor(cell.clientWidth / (probe.getBoundingClientRect().width / 100));
+        row.style.display = display;
+        return Number.isFinite(fit) && fit > 8 ? fit : 8;
     }
 
     update() {
@@ -125,10 +145,13 @@ export class Table {
         const place = this.order[at], { lists } = this;
         const texts = [lists.name[place], lists.dtype[place], lists.shape[place],
                        this.format(lists.size[place]), String(lists.shard[place])];
+        const [name] = texts;
+        texts[0] = cutMiddle(name, this.fit);
         row.childNodes.forEach((cell, i) => {
             cell.textContent = texts[i];
         });
-        row.firstChild.title = texts[0];
+        row.firstChild.title = name;
+        row.firstChild.setAttribute('aria-label', name);
         row.dataset.at = at;
         row.id = `row-${at}`;
         row.setAttribute('aria-rowindex', at + 2);

@@ -190,6 +190,79 @@ test('what is wrong with a file is told', async () => {
     assert.match(await page.textContent('#error'), /byte 13/);
 });
 
+test('a failure says what is still shown, and leaves it usable', async () => {
+    await freshPage();
+    const files = SHARDED_FILES.map((name) => join(SHARDED, name));
+    await pick(files);
+    await opened('323');
+    await pick({ name: 'broken.safetensors', mimeType: '', buffer: raw('{"w":!}') });
+    await page.waitForSelector('#error:not([hidden])');
+    assert.match(await page.textContent('#error'), /still 4 files, which was opened before/);
+    await rows().nth(1).click();
+    await page.waitForFunction(() => document.querySelector('.values')?.textContent.length > 5);
+    assert.notEqual(await page.textContent('#detail-title'), 'Tensor');
+    await pick(MODEL);
+    await opened('91,985');
+    assert.equal(await page.isVisible('#error'), false);
+});
+
+test('addresses that are none, or that the page may not fetch, are told', async () => {
+    for (const [address, wanted] of [['http://[', /no address: http:\/\/\[/],
+                                     ['ftp://example.org/m.gguf', /Neither http.*ftp:/],
+                                     ['http://127.0.0.1:1/m.gguf', /TARE_E_READ.*No server answers/],
+                                     ['models/absent.gguf', /TARE_E_OPEN.*404/]]) {
+        await freshPage();
+        await page.goto(`${server.url}?url=${encodeURIComponent(address)}`);
+        await page.waitForSelector('#error:not([hidden])');
+        assert.match(await page.textContent('#error'), wanted);
+        assert.equal(await page.inputValue('#url'), address);
+        assert.equal(await page.textContent('#status'), '');
+        assert.deepEqual(complaints.filter((text) => !/404|ERR_UNSAFE_PORT|REFUSED/.test(text)), [], address);
+    }
+});
+
+test('models of other servers: http:// too, if they let pages read', async () => {
+    const origins = { 'access-control-allow-origin': '*', 'access-control-allow-headers': 'range' };
+    for (const headers of [origins, undefined]) {
+        const other = await serve({ folders: { '': DEV }, headers });
+        await freshPage();
+        await page.fill('#url', `${other.url.replace('127.0.0.1', 'localhost')}model.safetensors`);
+        await page.getByRole('button', { name: 'Open address' }).click();
+        if (headers === undefined) {
+            await page.waitForSelector('#error:not([hidden])');
+            assert.match(await page.textContent('#error'), /TARE_E_READ.*CORS/);
+        } else {
+            await opened('91,985');
+            await rows().nth(1).click();
+            await page.waitForFunction(() => document.querySelector('.values')?.textContent.length > 5);
+            assert.deepEqual(complaints, []);
+        }
+        await other.close();
+    }
+});
+
+test('names on a narrow screen are cut in the middle, and differ', async () => {
+    await freshPage({ viewport: { width: 360, height: 780 } });
+    await pick(MODEL);
+    await opened('91,985');
+    await page.fill('#search', 'experts.25 down_proj.weight F8');
+    await page.waitForFunction(() => / of /.test(document.getElementById('count').textContent));
+    const shown = await rows().locator('.name').evaluateAll((cells) => cells.map((cell) => ({
+        text: cell.textContent, name: cell.title, label: cell.ariaLabel,
+        over: cell.scrollWidth - cell.clientWidth,
+    })));
+    assert.ok(shown.length > 10);
+    assert.equal(new Set(shown.map(({ text }) => text)).size, shown.length);
+    for (const { text, name, label, over } of shown) {
+        assert.equal(label, name);
+        assert.ok(over <= 0, `${text} is cut by the cell`);
+        const [head, tail] = text.split('…');
+        assert.ok(text === name || (name.startsWith(head) && name.endsWith(tail) && tail.length >= 10));
+    }
+    assert.ok(shown.some(({ text, name }) => text !== name), 'some are too long');
+    await page.screenshot({ path: join(SHOTS, 'names.png') });
+});
+
 test('everything to be used has a name, and nothing is wider than a narrow screen', async () => {
     for (const [name, options] of [
         ['light', { colorScheme: 'light' }],
