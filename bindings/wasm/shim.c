@@ -12,8 +12,10 @@
  * are gone, although a memory itself can never shrink.
  */
 #include <errno.h>
-#include <stdlib.h>
+#include <string.h>
 #include <tare.h>
+
+#include "heap.h"
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 #define IMPORT(name) __attribute__((import_module("tare"), import_name(#name)))
@@ -44,42 +46,19 @@ static struct {
 } walk;
 
 /* ------------------------------------------------------------------------------------------------
- * Memory: malloc, and a list of what is in use, to know where that ends
+ * Memory
  */
-
-typedef struct block {
-    struct block *before, *behind;
-    size_t size; /* with this */
-} block;
-
-static block blocks = {&blocks, &blocks, 0};
-
-static size_t padding(size_t alignment)
-{
-    return alignment < sizeof(block) ? 16 : alignment;
-}
 
 static void *allocate(void *context, size_t size, size_t alignment)
 {
     (void)context;
-    size_t pad = padding(alignment);
-    if (size > SIZE_MAX - 2 * pad) return NULL;
-    size = (size + 2 * pad - 1) / pad * pad;
-    block *taken = aligned_alloc(pad, size);
-    if (taken == NULL) return NULL;
-    *taken = (block){blocks.before, &blocks, size};
-    taken->before->behind = taken;
-    blocks.before = taken;
-    return (char *)taken + pad;
+    return alignment <= HEAP_ALIGNMENT ? heap_take(size) : NULL;
 }
 
 static void release(void *context, void *memory, size_t size, size_t alignment)
 {
-    (void)context, (void)size;
-    block *taken = (void *)((char *)memory - padding(alignment));
-    taken->before->behind = taken->behind;
-    taken->behind->before = taken->before;
-    free(taken);
+    (void)context, (void)size, (void)alignment;
+    heap_give(memory);
 }
 
 static const tare_allocator hooks = {sizeof hooks, NULL, allocate, release};
@@ -87,18 +66,12 @@ static const tare_allocator hooks = {sizeof hooks, NULL, allocate, release};
 /* Makes the heap so large, so that what JavaScript adds to the memory lies behind it. */
 EXPORT(tare_js_reserve) int tare_js_reserve(size_t size)
 {
-    void *volatile room = malloc(size); /* else compilers leave both calls out */
-    free(room);
-    return room != NULL;
+    return heap_reserve(size);
 }
 
 EXPORT(tare_js_top) size_t tare_js_top(void)
 {
-    extern unsigned char __heap_base;
-    size_t top = (size_t)&__heap_base;
-    for (const block *at = blocks.behind; at != &blocks; at = at->behind)
-        if ((size_t)at + at->size > top) top = (size_t)at + at->size;
-    return top;
+    return heap_top();
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -301,4 +274,12 @@ EXPORT(tare_js_stat) const tare_stat *tare_js_stat(void)
     stat.struct_size = sizeof stat;
     tare_model_stat(model, &stat);
     return &stat;
+}
+
+/* For %m of printf, which nobody writes; the texts of libc take 2 KB. */
+char *strerror(int number)
+{
+    static char text[] = "?";
+    (void)number;
+    return text;
 }
