@@ -470,8 +470,9 @@ TARE_API tare_status tare_open_reader(const tare_reader *reader, const tare_opti
  * tare_open_bytes and tare_open_reader do. A file that is needed and not there is TARE_E_OPEN, with
  * the system_error ENOENT; two of one name are TARE_E_ARGUMENT. `files` may be NULL when `count` is 0
  * (TARE_E_NO_MODEL). Names of files and the array itself are needed until the call returns. Index
- * files are not looked for among them; one file alone can be opened with options->index_path or
- * index_bytes, several with neither (TARE_E_UNSUPPORTED where an index is required).
+ * files are not looked for among them, but used where options->index_path or index_bytes gives one:
+ * every file that it is of must be handed in, has the size that it had (see TARE_INDEX_BY_TIME), and
+ * is not read.
  */
 TARE_API tare_status tare_open_files(const tare_file *files, size_t count,
                                      const tare_options *options, tare_model **out,

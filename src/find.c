@@ -16,7 +16,7 @@ uint64_t tarei_find_hash(const tarei_index *index, const char *name, size_t size
 static const tarei_record *find_sorted(const tarei_index *index, const char *name, size_t size,
                                        uint64_t hash)
 {
-    const struct tarei_prebuilt *checked = tarei_index_checked(index);
+    const struct tarei_prebuilt *checked = index->checked;
     if (checked != NULL) return tarei_prebuilt_find(checked, name, size, hash);
     const tarei_names *names = index->names;
     uint32_t low = 0, high = names->count;
@@ -224,7 +224,7 @@ APART static size_t find_many_small(const tarei_index *index, const tare_string 
 size_t tarei_find_many(const tarei_index *index, const tare_string *wanted, size_t count,
                        const tarei_record **out)
 {
-    const struct tarei_prebuilt *checked = tarei_index_checked(index);
+    const struct tarei_prebuilt *checked = index->checked;
     if (checked != NULL) return tarei_prebuilt_find_many(checked, wanted, count, out);
     if (tarei_index_is_small(index)) return find_many_small(index, wanted, count, out);
     size_t found = 0;

@@ -70,16 +70,6 @@ typedef struct tarei_index {
     const struct tarei_prebuilt *checked;
 } tarei_index;
 
-static inline const struct tarei_prebuilt *tarei_index_checked(const tarei_index *index)
-{
-#ifdef TAREI_NO_PREBUILT /* see internal.h */
-    (void)index;
-    return NULL;
-#else
-    return index->checked;
-#endif
-}
-
 static inline bool tarei_index_is_small(const tarei_index *index)
 {
     return index->small_sizes != 0;

@@ -52,7 +52,7 @@ struct tare_model {
     tarei_names tensors;
     const uint64_t *layouts;     /* tarei_layout, by their place; of headers that were read */
     const tarei_shard *resident; /* the shards, where all are in memory and records are trusted */
-    tarei_prebuilt *prebuilt;    /* see tarei_model_prebuilt */
+    tarei_prebuilt *prebuilt;    /* NULL: headers were read, nothing needs to be checked */
     tarei_shard *shards;
     uint32_t shard_count;
     tarei_names metadata;
@@ -93,30 +93,6 @@ typedef struct tarei_place {
     tarei_source *source; /* of one file: open; else NULL */
 } tarei_place;
 
-/* With TAREI_NO_PREBUILT, as in WebAssembly, prebuilt_*.c are not there: no model has an index file,
- * which compilers know, and leave out what looks into one. */
-#ifdef TAREI_NO_PREBUILT
-static inline tare_status tarei_prebuilt_check_options(const tare_options *options,
-                                                       tare_error *error)
-{
-    if (options->index != TARE_INDEX_REQUIRE) return TARE_OK;
-    return tarei_error_set(error, TARE_E_UNSUPPORTED, TARE_NO_SHARD, TARE_NO_OFFSET,
-                           "options.index");
-}
-
-static inline tare_status tarei_prebuilt_open(tarei_opening *opening, const tarei_place *place,
-                                              bool *used)
-{
-    (void)opening, (void)place;
-    *used = false;
-    return TARE_OK;
-}
-
-static inline void tarei_prebuilt_close(tare_model *model)
-{
-    (void)model;
-}
-#else
 tare_status tarei_prebuilt_check_options(const tare_options *options, tare_error *error);
 
 /* Opens the model from its index file, if the options ask for one and it fits; *used tells, and that
@@ -124,7 +100,6 @@ tare_status tarei_prebuilt_check_options(const tare_options *options, tare_error
 tare_status tarei_prebuilt_open(tarei_opening *opening, const tarei_place *place, bool *used);
 
 void tarei_prebuilt_close(tare_model *model);
-#endif
 
 /* ------------------------------------------------------------------------------------------------
  * prebuilt_look.c, prebuilt_shard.c: what comes from an index file, checked
@@ -141,17 +116,6 @@ tare_value tarei_prebuilt_value_of(const tare_model *model, const tarei_record *
 const tarei_source *tarei_prebuilt_source(const tare_model *model, uint32_t shard,
                                           tare_error *error);
 
-/* NULL: headers were read, and nothing needs to be checked. */
-static inline const tarei_prebuilt *tarei_model_prebuilt(const tare_model *model)
-{
-#ifdef TAREI_NO_PREBUILT
-    (void)model;
-    return NULL;
-#else
-    return model->prebuilt;
-#endif
-}
-
 static inline const tarei_layout *tarei_model_layout(const tare_model *model,
                                                      const tarei_record *record)
 {
@@ -161,7 +125,7 @@ static inline const tarei_layout *tarei_model_layout(const tare_model *model,
 static inline bool tarei_model_look(const tare_model *model, const tarei_record *record,
                                     tarei_look *look)
 {
-    if (tarei_model_prebuilt(model) != NULL) return tarei_prebuilt_look(model, record, NULL, look);
+    if (model->prebuilt != NULL) return tarei_prebuilt_look(model, record, NULL, look);
     const tarei_layout *layout = tarei_model_layout(model, record);
     *look = (tarei_look){layout->size, tarei_record_offset(record), layout->shape, layout->dtype,
                          layout->rank, tarei_record_shard(record)};
@@ -171,7 +135,7 @@ static inline bool tarei_model_look(const tare_model *model, const tarei_record 
 static inline const tarei_source *tarei_model_source(const tare_model *model, uint32_t shard,
                                                      tare_error *error)
 {
-    if (tarei_model_prebuilt(model) != NULL) return tarei_prebuilt_source(model, shard, error);
+    if (model->prebuilt != NULL) return tarei_prebuilt_source(model, shard, error);
     return &model->shards[shard].source;
 }
 

@@ -122,7 +122,7 @@ tare_string tare_name(const tare_model *model, const tare_tensor *tensor)
 uint64_t tare_size(const tare_model *model, const tare_tensor *tensor)
 {
     tarei_look look;
-    if (tarei_model_prebuilt(model) == NULL) return tarei_model_layout(model, tensor)->size;
+    if (model->prebuilt == NULL) return tarei_model_layout(model, tensor)->size;
     tarei_prebuilt_look(model, tensor, NULL, &look);
     return look.size;
 }
@@ -130,7 +130,7 @@ uint64_t tare_size(const tare_model *model, const tare_tensor *tensor)
 uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor)
 {
     tarei_look look;
-    if (tarei_model_prebuilt(model) == NULL) return tarei_record_offset(tensor);
+    if (model->prebuilt == NULL) return tarei_record_offset(tensor);
     tarei_prebuilt_look(model, tensor, NULL, &look);
     return look.offset;
 }
@@ -167,7 +167,7 @@ tare_shard_info tare_shard_at(const tare_model *model, size_t shard)
     info.data_offset = from->data_offset;
     info.format = from->format;
     info.backing = TARE_BACKING_MAP;
-    const tarei_prebuilt *prebuilt = tarei_model_prebuilt(model);
+    const tarei_prebuilt *prebuilt = model->prebuilt;
     bool closed = prebuilt != NULL &&
                   atomic_load_explicit(&from->state, memory_order_acquire) != TAREI_SHARD_OPEN;
     if (closed ? prebuilt->backing == TARE_BACKING_READ : from->source.bytes == NULL)
@@ -180,7 +180,7 @@ tare_shard_info tare_shard_at(const tare_model *model, size_t shard)
 void tare_model_stat(const tare_model *model, tare_stat *out)
 {
     size_t size = out->struct_size;
-    const tarei_prebuilt *prebuilt = tarei_model_prebuilt(model);
+    const tarei_prebuilt *prebuilt = model->prebuilt;
     const tarei_index *index = prebuilt != NULL ? &prebuilt->table : &model->index;
     tare_stat stat = {
         .struct_size = size,

@@ -47,7 +47,7 @@ static tare_value value_of(const tare_model *model, const tarei_record *entry)
 {
     const tare_value *typed = model->parsed.values.data;
     if (entry == NULL) return (tare_value){0};
-    if (tarei_model_prebuilt(model) != NULL) return tarei_prebuilt_value_of(model, entry);
+    if (model->prebuilt != NULL) return tarei_prebuilt_value_of(model, entry);
     if (typed != NULL) return typed[entry - model->metadata.records];
     return (tare_value){TARE_KIND_STRING, 0, 1, model->values + tarei_record_offset(entry),
                         entry->layout};
@@ -61,7 +61,7 @@ static const tarei_record *entry_at(const tare_model *model, size_t index)
 static const tarei_record *entry_of(const tare_model *model, const char *key, size_t key_size)
 {
     if (model->metadata.count == 0) return NULL;
-    if (tarei_model_prebuilt(model) != NULL) return tarei_prebuilt_find_key(model, key, key_size);
+    if (model->prebuilt != NULL) return tarei_prebuilt_find_key(model, key, key_size);
     return tarei_find_name(&model->metadata_index, key, key_size);
 }
 

@@ -24,6 +24,17 @@ typedef struct attempt {
     const char *path; /* of the index file, for messages */
 } attempt;
 
+/* With TAREI_NO_DIGEST, as in WebAssembly, digest.c is not needed, which takes 6 KB there. */
+static bool by_header(const tare_options *options)
+{
+#ifdef TAREI_NO_DIGEST
+    (void)options;
+    return false;
+#else
+    return options->index_check == TARE_INDEX_BY_HEADER;
+#endif
+}
+
 static const uint8_t *section_at(const attempt *a, uint32_t section)
 {
     return a->prebuilt->bytes + a->head.sections[section].offset;
@@ -94,19 +105,16 @@ static bool is_in_memory(const tarei_place *place)
     return place->name[0] == 0 || place->folder->files != NULL;
 }
 
-/* Files that a caller has are gone when shards would be opened. */
+/* Files of a caller are gone when shards would be opened late, and open at once. */
 static bool is_handed_in(const tarei_place *place)
 {
-    return place->folder->files != NULL && place->origin != TAREI_ORIGIN_FILE;
+    return place->source == NULL && place->folder->files != NULL;
 }
 
 static tare_status open_bytes(attempt *a)
 {
     const tare_options *options = &a->opening->options;
     a->path = "";
-    if (is_handed_in(a->place))
-        return tarei_error_set(a->opening->error, TARE_E_UNSUPPORTED, TARE_NO_SHARD, TARE_NO_OFFSET,
-                               "several files of a caller have no index file");
     if (options->index_path != NULL) {
         a->path = options->index_path;
         return open_file(a, TAREI_OS_CWD);
@@ -227,45 +235,52 @@ static tare_status take_shards(attempt *a)
     return TARE_OK;
 }
 
+static tare_status check_header(attempt *a, const tarei_source *source, uint32_t number,
+                                uint32_t shard)
+{
+    const tarei_prebuilt_shard *built = &a->built[number];
+    uint64_t size = number < a->head.shard_count ? built->data_offset : built->size;
+    tare_digest digest;
+    tare_status status = tarei_prebuilt_hash(source, shard, size, &digest, a->opening->error);
+    if (status != TARE_OK || tarei_digest_equal(digest, built->digest)) return status;
+    return tarei_error_set(a->opening->error, TARE_E_STALE, shard, TARE_NO_OFFSET,
+                           "its header is not the one that the index was built from");
+}
+
 /* Whether a file of the model is the one that the index was built from. */
 static tare_status check_file(attempt *a, uint32_t number, tare_string name,
                               tarei_os_identity *identity)
 {
-    const tarei_prebuilt_shard *built = &a->built[number];
     tare_error *error = a->opening->error;
+    const tarei_place *place = a->place;
     uint32_t shard = number < a->head.shard_count ? number : TARE_NO_SHARD;
-    bool by_header = a->opening->options.index_check == TARE_INDEX_BY_HEADER;
-    tarei_source opened, *source = a->place->source;
+    bool hash = by_header(&a->opening->options);
+    tarei_source opened, *source = place->source;
+    if (source == NULL && (hash || is_handed_in(place))) {
+        tare_status status = tarei_folder_find(place->folder, name.data, shard, &opened, error);
+        if (status != TARE_OK) return status;
+        source = &opened;
+    }
     int failure = 0;
     if (source != NULL)
         *identity = source->identity;
     else
-        failure = tarei_os_identify_at(a->place->folder->descriptor, name.data, identity);
+        failure = tarei_os_identify_at(place->folder->descriptor, name.data, identity);
     if (failure != 0)
         return tarei_error_system(error, TARE_E_OPEN, failure, shard, "cannot open", name.data);
-    tarei_prebuilt_shard wanted = *built;
+    tarei_prebuilt_shard wanted = a->built[number];
     bool has_time = source == NULL || source->descriptor >= 0;
     if (!has_time) identity->size = source->size;
-    if (by_header || !has_time) {
+    if (hash || !has_time) {
         wanted.modified_s = identity->modified_s;
         wanted.modified_ns = identity->modified_ns;
     }
     tare_status status = tarei_prebuilt_compare(&wanted, identity, shard, error);
-    if (status == TARE_OK && by_header) {
-        tare_digest digest;
-        if (source == NULL) {
-            status = tarei_folder_find(a->place->folder, name.data, shard, &opened, error);
-            if (status != TARE_OK) return status;
-            *identity = opened.identity;
-        }
-        uint64_t size = number < a->head.shard_count ? built->data_offset : built->size;
-        status =
-            tarei_prebuilt_hash(source != NULL ? source : &opened, shard, size, &digest, error);
-        if (source == NULL) tarei_source_close(&opened);
-        if (status == TARE_OK && !tarei_digest_equal(digest, built->digest))
-            status = tarei_error_set(error, TARE_E_STALE, shard, TARE_NO_OFFSET,
-                                     "its header is not the one that the index was built from");
-    }
+    if (status == TARE_OK && hash) status = check_header(a, source, number, shard);
+    if (status == TARE_OK && is_handed_in(place) && shard != TARE_NO_SHARD)
+        a->shards[shard].source = *source;
+    else if (source == &opened)
+        tarei_source_close(source);
     return status == TARE_OK ? TARE_OK : tarei_error_prefix(error, name);
 }
 
@@ -357,14 +372,16 @@ static tare_status commit(attempt *a)
     model->shards = a->shards;
     model->shard_count = a->head.shard_count;
     model->listing_identity = a->listing_identity;
-    if (a->place->source == NULL) {
+    if (a->place->source == NULL && !is_handed_in(a->place)) {
         prebuilt->folder = a->place->folder->descriptor;
         return TARE_OK;
     }
+    for (uint32_t i = 0; i < model->shard_count; i++)
+        atomic_store_explicit(&model->shards[i].state, TAREI_SHARD_OPEN, memory_order_relaxed);
+    if (a->place->source == NULL) return TARE_OK;
     tarei_shard *shard = &model->shards[0];
     shard->source = *a->place->source;
     shard->name = (tare_string){a->place->name, strlen(a->place->name)};
-    atomic_store_explicit(&shard->state, TAREI_SHARD_OPEN, memory_order_relaxed);
     return tarei_open_map(a->opening, 0);
 }
 
@@ -400,6 +417,9 @@ tare_status tarei_prebuilt_check_options(const tare_options *options, tare_error
         fault = "options.index_path and index_bytes exclude each other";
     if (options->index_bytes == NULL && options->index_size != 0)
         fault = "options.index_size without index_bytes";
+    if (fault == NULL && options->index_check == TARE_INDEX_BY_HEADER && !by_header(options))
+        return tarei_error_set(error, TARE_E_UNSUPPORTED, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "options.index_check");
     if (fault == NULL) return TARE_OK;
     return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s", fault);
 }

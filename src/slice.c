@@ -112,7 +112,7 @@ tare_status tarei_slice_make(const tare_model *model, const tare_tensor *tensor,
                              const uint64_t *start, const uint64_t *stop, tarei_slice_box *b,
                              tare_error *error)
 {
-    bool empty, copied = tarei_model_prebuilt(model) != NULL;
+    bool empty, copied = model->prebuilt != NULL;
     bool good = copied ? tarei_prebuilt_look(model, tensor, b->room, &b->look)
                        : tarei_model_look(model, tensor, &b->look);
     if (!good)

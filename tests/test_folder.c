@@ -314,9 +314,9 @@ Test(folder, names_of_files_are_told_from_one)
     cr_expect_eq(tare_list_files(&other, NULL, NULL, NULL, NULL), TARE_E_ARGUMENT);
 }
 
-/* Index files are of files that stay where they are: no model of several files that were handed in has
- * one, wherever it lies. */
-Test(folder, index_files_are_for_one_file_alone)
+/* Index files are of files that stay where they are: of files that were handed in none is saved, but one
+ * that was made elsewhere is used where it is named. */
+Test(folder, index_files_are_used_where_they_are_named)
 {
     write_sharded();
     tare_options options = TARE_OPTIONS_INIT;
@@ -329,15 +329,16 @@ Test(folder, index_files_are_for_one_file_alone)
     file_list_read(&list, folder.text);
     options.index_path = saved.text;
     tare_status status = tare_open_files(list.files, list.count, &options, &model, &error);
-    expect_opened("passed over", status, model, &error);
-    cr_expect_eq(tare_index_status(model, &error), TARE_E_UNSUPPORTED, "%s", error.message);
+    expect_opened("named", status, model, &error);
+    cr_expect_eq(tare_index_status(model, &error), TARE_OK, "%s", error.message);
     cr_expect_eq(tare_index_save(model, saved.text, NULL, &error), TARE_E_UNSUPPORTED);
     cr_expect_null(tare_index_path(model).data);
     tare_close(model);
+    options.index_path = NULL;
     options.index = TARE_INDEX_REQUIRE;
     model = expect_no_model();
     status = tare_open_files(list.files, list.count, &options, &model, &error);
-    expect_status("required", TARE_E_UNSUPPORTED, status, model, &error);
+    expect_status("among them, but not named", TARE_E_OPEN, status, model, &error);
 
     const tare_file *one = file_list_find(&list, "s1.safetensors");
     temp_path path = temp_join(&folder, "s1.safetensors"), beside = temp_join(&folder, "one.idx");
