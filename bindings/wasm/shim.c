@@ -115,6 +115,20 @@ tare_status tare_js_open(const void *table, size_t count, double header_size_max
     return tare_open_files(table, count, &options, &model, &failure);
 }
 
+/* The same, from an index file alone, of which everything is used where it lies; no byte of the files
+ * themselves is wanted. */
+EXPORT(tare_js_open_index)
+tare_status tare_js_open_index(const void *table, size_t count, const void *index,
+                               size_t index_size)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    options.allocator = &hooks;
+    options.index = TARE_INDEX_REQUIRE;
+    options.index_bytes = index;
+    options.index_size = index_size;
+    return tare_open_files(table, count, &options, &model, &failure);
+}
+
 static int visit(void *context, const char *name, size_t name_size)
 {
     (void)context;

@@ -6,7 +6,7 @@ import { TareError, failure } from './tare_error.js';
 
 const PAGE = 65536;
 const SAFE_MAX = Number.MAX_SAFE_INTEGER;
-const NO_SHARD = 0xffffffff;
+export const NO_SHARD = 0xffffffff;
 const BAD_DESCRIPTOR = 8; // of WASI
 
 /** @type {Promise<WebAssembly.Module> | null} */
@@ -219,8 +219,8 @@ export class Instance {
         });
     }
 
-    /** Puts files where C finds them: {name, head, size}; where. */
-    table(files) {
+    /** Puts files where C finds them: {name, head, size}; where. C gets `room` for what it makes. */
+    table(files, room) {
         const names = files.map((file) => encoder.encode(file.name));
         for (const [i, name] of names.entries())
             if (name.includes(0) || !isText(files[i].name))
@@ -230,9 +230,8 @@ export class Instance {
         const tableSize = round(this.calls.tare_js_table_size(files.length));
         const nameSize = names.reduce((sum, name) => sum + name.length + 1, 0);
         const headSize = files.reduce((sum, file) => sum + round(file.head.length), 0);
-        /* What a model keeps is less than its headers, and so is what opening needs beside. */
-        if (!this.calls.tare_js_reserve(headSize * 2 + 16 * PAGE))
-            throw failure('TARE_E_MEMORY', `no memory to read headers of ${headSize} bytes`);
+        if (!this.calls.tare_js_reserve(room))
+            throw failure('TARE_E_MEMORY', `no memory: ${room} bytes to open a model`);
         this.look();
         const table = this.grow(tableSize + headSize + nameSize);
         let head = table + tableSize, name = head + headSize;
@@ -278,7 +277,10 @@ async function attempt(files, call) {
     const module = await init();
     for (const cut of [headerOf, (head) => head]) {
         const instance = new Instance(module);
-        const table = instance.table(files.map((file) => ({ ...file, head: cut(file.head) })));
+        const heads = files.map((file) => ({ ...file, head: cut(file.head) }));
+        /* What a model keeps is less than its headers, and so is what opening needs beside. */
+        const headSize = heads.reduce((sum, { head }) => sum + head.length, 0);
+        const table = instance.table(heads, headSize * 2 + 16 * PAGE);
         const status = call(instance, table);
         instance.look();
         if (status === 0) return { instance };
@@ -301,6 +303,24 @@ export async function openHeads(files, headerSizeMax) {
     const { instance, missing } = await attempt(files, (opening, table) =>
         opening.calls.tare_js_open(table, files.length, headerSizeMax ?? 0));
     return instance === undefined ? { missing } : { instance: instance.moved() };
+}
+
+/**
+ * Opens a model from its index file, without a byte of its own files. The index stays where it is put,
+ * so that nothing is moved.
+ * @param {{name: string, size: number}[]} files
+ * @param {Uint8Array} index
+ */
+export async function openIndex(files, index) {
+    const instance = new Instance(await init());
+    const empty = new Uint8Array(0);
+    const table = instance.table(files.map(({ name, size }) => ({ name, size, head: empty })), PAGE);
+    const at = instance.grow(index.length);
+    instance.bytes.set(index, at);
+    const status = instance.calls.tare_js_open_index(table, files.length, at, index.length);
+    instance.look();
+    if (status !== 0) throw instance.error();
+    return instance;
 }
 
 /** The names of the files that a model is made of, told from one; or which bytes are missing. */

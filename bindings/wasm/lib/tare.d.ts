@@ -37,6 +37,16 @@ export class TareError extends Error {
 export interface OpenOptions {
     /** Of the header of one file: at least 1, at most 2^31-1; default 100,000,000. */
     headerSizeMax?: number;
+    /**
+     * An index file of the model, of `tare index` or `tare_index_save`. The model is opened from it
+     * alone: of its own files only the sizes are looked at, which must be those that the index was
+     * built from. One that does not fit is passed over, and headers are read: see
+     * `Model.indexError`. It is copied to WebAssembly memory. Damage is told where it is met, as
+     * TARE_E_PREBUILT.
+     */
+    index?: Bytes;
+    /** An index that is missing or does not fit is an error. */
+    requireIndex?: boolean;
 }
 
 export interface BytesOptions extends OpenOptions {
@@ -95,6 +105,8 @@ export interface Stat {
     readonly indexSize: number;
     /** True when the names defeated hashing and are searched by order. */
     readonly sorted: boolean;
+    /** Of the index file that the model was opened from; its parts above are 0 then. */
+    readonly indexFileSize: number;
 }
 
 export type TypedArray =
@@ -217,6 +229,8 @@ export class Model implements Iterable<Tensor> {
     readonly shards: Shard[];
     readonly metadata: Metadata;
     readonly stat: Stat;
+    /** Why the index that was given is not used; null where it is, or where none was given. */
+    readonly indexError: TareError | null;
 
     /** By place; below 0 from the end. */
     at(index: number): Tensor | undefined;

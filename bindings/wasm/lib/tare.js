@@ -2,7 +2,7 @@
  * Models of safetensors and GGUF files in JavaScript: name -> dtype, shape, bytes. A thin layer
  * over the C library; see README.md. Tensor bytes stay where the caller has them.
  */
-import { Instance, init, listFiles, openHeads } from './instance.js';
+import { Instance, init, listFiles, openHeads, openIndex } from './instance.js';
 import { BytesSource, drop, isBytes, mapSome, openUrl, readAll, sourceOf } from './sources.js';
 import { Tensor, Metadata, copyNames, listPrefix } from './tensor.js';
 import { TareError, failure } from './tare_error.js';
@@ -41,7 +41,9 @@ async function complete(files, attempt) {
     }
 }
 
-function checkOptions({ headerSizeMax: size }) {
+function checkOptions({ headerSizeMax: size, index }) {
+    if (index !== undefined && !isBytes(index))
+        throw new TypeError('an index is an ArrayBuffer or a view of one');
     if (size !== undefined && !(Number.isSafeInteger(size) && size > 0))
         throw failure('TARE_E_ARGUMENT', `headerSizeMax is a number of bytes, not ${String(size)}`);
 }
@@ -59,16 +61,33 @@ async function prepare(file, options) {
     file.head = alone[0].head;
 }
 
+/** The instance, or why the index is of no use, which is thrown where there must be one. */
+async function tryIndex(files, { index, requireIndex }) {
+    if (index === undefined) {
+        if (requireIndex) throw failure('TARE_E_OPEN', 'an index is required, and none was given');
+        return {};
+    }
+    try {
+        return { instance: await openIndex(files, new BytesSource(index).bytes) };
+    } catch (error) {
+        if (requireIndex || !(error instanceof TareError) || error.status === 'TARE_E_MEMORY')
+            throw error;
+        return { error };
+    }
+}
+
 async function openFiles(named, options) {
     checkOptions(options);
     const files = named.map(({ name, source }) =>
         ({ name, source, size: source.size, head: new Uint8Array(0) }));
+    const made = await tryIndex(files, options);
+    if (made.instance !== undefined) return new Model(made.instance, files, null);
     if (files.length === 1) files[0].head = await headOf(files[0].source,
                                                          Math.min(files[0].size, HEAD_SIZE));
     else await mapSome(files, (file) => prepare(file, options));
     const { instance } = await complete(files, (all) => openHeads(all, options.headerSizeMax));
     for (const { source } of files) if (source.head !== undefined) source.head = new Uint8Array(0);
-    return new Model(instance, files);
+    return new Model(instance, files, made.error ?? null);
 }
 
 /** "folder/sub/a" of a picked folder is "sub/a" of the model. */
@@ -92,6 +111,11 @@ function lastSegment(url) {
 
 function urlOf(name, base) {
     return new URL(name.split('/').map(encodeURIComponent).join('/'), base);
+}
+
+/** What is fetched first: with an index file, of other files than lists no more than their size. */
+function headSizeOf(name, { index }) {
+    return index === undefined || name.endsWith('.json') ? HEAD_SIZE : 1;
 }
 
 /* A folder on a server cannot be listed: these are tried, as tare_open would choose them. */
@@ -123,15 +147,16 @@ async function openFromUrl(text, options) {
     checkOptions(options);
     let url = parseUrl(text), source;
     if (url.pathname.endsWith('/')) [url, source] = await openFolderUrl(url, options);
-    else source = await openUrl(url, options, HEAD_SIZE);
+    else source = await openUrl(url, options, headSizeOf(url.pathname, options));
     const name = lastSegment(url);
-    const file = { name, source, size: source.size,
-                   head: await headOf(source, Math.min(source.size, HEAD_SIZE)) };
+    const file = { name, source, size: source.size, head: await headOf(
+        source, Math.min(source.size, headSizeOf(name, options))) };
     const { names } = await complete([file], ([one]) => listFiles(one));
     if (file.head.length === file.size) source = new BytesSource(file.head); // an index, read whole
     const others = await mapSome(names.filter((other) => other !== name), async (other) => {
         const resolved = options.resolve?.(other, url) ?? urlOf(other, url);
-        return { name: other, source: await openUrl(resolved, options, HEAD_SIZE) };
+        return { name: other,
+                 source: await openUrl(resolved, options, headSizeOf(other, options)) };
     });
     return openFiles([{ name, source }, ...others], options);
 }
@@ -144,10 +169,12 @@ export class Model {
     #instance;
     #sources; // by shard
     #shards;
+    #indexError;
 
     /** Not for callers: see the static calls. */
-    constructor(instance, files) {
+    constructor(instance, files, indexError) {
         this.#instance = instance;
+        this.#indexError = indexError;
         const { calls } = instance;
         const byName = new Map(files.map((file) => [file.name, file.source]));
         this.#sources = [];
@@ -269,6 +296,11 @@ export class Model {
         return new Metadata(this.#open());
     }
 
+    get indexError() {
+        this.#open();
+        return this.#indexError;
+    }
+
     get stat() {
         const instance = this.#open();
         const at = instance.calls.tare_js_stat();
@@ -280,6 +312,7 @@ export class Model {
             shapeSize: instance.number(at + 32),
             indexSize: instance.number(at + 40),
             sorted: instance.words[(at + 52) >>> 2] !== 0,
+            indexFileSize: instance.number(at + 64),
         };
     }
 }

@@ -26,6 +26,7 @@ const CODES = {
     TARE_E_LIMIT: 25,
     TARE_E_UNSUPPORTED: 26,
     TARE_E_TRUNCATED: 31,
+    TARE_E_PREBUILT: 65,
 };
 
 /** @param {keyof typeof CODES} status @param {string} message @param {object} [facts] */

@@ -1,4 +1,5 @@
 /* Tensors, names and metadata of an open model, read from where C puts its answers. */
+import { NO_SHARD } from './instance.js';
 import { failure } from './tare_error.js';
 
 /* The arrays of JavaScript that have the elements of a dtype as they are. */
@@ -60,7 +61,9 @@ export class Tensor {
     /** Where C says all about it. */
     #info() {
         if (this.#instance.closed) throw failure('TARE_E_ARGUMENT', 'the model is closed');
-        return this.#instance.calls.tare_js_describe(this.#at);
+        const at = this.#instance.calls.tare_js_describe(this.#at);
+        if (this.#instance.words[(at + INFO.shard) >>> 2] !== NO_SHARD) return at;
+        throw failure('TARE_E_PREBUILT', 'what the index file says of a tensor cannot be');
     }
 
     #word(place) {
@@ -140,9 +143,9 @@ export class Tensor {
               begin <= stop && stop <= size))
             throw failure('TARE_E_ARGUMENT', `tensor '${this.name}': it has ${size} bytes, ` +
                           `asked for ${begin} to ${stop}`);
-        const shard = this.#instance.words[(at + INFO.shard) >>> 2];
+        const source = this.#sources[this.#instance.words[(at + INFO.shard) >>> 2]];
         const offset = this.#instance.number(at + INFO.offset);
-        return this.#sources[shard].read(offset + begin, stop - begin, signal);
+        return source.read(offset + begin, stop - begin, signal);
     }
 
     async readArray(options) {
@@ -246,16 +249,23 @@ function items(instance, at, kind) {
             array[i] = view[read](data + i * Type.BYTES_PER_ELEMENT, true);
         return array;
     }
-    const array = new Array(count);
+    const array = [];
     instance.calls.tare_js_walk();
-    for (let i = 0; i < count; i++)
-        array[i] = scalar(instance, instance.calls.tare_js_walk_next(), kind);
+    for (let item; (item = instance.calls.tare_js_walk_next()) !== 0;)
+        array.push(scalar(instance, item, kind));
+    if (array.length !== count) throw damagedValue();
     return array;
+}
+
+/* Of headers that were read everything is known to be right. */
+function damagedValue() {
+    return failure('TARE_E_PREBUILT', 'what the index file says of a value cannot be');
 }
 
 function valueOf(instance, entry) {
     const at = entry + ENTRY_VALUE;
     const kind = kindName(instance, instance.words[(at + VALUE.kind) >>> 2]);
+    if (kind === null) throw damagedValue();
     if (kind !== 'array') return scalar(instance, at, kind);
     return items(instance, at, kindName(instance, instance.words[(at + VALUE.itemKind) >>> 2]));
 }
@@ -297,10 +307,12 @@ export class Metadata {
         if (entry === 0) return undefined;
         const { words } = instance, word = entry >>> 2, at = entry + ENTRY_VALUE;
         const itemKind = words[(at + VALUE.itemKind) >>> 2];
+        const kind = kindName(instance, words[(at + VALUE.kind) >>> 2]);
+        if (kind === null) throw damagedValue();
         const calls = () => this.#calls();
         return {
             key: instance.text(words[word], words[word + 1]),
-            kind: kindName(instance, words[(at + VALUE.kind) >>> 2]),
+            kind,
             itemKind: itemKind === 0 ? null : kindName(instance, itemKind),
             count: instance.number(at + VALUE.count),
             shard: words[word + 2],

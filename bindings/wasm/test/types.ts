@@ -5,14 +5,14 @@ export async function use(file: File, files: FileList, bytes: ArrayBuffer): Prom
     await init(fetch('tare.wasm'));
     const text: string = await version();
     const opened: Model[] = [
-        await Model.fromBytes(bytes, { name: 'm.gguf', headerSizeMax: 1000 }),
+        await Model.fromBytes(bytes, { name: 'm.gguf', headerSizeMax: 1000, index: bytes }),
         await Model.fromBytes(new Uint8Array(bytes)),
         await Model.fromBlob(file),
         await Model.fromBlob(files),
         await Model.fromFiles([{ name: 'a', bytes }, { name: 'b', bytes: file }]),
         await Model.fromFiles([{ name: '', bytes: { size: 9, read: async (_, size) => new Uint8Array(size) } }]),
         await Model.fromResponse(fetch('m'), { onProgress: (done, total) => done + (total ?? 0) }),
-        await Model.fromUrl('m/', { resolve: (name, url) => new URL(name, url) }),
+        await Model.fromUrl('m/', { index: new Uint8Array(bytes), requireIndex: true, resolve: (name, url) => new URL(name, url) }),
     ];
     let sum = text.length;
     for (const model of opened) {
@@ -24,6 +24,7 @@ export async function use(file: File, files: FileList, bytes: ArrayBuffer): Prom
         for (const one of model.prefix('a')) sum += Number(one.shapeBigInt[0] ?? 0n);
         for (const { key, kind } of model.metadata) sum += kind === 'u32' ? key.length : 0;
         sum += (view?.length ?? 0) + (array?.length ?? 0) + Number(value ?? 0) + model.stat.memorySize;
+        sum += model.indexError?.code ?? model.stat.indexFileSize;
         // @ts-expect-error: names are strings or bytes
         model.find(5);
         // @ts-expect-error: nobody but a model makes tensors
