@@ -1,7 +1,7 @@
 /*
  * The npm package against JSON.parse and a Map, in Node and in Chromium: ./x bench wasm [--save]
  *     [--rounds N]
- * Both are measured in turn, in one process each. Figures are medians. --save keeps every round in
+ * With and without an index file, in turn, in one process each. Figures are medians. --save keeps every round in
  * bench/results/.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -15,8 +15,15 @@ import { parseArgs } from 'node:util';
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, '..');
 const PACKAGE = join(ROOT, 'build/wasm');
-const MODEL = join(PACKAGE, 'dev/model.safetensors');
+const MODEL = join(PACKAGE, 'dev/model.safetensors'), INDEX = `${MODEL}.tareidx`;
+const WAYS = ['tare', 'tare_index', 'json_map'];
 const CHROMIUM = process.env.TARE_CHROMIUM ?? '/usr/bin/chromium';
+
+/** Without a copy, whose memory the process would keep and use for what is measured. */
+function load(path) {
+    const { buffer, byteOffset, length } = readFileSync(path);
+    return new Uint8Array(buffer, byteOffset, length);
+}
 
 async function measureHere(task, rounds) {
     const { measureMemory, measureTimes } = await import('./wasm_measure.mjs');
@@ -24,10 +31,10 @@ async function measureHere(task, rounds) {
     const { Model, init } = await import(pathToFileURL(join(PACKAGE, 'lib/tare.js')));
     await init();
     const start = performance.now() - begin;
-    const file = new Uint8Array(readFileSync(MODEL));
-    if (task === 'times') return { start, samples: await measureTimes(Model, file, rounds) };
+    const file = load(MODEL), index = load(INDEX);
+    if (task === 'times') return { start, samples: await measureTimes(Model, file, index, rounds) };
     const before = process.resourceUsage().maxRSS;
-    const held = await measureMemory(Model, file, task, () => {
+    const held = await measureMemory(Model, file, index, task, () => {
         globalThis.gc();
         globalThis.gc();
         return process.memoryUsage().heapUsed;
@@ -67,15 +74,18 @@ async function inChromium(rounds) {
             const { Model, init } = await import('./lib/tare.js');
             await init();
             const start = performance.now() - begin;
-            const file = new Uint8Array(await (await fetch('models/model.safetensors')).arrayBuffer());
-            if (what !== 'times') return measure.measureMemory(Model, file, what, window.heapUsed);
-            return { start, samples: await measure.measureTimes(Model, file, count) };
+            const load = async (name) => new Uint8Array(await (await fetch(name)).arrayBuffer());
+            const file = await load('models/model.safetensors');
+            const index = await load('models/model.safetensors.tareidx');
+            if (what !== 'times')
+                return measure.measureMemory(Model, file, index, what, window.heapUsed);
+            return { start, samples: await measure.measureTimes(Model, file, index, count) };
         }, [task, rounds]);
         await page.close();
         return result;
     };
-    const result = { version: browser.version(), times: await run('times'),
-                     memory: { tare: await run('tare'), json_map: await run('json_map') } };
+    const result = { version: browser.version(), times: await run('times'), memory: {} };
+    for (const way of WAYS) result.memory[way] = await run(way);
     await browser.close();
     await server.close();
     return result;
@@ -88,18 +98,21 @@ function median(values) {
 
 function report(where, { version, times, memory }) {
     console.log(`\n${where} ${version}: module ready after ${times.start.toFixed(1)} ms`);
-    const row = (what, tare, other, unit) => console.log(
-        `  ${what.padEnd(34)} ${tare.toFixed(1).padStart(9)} ${other.toFixed(1).padStart(9)} ${unit.padEnd(4)}` +
-        `  tare / JSON+Map ${(tare / other).toFixed(2)}`);
-    console.log(`  ${''.padEnd(34)} ${'tare'.padStart(9)} ${'JSON+Map'.padStart(9)}`);
+    const row = (what, of, unit) => {
+        const [tare, index, other] = WAYS.map(of);
+        console.log(`  ${what.padEnd(34)}${WAYS.map((way) => of(way).toFixed(1).padStart(11)).join('')} ` +
+                    `${unit.padEnd(4)}  tare / JSON+Map ${(tare / other).toFixed(2)}` +
+                    `, index / headers ${(index / tare).toFixed(3)}`);
+    };
+    console.log(`  ${''.padEnd(34)}${['tare', 'with index', 'JSON+Map'].map((text) =>
+        text.padStart(11)).join('')}`);
     for (const [key, what, unit] of [['open_ms', 'open', 'ms'],
                                      ['find_first_ns', 'lookup, names not seen before', 'ns'],
                                      ['find_again_ns', 'lookup, the same strings again', 'ns']])
-        row(what, median(times.samples[`${key}/tare`]), median(times.samples[`${key}/json_map`]), unit);
-    const mib = (bytes) => bytes / 1048576;
-    row('memory held', mib(memory.tare.total), mib(memory.json_map.total), 'MiB');
+        row(what, (way) => median(times.samples[`${key}/${way}`]), unit);
+    row('memory held', (way) => memory[way].total / 1048576, 'MiB');
     if (memory.tare.peak !== undefined)
-        row('growth of the process at most', mib(memory.tare.peak), mib(memory.json_map.peak), 'MiB');
+        row('growth of the process at most', (way) => memory[way].peak / 1048576, 'MiB');
 }
 
 function git(...what) {
@@ -136,7 +149,7 @@ if (task !== undefined) {
         cpu: cpus()[0]?.model, processors: cpus().length, set: 'L, 91,985 tensors, in memory',
         module_size: readFileSync(join(PACKAGE, 'lib/tare.wasm')).length, rounds,
         node: { version: process.version, times: inNode('times', rounds),
-                memory: { tare: inNode('tare', 1), json_map: inNode('json_map', 1) } },
+                memory: Object.fromEntries(WAYS.map((way) => [way, inNode(way, 1)])) },
     };
     report('Node', result.node);
     if (existsSync(CHROMIUM) && existsSync(join(PACKAGE, 'dev/node_modules/playwright-core'))) {

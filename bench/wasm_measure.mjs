@@ -1,6 +1,6 @@
 /*
  * What bench_wasm.mjs measures, in Node and in a page alike: a header opened, every name looked up
- * once, and what is held afterwards; tare and JSON.parse with a Map in turn.
+ * once, and what is held afterwards; tare, tare with an index file, and JSON.parse with a Map in turn.
  */
 
 /** The other way: the text of the header parsed, its tensors in a Map. */
@@ -37,13 +37,15 @@ function nanoseconds(names, find) {
  * `rounds` of each. A lookup gives a tensor, or an entry of the Map, and its names are new strings
  * (`find_first`, whose hash no Map has seen) or were looked up before (`find_again`).
  */
-export async function measureTimes(Model, file, rounds) {
+export async function measureTimes(Model, file, index, rounds) {
     const samples = {};
     const note = (what, value) => (samples[what] ??= []).push(value);
     const names = (await Model.fromBytes(file)).names();
     for (let round = 0; round < rounds; round++) {
         const ways = [
             ['tare', () => Model.fromBytes(file), (model, name) => model.find(name)],
+            ['tare_index', () => Model.fromBytes(file, { index, requireIndex: true }),
+             (model, name) => model.find(name)],
             ['json_map', () => parseToMap(file), (map, name) => map.get(name)],
         ];
         if (round % 2 === 1) ways.reverse();
@@ -54,7 +56,7 @@ export async function measureTimes(Model, file, rounds) {
             const fresh = freshNames(names, round + 1);
             note(`find_first_ns/${way}`, nanoseconds(fresh, (name) => find(opened, name)));
             note(`find_again_ns/${way}`, nanoseconds(fresh, (name) => find(opened, name)));
-            if (way === 'tare') opened.close();
+            opened.close?.();
             await new Promise((resolve) => setTimeout(resolve, 0));
         }
     }
@@ -64,11 +66,12 @@ export async function measureTimes(Model, file, rounds) {
 let kept = null; // what is measured must be reachable
 
 /** Bytes held by one of them: of the JavaScript heap, and of WebAssembly. `heap` collects garbage. */
-export async function measureMemory(Model, file, way, heap) {
+export async function measureMemory(Model, file, index, way, heap) {
     kept = null;
     const before = await heap();
-    kept = way === 'tare' ? await Model.fromBytes(file) : parseToMap(file);
+    if (way === 'json_map') kept = parseToMap(file);
+    else kept = await Model.fromBytes(file, way === 'tare' ? {} : { index, requireIndex: true });
     const held = (await heap()) - before;
-    const wasm = way === 'tare' ? kept.stat.memorySize : 0;
+    const wasm = kept instanceof Model ? kept.stat.memorySize : 0;
     return { heap: held, wasm, total: held + wasm, count: kept.length ?? kept.size };
 }
