@@ -2,8 +2,8 @@
  * Memory for one model on one thread, some hundred blocks, which go all at once when the instance
  * does. The malloc of wasi-libc can more, and takes 11 KB of a module of 100.
  *
- * Blocks lie one behind the other from the end of static data on, each with a header, and what callers
- * get is at a multiple of 64. Neither two neighbours nor the last block are free.
+ * Blocks lie one behind the other from the end of static data on, each with a header, and what
+ * callers get is at a multiple of 64. Neither two neighbours nor the last block are free.
  */
 #include "heap.h"
 

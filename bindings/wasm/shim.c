@@ -115,8 +115,8 @@ tare_status tare_js_open(const void *table, size_t count, double header_size_max
     return tare_open_files(table, count, &options, &model, &failure);
 }
 
-/* The same, from an index file alone, of which everything is used where it lies; no byte of the files
- * themselves is wanted. */
+/* The same, from an index file alone, which is used where it lies; no byte of the files themselves
+ * is wanted. */
 EXPORT(tare_js_open_index)
 tare_status tare_js_open_index(const void *table, size_t count, const void *index,
                                size_t index_size)

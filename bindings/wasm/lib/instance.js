@@ -219,7 +219,7 @@ export class Instance {
         });
     }
 
-    /** Puts files where C finds them: {name, head, size}; where. C gets `room` for what it makes. */
+    /** Puts files where C finds them: {name, head, size}; where. C has `room` for what it makes. */
     table(files, room) {
         const names = files.map((file) => encoder.encode(file.name));
         for (const [i, name] of names.entries())
@@ -306,15 +306,15 @@ export async function openHeads(files, headerSizeMax) {
 }
 
 /**
- * Opens a model from its index file, without a byte of its own files. The index stays where it is put,
- * so that nothing is moved.
+ * Opens a model from its index file, without a byte of its own files. The index stays where it is
+ * put, so that nothing is moved.
  * @param {{name: string, size: number}[]} files
  * @param {Uint8Array} index
  */
 export async function openIndex(files, index) {
     const instance = new Instance(await init());
-    const empty = new Uint8Array(0);
-    const table = instance.table(files.map(({ name, size }) => ({ name, size, head: empty })), PAGE);
+    const bare = files.map(({ name, size }) => ({ name, size, head: new Uint8Array(0) }));
+    const table = instance.table(bare, PAGE);
     const at = instance.grow(index.length);
     instance.bytes.set(index, at);
     const status = instance.calls.tare_js_open_index(table, files.length, at, index.length);
