@@ -108,18 +108,20 @@ export class Table {
         this.element.replaceChildren();
     }
 
-    /** Rows have two lines on narrow screens. */
+    /** Rows have three lines on narrow screens, of which a name takes two. */
     measure() {
-        this.rowHeight = matchMedia('(max-width: 560px)').matches ? 48 : 30;
-        this.fit = this.measureNames();
+        const narrow = matchMedia('(max-width: 560px)').matches;
+        this.rowHeight = narrow ? 66 : 30;
+        this.fit = this.measureNames() * (narrow ? 2 : 1) - 1; // signs of other fonts are wider
         this.update();
     }
 
-    /** The signs of a name that there is room for. */
+    /** The signs of a name that a line has room for. */
     measureNames() {
         const row = this.pool[0] ?? this.makeRow(), { display } = row.style;
         row.style.display = '';
         const cell = row.firstChild, probe = make('span', {}, '0'.repeat(100));
+        probe.style.whiteSpace = 'nowrap';
         cell.replaceChildren(probe);
         const fit = Math.floor(cell.clientWidth / (probe.getBoundingClientRect().width / 100));
         row.style.display = display;

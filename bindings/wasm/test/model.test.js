@@ -29,6 +29,16 @@ test('the module is at most 100 KB, asks for no files, and tells its version', a
     assert.equal(await tare.version(), `${part('MAJOR')}.${part('MINOR')}.${part('PATCH')}`);
 });
 
+test('npm packs the library, its types and the module, and no more', (t) => {
+    const { stdout, error } = spawnSync('npm', ['pack', '--dry-run', '--json', '--offline'],
+                                        { cwd: PACKAGE, encoding: 'utf8' });
+    if (error !== undefined) return t.skip(`npm: ${error.message}`);
+    const [{ files }] = JSON.parse(stdout);
+    assert.deepEqual(files.map(({ path }) => path).sort(), [
+        'LICENSE', 'README.md', 'lib/instance.js', 'lib/sources.js', 'lib/tare.d.ts', 'lib/tare.js',
+        'lib/tare.wasm', 'lib/tare_error.js', 'lib/tensor.js', 'package.json']);
+});
+
 test('names, facts and prefixes', async () => {
     const model = await Model.fromBytes(small);
     assert.equal(model.length, 4);
