@@ -397,7 +397,7 @@ static tare_status try_index(attempt *a)
         status = tarei_prebuilt_head_check(&a->head, a->prebuilt->bytes, a->prebuilt->size,
                                            a->opening->error);
     if (status == TARE_OK &&
-        a->head.tensor_count > a->opening->model->parsed.limits[TAREI_LIMIT_TENSORS])
+        a->head.tensor_count > tarei_parsed_room(&a->opening->model->parsed))
         status = tarei_error_set(a->opening->error, TARE_E_LIMIT, TARE_NO_SHARD,
                                  offsetof(tarei_prebuilt_head, tensor_count),
                                  "the index file has more tensors than tensor_count_max");
