@@ -31,7 +31,7 @@ const fault_kind fault_kinds[] = {
      {EIO, EINVAL, 0, OS_SHORT, END},
      {TARE_E_READ, TARE_E_CHANGED}},
     {SYSTEM("preadv2", OS_NOWAIT, false), {EAGAIN, EOPNOTSUPP, EIO, END}, {0}},
-    {SYSTEM("mmap", OS_MMAP, true), {ENODEV, ENOMEM, EIO, END}, {TARE_E_MAP}},
+    {SYSTEM("mmap", OS_MMAP, true), {ENODEV, ENOMEM, EIO, END}, {TARE_E_MAP, TARE_E_MEMORY}},
     {SYSTEM("madvise", OS_MADVISE, true),
      {EIO, ENOMEM, EINVAL, EBADF, END},
      {TARE_E_READ, TARE_E_UNSUPPORTED}},
@@ -123,7 +123,7 @@ static void old_kernel(void)
 
 const fault_condition fault_conditions[] = {
     {"", NULL, {0}},
-    {"no mapping", no_mapping, {TARE_E_MAP}},
+    {"no mapping", no_mapping, {TARE_E_MAP, TARE_E_MEMORY}},
     {"no threads", no_threads, {0}},
     {"no opening past the page cache", no_direct_open, {0}},
     {"no reading past the page cache", no_direct_read, {0}},
