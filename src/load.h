@@ -68,11 +68,16 @@ typedef struct tarei_load_plan {
     tarei_buffer chunk_buffer;
     tarei_buffer batch_buffer;
 
-    /* Of loads to a device, else 0: the bytes of a slot that a chunk may take; the most bytes
-     * between two targets that are the load's too, so that one copy may bring both; and whether all
+    /* Bytes between the end of one part and the next target that are the load's too, so that one
+     * read or copy may bring both. */
+    uint64_t pad_max;
+
+    /* Of threads that shall end together: the last chunks are small. 0: none are. */
+    uint32_t taper_count;
+
+    /* Of loads to a device, else 0: the bytes of a slot that a chunk may take, and whether all
      * chunks of a part are in one batch, so that one thread hashes them as they come. */
     uint64_t landing_size;
-    uint64_t pad_max;
     bool in_order;
 } tarei_load_plan;
 
@@ -142,6 +147,8 @@ typedef struct tarei_load_input {
 /* Most bytes between two parts that are read along: of files, and where a call costs much. */
 #define TAREI_LOAD_GAP_NEAR 4096u
 #define TAREI_LOAD_GAP_FAR 32768u
+
+#define TAREI_LOAD_TAPER_SIZE (UINT64_C(512) << 10) /* of the smallest chunks at the end */
 
 /* What the page cache keeps or drops as one: at most a huge page. */
 #define TAREI_LOAD_FOLIO_SIZE ((uint64_t)2 << 20)

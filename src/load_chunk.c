@@ -5,7 +5,7 @@
 #include "os.h"
 
 #define PIECES_MAX 256u
-#define STRAIGHT_SIZE_MIN 65536u /* below, one copy is cheaper than two more reads */
+#define STRAIGHT_SIZE_MIN 65536u /* below, all goes through the buffer, which is in the cache */
 
 static uint64_t page_down(uint64_t offset)
 {
@@ -78,53 +78,91 @@ static tare_status scatter(int descriptor, const tarei_load_plan *plan,
 }
 
 /* ------------------------------------------------------------------------------------------------
- * Past the page cache: whole pages of the file to whole pages of memory.
+ * Past the page cache: whole pages of the file to whole pages of memory. Where parts follow each
+ * other closely in both, pages come to memory that the parts are to have anyway, at their places or
+ * a little behind them. Only what does not fit there goes through the buffer.
+ *
+ *   file    |..[=====][===|==][========|=======][=|===].......|    pages; the first is the head
+ *   memory     [=====]..[=====]..[========]..[=======]..[====]
+ *                     |--------- `size` bytes ----------|          to a page, the rest to the buffer
+ *
+ * Then each part is moved down, the first one first. Moving a few bytes within the processor's cache
+ * leaves the memory to the disk, which on a virtual machine is a copy too.
  */
+typedef struct landing {
+    uint64_t begin; /* of the shard */
+    uint64_t end;
+    uint64_t head; /* bytes that go to the buffer before those that go to memory */
+    uint64_t size;
+    uint8_t *to;
+} landing;
 
-/* Reads at least up to `end`; `begin` and `to` are at the start of a page. */
-static tare_status read_pages(int descriptor, uint64_t begin, uint64_t end, uint8_t *to,
-                              uint64_t *at, int *system_error)
+/* What of the chunk may come straight to the memory of its parts: perhaps nothing. */
+static landing find_landing(const tarei_load_plan *plan, const tarei_load_chunk *chunk)
 {
-    size_t done;
-    *system_error = tarei_os_read_at(descriptor, begin, to, (size_t)(page_up(end) - begin), &done);
-    *at = begin + done;
-    if (*at >= end) return TARE_OK; /* what comes after the last whole page may be an error */
-    return *system_error != 0 ? TARE_E_READ : TARE_E_CHANGED;
+    uint64_t begin = page_down(chunk->begin), end = page_up(chunk->end), pad;
+    const landing none = {.begin = begin, .end = end, .head = end - begin};
+    tarei_load_span last = tarei_load_span_of(chunk, &plan->parts[chunk->part]);
+    uint64_t first = (uintptr_t)last.target, stop = first + last.size;
+    for (uint32_t i = 1; i < chunk->part_count; i++) {
+        tarei_load_span next = tarei_load_span_of(chunk, &plan->parts[chunk->part + i]);
+        if (next.begin != last.begin + last.size ||
+            !tarei_load_pad(plan, stop, (uintptr_t)next.target, &pad))
+            return none;
+        last = next;
+        stop = (uintptr_t)last.target + last.size;
+    }
+    /* The last part is moved least, since padding only adds up: its place decides. */
+    uint64_t to = page_up((uintptr_t)last.target - (last.begin - begin));
+    uint64_t head = to < first ? TAREI_OS_DIRECT_UNIT : 0;
+    stop = page_down(stop);
+    if (stop < to + head + STRAIGHT_SIZE_MIN) return none;
+    uint64_t size = stop - to < end - begin ? stop - to : end - begin;
+    return (landing){begin, end, head, size - head, (uint8_t *)(uintptr_t)(to + head)};
 }
 
-/* Where file and memory lie alike only the ends of a part have to be copied. */
-static tare_status read_straight(int descriptor, tarei_load_span span, uint8_t *bounce,
-                                 uint64_t *at, int *system_error)
+/* Where the byte at `offset` has come to, and how many that follow it in the file do so there. */
+static const uint8_t *find_landed(const landing *from, const uint8_t *bounce, uint64_t offset,
+                                  uint64_t *count)
 {
-    uint64_t end = span.begin + span.size;
-    uint64_t first = page_up(span.begin), last = page_down(end);
-    tare_status status = TARE_OK;
-    if (span.begin != first) {
-        uint64_t page = page_down(span.begin);
-        status = read_pages(descriptor, page, first, bounce, at, system_error);
-        if (status != TARE_OK) return status;
-        memcpy(span.target, bounce + (span.begin - page), (size_t)(first - span.begin));
+    uint64_t at = offset - from->begin;
+    *count = from->end - offset;
+    if (at >= from->head + from->size) return bounce + (at - from->size);
+    *count -= from->end - from->begin - from->head - from->size;
+    if (at >= from->head) return from->to + (at - from->head);
+    *count -= from->size;
+    return bounce + at;
+}
+
+static void move_down(const tarei_load_span *span, const landing *from, const uint8_t *bounce)
+{
+    for (uint64_t done = 0, some; done < span->size; done += some) {
+        const uint8_t *bytes = find_landed(from, bounce, span->begin + done, &some);
+        if (some > span->size - done) some = span->size - done;
+        if (bytes != span->target + done) memmove(span->target + done, bytes, (size_t)some);
     }
-    status =
-        read_pages(descriptor, first, last, span.target + (first - span.begin), at, system_error);
-    if (status != TARE_OK || last == end) return status;
-    status = read_pages(descriptor, last, end, bounce, at, system_error);
-    if (status == TARE_OK) memcpy(span.target + (last - span.begin), bounce, (size_t)(end - last));
-    return status;
 }
 
 static tare_status read_direct(int descriptor, const tarei_load_plan *plan,
                                const tarei_load_chunk *chunk, uint8_t *bounce, uint64_t *at,
                                int *system_error)
 {
-    tarei_load_span span = tarei_load_span_of(chunk, &plan->parts[chunk->part]);
-    if (chunk->part_count == 1 && span.size >= STRAIGHT_SIZE_MIN &&
-        page_down(span.begin ^ (uintptr_t)span.target) == (span.begin ^ (uintptr_t)span.target))
-        return read_straight(descriptor, span, bounce, at, system_error);
-    uint64_t page = page_down(chunk->begin);
-    tare_status status = read_pages(descriptor, page, chunk->end, bounce, at, system_error);
-    if (status == TARE_OK) deliver(plan, chunk, bounce + (chunk->begin - page));
-    return status;
+    landing from = find_landing(plan, chunk);
+    tarei_os_piece list[3];
+    size_t count = 0;
+    uint64_t done, rest = from.end - from.begin - from.head - from.size;
+    if (from.head != 0) list[count++] = (tarei_os_piece){bounce, (size_t)from.head};
+    if (from.size != 0) list[count++] = (tarei_os_piece){from.to, (size_t)from.size};
+    if (rest != 0) list[count++] = (tarei_os_piece){bounce + from.head, (size_t)rest};
+    *system_error = tarei_os_read_pieces(descriptor, from.begin, list, count, &done);
+    *at = from.begin + done;
+    if (*at < chunk->end) return *system_error != 0 ? TARE_E_READ : TARE_E_CHANGED;
+    /* What comes after the last whole page may be an error. */
+    for (uint32_t i = 0; i < chunk->part_count; i++) {
+        tarei_load_span span = tarei_load_span_of(chunk, &plan->parts[chunk->part + i]);
+        move_down(&span, &from, bounce);
+    }
+    return TARE_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------

@@ -211,25 +211,37 @@ static bool lands(const tarei_load_plan *plan, const tarei_load_chunk *chunk, ui
     return true;
 }
 
-/* A part that fits into a chunk is never cut: it is hashed in one go then. */
+/* What the last reads bring is copied when the disk has nothing left to do: they are small. */
+static uint64_t size_for(const tarei_load_plan *plan, uint64_t chunk_size, uint64_t before)
+{
+    if (plan->taper_count == 0) return chunk_size;
+    uint64_t size =
+        (plan->size - before) / plan->taper_count & ~(uint64_t)(TAREI_OS_DIRECT_UNIT - 1);
+    if (size < TAREI_LOAD_TAPER_SIZE) size = TAREI_LOAD_TAPER_SIZE;
+    return size < chunk_size ? size : chunk_size;
+}
+
+/* Unless chunks taper, a part that fits into one is never cut: it is hashed in one go then. */
 static bool cut_chunks(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size)
 {
     tarei_load_chunk *chunk = NULL;
-    uint64_t landed = 0;
+    uint64_t landed = 0, before = 0, most = 0; /* bytes of parts before the chunk; of the chunk */
     for (uint32_t i = 0; i < plan->part_count; i++) {
         tarei_load_part *part = &plan->parts[i];
         uint64_t at = part->where & TAREI_OFFSET_MAX, end = at + part->size;
         if (chunk != NULL && chunk->shard == part->where >> TAREI_OFFSET_BITS && at >= chunk->end &&
-            at - chunk->end <= gap_size && end <= chunk_limit(chunk->begin, chunk_size) &&
+            at - chunk->end <= gap_size && end <= chunk_limit(chunk->begin, most) &&
             lands(plan, chunk, i, &landed)) {
             chunk->end = end;
             chunk->part_count++;
             chunk->size += (uint32_t)part->size;
             continue;
         }
-        uint32_t before = plan->chunk_count;
+        uint32_t cut_from = plan->chunk_count;
         while (at < end) {
-            uint64_t limit = chunk_limit(at, chunk_size);
+            if (chunk != NULL) before += chunk->size;
+            most = size_for(plan, chunk_size, before);
+            uint64_t limit = chunk_limit(at, most);
             if (limit > end) limit = end;
             /* Each takes at least a page of the file or a part: numbers stay below 2^31 for
              * anything that fits into memory. */
@@ -238,7 +250,7 @@ static bool cut_chunks(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_
             landed = chunk->size;
             at = limit;
         }
-        if (plan->chunk_count - before > 1) part->stream = plan->stream_count++;
+        if (plan->chunk_count - cut_from > 1) part->stream = plan->stream_count++;
     }
     return true;
 }
@@ -261,10 +273,13 @@ static bool goes_on(const tarei_load_chunk *chunk)
 
 static bool cut_batches(tarei_load_plan *plan, uint64_t batch_size)
 {
-    uint64_t size = batch_size; /* of the last one: the first chunk begins another */
+    uint64_t size = batch_size, before = 0; /* the first chunk begins another */
     for (uint32_t i = 0; i < plan->chunk_count; i++) {
         size += plan->chunks[i].size;
-        if (size <= batch_size || (plan->in_order && i > 0 && goes_on(&plan->chunks[i]))) continue;
+        before += plan->chunks[i].size;
+        if (size <= size_for(plan, batch_size, before) ||
+            (plan->in_order && i > 0 && goes_on(&plan->chunks[i])))
+            continue;
         if (!add_batch(plan, i)) return false;
         plan->batch_count++;
         size = plan->chunks[i].size;

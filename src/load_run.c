@@ -11,7 +11,7 @@
 
 #define CHUNK_SIZE_MIN TAREI_OS_DIRECT_UNIT
 #define CHUNK_SIZE_MAX (UINT64_C(1) << 30)
-#define PAD_MAX 4096u /* copied to a device between two tensors rather than copying twice */
+#define PAD_MAX 4096u /* read or copied between two tensors rather than reading or copying twice */
 
 struct tare_block {
     tarei_memory memory;
@@ -113,12 +113,16 @@ static bool take_bounce(loading *load, bool reader)
 }
 
 /* Between tensors of a block nothing is anybody's; between targets of the caller's all is his. */
-static void landing_choose(loading *load, bool block)
+static void shape_choose(loading *load, bool block)
 {
     tarei_load_plan *plan = &load->plan;
     const tare_load_options *options = &load->options;
-    plan->landing_size = options->chunk_size;
     plan->pad_max = !block ? 0 : options->alignment < PAD_MAX ? options->alignment : PAD_MAX;
+    if (options->device == NULL) {
+        if (load->ways.direct_count != 0) plan->taper_count = options->threads;
+        return;
+    }
+    plan->landing_size = options->chunk_size;
     plan->in_order = options->digests != NULL;
 }
 
@@ -127,7 +131,7 @@ static tare_status loading_prepare(loading *load, bool block)
 {
     if (!tarei_load_ways_open(&load->ways, &load->options)) return tarei_error_memory(load->error);
     tarei_load_ways_choose(&load->ways, &load->options);
-    if (load->options.device != NULL) landing_choose(load, block);
+    shape_choose(load, block);
     bool direct = load->ways.direct_count != 0, reader = tarei_load_has_reader(load->model);
     uint64_t gap_size = reader ? TAREI_LOAD_GAP_FAR : TAREI_LOAD_GAP_NEAR;
     tare_status status =

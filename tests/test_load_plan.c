@@ -93,7 +93,8 @@ static void check_cover(const tarei_load_plan *plan, uint64_t chunk_size, uint64
     for (uint32_t p = 0; p < plan->part_count; p++) {
         cr_assert_eq(covered[p], plan->parts[p].size);
         cr_assert_eq(plan->parts[p].stream, cuts[p] > 1 ? streams++ : TAREI_LOAD_WHOLE);
-        if (plan->parts[p].size <= chunk_size - UNIT) cr_assert_eq(cuts[p], 1);
+        if (plan->taper_count == 0 && plan->parts[p].size <= chunk_size - UNIT)
+            cr_assert_eq(cuts[p], 1);
     }
     cr_assert_eq(plan->stream_count, streams);
     free(covered);
@@ -262,6 +263,30 @@ Test(load_plan, random_lists_are_covered)
         tarei_load_plan_free(&plan);
     }
     cr_expect_eq(memory.held_size, 0);
+    tare_close(model);
+}
+
+/* The last chunks get smaller, down to a least size, and each is a batch of its own. */
+Test(load_plan, chunks_taper_where_threads_shall_end_together)
+{
+    enum { COUNT = 1000, CHUNK = 4 << 20, LEAST = TAREI_LOAD_TAPER_SIZE, THREADS = 8 };
+    uint64_t sizes[COUNT];
+    for (size_t i = 0; i < COUNT; i++) sizes[i] = 50000 + i * 100;
+    tare_model *model = open_sizes(sizes, COUNT);
+    tarei_load_plan plan;
+    begin(&plan, model, NULL, COUNT);
+    plan.taper_count = THREADS;
+    cut(&plan, CHUNK, 0);
+    check_cover(&plan, CHUNK, 0);
+    uint64_t left = plan.size;
+    for (uint32_t i = 0; i < plan.chunk_count; left -= plan.chunks[i++].size) {
+        cr_expect_leq(plan.chunks[i].size, LEAST > left / THREADS ? LEAST : left / THREADS, "%u",
+                      i);
+        if (left > CHUNK * (THREADS + 1))
+            cr_expect_gt(plan.chunks[i].size, CHUNK - 200000, "%u", i);
+    }
+    cr_expect_eq(plan.batch_count, plan.chunk_count);
+    tarei_load_plan_free(&plan);
     tare_close(model);
 }
 
