@@ -121,7 +121,10 @@ memory *memory_new(uint64_t size)
 {
     memory *self = object_new(memory_type);
     if (self == NULL) return NULL;
-    if (size < SIZE_MAX - 64) self->data = aligned_alloc(64, ((size_t)size + 64) & ~(size_t)63);
+    if (size < 4096) /* aligned enough for every dtype, and sooner found */
+        self->data = malloc((size_t)size + 1);
+    else if (size < SIZE_MAX - 64)
+        self->data = aligned_alloc(64, ((size_t)size + 64) & ~(size_t)63);
     if (self->data != NULL) return self;
     Py_DECREF(self);
     PyErr_NoMemory();
