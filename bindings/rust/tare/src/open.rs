@@ -83,14 +83,14 @@ impl OpenOptions {
     /// of the next three, is [`Status::Limit`].
     #[must_use]
     pub fn tensor_count_max(mut self, count: u64) -> Self {
-        self.0.tensor_count_max = count;
+        self.raw.tensor_count_max = count;
         self
     }
 
     /// The most dimensions that a tensor may have: default 4 in GGUF, else what a header can hold.
     #[must_use]
     pub fn rank_max(mut self, rank: u64) -> Self {
-        self.0.rank_max = rank;
+        self.raw.rank_max = rank;
         self
     }
 
@@ -98,14 +98,14 @@ impl OpenOptions {
     /// hold.
     #[must_use]
     pub fn name_size_max(mut self, size: u64) -> Self {
-        self.0.name_size_max = size;
+        self.raw.name_size_max = size;
         self
     }
 
     /// The most bytes that all keys and values of metadata may have: default what headers can hold.
     #[must_use]
     pub fn metadata_size_max(mut self, size: u64) -> Self {
-        self.0.metadata_size_max = size;
+        self.raw.metadata_size_max = size;
         self
     }
 
