@@ -23,6 +23,7 @@ extern "C" {
 #[repr(C)]
 struct State {
     device_count: c_int,
+    no_register: c_int,
     fail_call: c_int,
     fail_at: usize,
     fail_count: usize,
