@@ -127,6 +127,10 @@ bool cli_is_part(const tare_model *model, uint64_t *number, uint64_t *count);
  * there and not used, or if the model is a part of one. */
 tare_model *cli_open(const cli_options *options, const char *path, double *seconds);
 
+/* The same for commands that read every byte: never with an index file, where a flipped bit would
+ * lead to other bytes. */
+tare_model *cli_open_headers(const cli_options *options, const char *path);
+
 /* Says why `path` was not opened, with the status and its place if `with_status`. */
 void cli_report(const char *path, const tare_error *error, bool with_status);
 

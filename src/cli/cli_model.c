@@ -80,15 +80,14 @@ bool cli_is_part(const tare_model *model, uint64_t *number, uint64_t *count)
     return *count > 1 && tare_shard_count(model) == 1;
 }
 
-tare_model *cli_open(const cli_options *options, const char *path, double *seconds)
+static tare_model *open_with(const tare_options *options, const char *path, double *seconds)
 {
-    tare_options open_options = cli_open_options(options);
     tare_model *model;
     tare_error error;
     struct timespec start;
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    tare_status status = tare_open(path, &open_options, &model, &error);
+    tare_status status = tare_open(path, options, &model, &error);
     clock_gettime(CLOCK_MONOTONIC, &end);
     if (seconds != NULL) {
         *seconds =
@@ -111,6 +110,19 @@ tare_model *cli_open(const cli_options *options, const char *path, double *secon
             "not opened",
             shown, (unsigned long long)number, (unsigned long long)count);
     return model;
+}
+
+tare_model *cli_open(const cli_options *options, const char *path, double *seconds)
+{
+    tare_options open_options = cli_open_options(options);
+    return open_with(&open_options, path, seconds);
+}
+
+tare_model *cli_open_headers(const cli_options *options, const char *path)
+{
+    tare_options open_options = cli_open_options(options);
+    open_options.index = TARE_INDEX_NEVER;
+    return open_with(&open_options, path, NULL);
 }
 
 /* A name that holds control characters can be asked for as it is printed. */

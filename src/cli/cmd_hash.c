@@ -67,7 +67,7 @@ int cmd_hash(const cli_options *options)
     const char *path = options->operands[0];
     selection what;
     int status = CLI_FAILED;
-    tare_model *model = cli_open(options, path, NULL);
+    tare_model *model = cli_open_headers(options, path);
     if (model == NULL) return CLI_FAILED;
     if (selection_make(model, path, options->operands + 1, options->operand_count - 1, &what)) {
         status = write_manifest(options, model, &what);

@@ -215,7 +215,7 @@ static bool check_options(const cli_options *options)
 int cmd_pack(const cli_options *options)
 {
     if (!check_options(options)) return CLI_USAGE;
-    tare_model *model = cli_open(options, options->operands[0], NULL);
+    tare_model *model = cli_open_headers(options, options->operands[0]);
     if (model == NULL) return CLI_FAILED;
     uint64_t number;
     uint64_t count;

@@ -178,7 +178,7 @@ static int verify(verification *v)
 int cmd_verify(const cli_options *options)
 {
     verification v = {.options = options};
-    tare_model *model = cli_open(options, options->operands[0], NULL);
+    tare_model *model = cli_open_headers(options, options->operands[0]);
     if (model == NULL) return CLI_FAILED;
     v.model = model;
     text_escape(text_of(options->operands[0]), v.path, sizeof v.path);

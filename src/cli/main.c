@@ -72,7 +72,7 @@ static const cli_command commands[] = {
      "Writes one line for each tensor, in the byte order of names: its XXH3-128 as 32 digits, two "
      "blanks,\n"
      "its name. A backslash before the line says that the name is escaped.\n",
-     "tare hash model.safetensors > manifest", 1, 0, FOR_ALL | FOR_HASH, cmd_hash},
+     "tare hash model.safetensors > manifest", 1, 0, FOR_ANY | FOR_HASH, cmd_hash},
     {"verify", "compare a model with a manifest", "MODEL MANIFEST [PREFIX...]",
      "Compares all tensors, or those whose names start with one of the PREFIXes, with what 'tare "
      "hash'\n"
@@ -80,7 +80,7 @@ static const cli_command commands[] = {
      "each "
      "that\n"
      "MANIFEST does not list.\n",
-     "tare verify model.safetensors manifest", 2, 0, FOR_ALL | FOR_HASH, cmd_verify},
+     "tare verify model.safetensors manifest", 2, 0, FOR_ANY | FOR_HASH, cmd_verify},
     {"pack", "write a model anew: merged, split, or a part of it", "MODEL -o OUT",
      "Writes the tensors of a model to one safetensors file or, with --shard-size, to several and "
      "an\n"
@@ -91,7 +91,7 @@ static const cli_command commands[] = {
      "shards\n"
      "of that name too (NAME-*-of-*), but nothing of MODEL that is not packed.\n",
      "tare pack model/ -o merged.safetensors", 1, 1,
-     FOR_ALL | OPTION_FORCE | OPTION_OUTPUT | OPTION_ONLY | OPTION_SHARD_SIZE | OPTION_ALIGN |
+     FOR_ANY | OPTION_FORCE | OPTION_OUTPUT | OPTION_ONLY | OPTION_SHARD_SIZE | OPTION_ALIGN |
          OPTION_RAW,
      cmd_pack},
     {"index", "write an index file, with which models open at once", "MODEL",

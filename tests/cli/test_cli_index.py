@@ -1,6 +1,7 @@
 """`tare index`, and what other commands do where there is an index file."""
 
 import os
+import struct
 
 import cli_support
 
@@ -79,6 +80,30 @@ class Index(cli_support.CliTest):
         data[-70] ^= 1
         path.write_bytes(data)
         self.assertIn("TARE_E_STALE", self.bad(1, "check", "m.safetensors").err)
+
+    def test_what_reads_every_byte_reads_the_headers(self):
+        self.write("n.safetensors", [(name, "U8", [1], name.encode()) for name in "abcd"])
+        manifest = self.good("hash", "n.safetensors").out
+        (self.folder / "manifest").write_text(manifest)
+        self.good("pack", "n.safetensors", "-o", "before.safetensors")
+        packed = (self.folder / "before.safetensors").read_bytes()
+        self.good("index", "n.safetensors")
+        path = self.folder / "n.safetensors.tareidx"
+        data = path.read_bytes()
+        records = struct.unpack_from("<Q", data, 64 + 8 * 24)[0]
+        offset = struct.unpack_from("<Q", data, records)[0]
+        changed = bytearray(data)
+        struct.pack_into("<Q", changed, records, offset ^ 1)
+        path.write_bytes(changed)
+        self.assertNotEqual(self.good("cat", "n.safetensors", "a").bytes,
+                            self.good("cat", "--no-index", "n.safetensors", "a").bytes)
+        self.assertEqual(self.good("hash", "n.safetensors").out, manifest)
+        self.good("verify", "n.safetensors", "manifest")
+        self.good("pack", "n.safetensors", "-o", "after.safetensors")
+        self.assertEqual((self.folder / "after.safetensors").read_bytes(), packed)
+        for command in (["hash", "n.safetensors"], ["verify", "n.safetensors", "manifest"],
+                        ["pack", "n.safetensors", "-o", "no.safetensors"]):
+            self.bad(2, *command, "--index=n.safetensors.tareidx")
 
     def test_a_lie_does_no_harm_to_any_command(self):
         self.good("index", "m.safetensors")
