@@ -1177,8 +1177,9 @@ TARE_API tare_status tare_index_check(const tare_model *model, const char *path,
                                       const tare_index_options *options, tare_error *error);
 
 /*
- * TARE_OK when the model was opened from an index file; else why not: TARE_E_OPEN where there was
- * none, or none was looked for, TARE_E_STALE and a message that names the shard that changed,
+ * TARE_OK when the model was opened from an index file; else why not: TARE_E_OPEN with system_error 0
+ * where there was none, or none was looked for, and with another where it could not be opened (EINVAL:
+ * it is no regular file), TARE_E_STALE and a message that names the shard that changed or is gone,
  * TARE_E_PREBUILT, TARE_E_VERSION, TARE_E_ENDIAN, TARE_E_READ.
  */
 TARE_API tare_status tare_index_status(const tare_model *model, tare_error *error);

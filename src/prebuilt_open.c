@@ -247,6 +247,13 @@ static tare_status check_header(attempt *a, const tarei_source *source, uint32_t
                            "its header is not the one that the index was built from");
 }
 
+/* A file of the model that is not there has gone since the index was built. */
+static tare_status fail_open(tare_error *error)
+{
+    if (error->status == TARE_E_OPEN && error->system_error == ENOENT) error->status = TARE_E_STALE;
+    return error->status;
+}
+
 /* Whether a file of the model is the one that the index was built from. */
 static tare_status check_file(attempt *a, uint32_t number, tare_string name,
                               tarei_os_identity *identity)
@@ -258,7 +265,7 @@ static tare_status check_file(attempt *a, uint32_t number, tare_string name,
     tarei_source opened, *source = place->source;
     if (source == NULL && (hash || is_handed_in(place))) {
         tare_status status = tarei_folder_find(place->folder, name.data, shard, &opened, error);
-        if (status != TARE_OK) return status;
+        if (status != TARE_OK) return fail_open(error);
         source = &opened;
     }
     int failure = 0;
@@ -266,8 +273,10 @@ static tare_status check_file(attempt *a, uint32_t number, tare_string name,
         *identity = source->identity;
     else
         failure = tarei_os_identify_at(place->folder->descriptor, name.data, identity);
-    if (failure != 0)
-        return tarei_error_system(error, TARE_E_OPEN, failure, shard, "cannot open", name.data);
+    if (failure != 0) {
+        tarei_error_system(error, TARE_E_OPEN, failure, shard, "cannot open", name.data);
+        return fail_open(error);
+    }
     tarei_prebuilt_shard wanted = a->built[number];
     bool has_time = source == NULL || source->descriptor >= 0;
     if (!has_time) identity->size = source->size;
@@ -440,8 +449,7 @@ tare_status tarei_prebuilt_open(tarei_opening *opening, const tarei_place *place
         return status == TARE_OK ? tarei_prebuilt_check_limits(opening) : status;
     }
     if (options->index == TARE_INDEX_REQUIRE || status == TARE_E_MEMORY) return status;
-    if (status == TARE_E_OPEN && !named && opening->error->system_error == ENOENT &&
-        opening->error->shard == TARE_NO_SHARD && a.built == NULL)
+    if (status == TARE_E_OPEN && !named && opening->error->system_error == ENOENT)
         return TARE_OK; /* none is there, which is no failure */
     tare_error *kept = tarei_arena_take(&opening->model->arena, sizeof *kept, _Alignof(tare_error));
     if (kept == NULL) return tarei_error_memory(opening->error);

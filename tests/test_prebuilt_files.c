@@ -178,7 +178,7 @@ Test(prebuilt_files, a_header_that_changed_is_found_where_it_is_asked_for)
 Test(prebuilt_files, files_that_are_missing_are_named)
 {
     files[1].name = "sub/3.safetensors";
-    check_refused("a shard", TARE_E_OPEN, 1, "sub/2.safetensors", 3, false);
+    check_refused("a shard", TARE_E_STALE, 1, "sub/2.safetensors", 3, false);
 }
 
 Test(prebuilt_files, damage_is_told_or_passed_over)

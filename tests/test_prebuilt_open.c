@@ -371,11 +371,29 @@ Test(prebuilt_open, a_shard_that_is_missing_is_named)
         tare_model *model = expect_no_model();
         tare_error error = expect_poison();
         tare_status status = tare_open(folder.text, &options, &model, &error);
-        expect_refused("missing", TARE_E_OPEN, TARE_NO_OFFSET, status, model, &error);
+        tare_status wanted = mode == TARE_INDEX_AUTO ? TARE_E_OPEN : TARE_E_STALE;
+        expect_refused("missing", wanted, TARE_NO_OFFSET, status, model, &error);
         expect_message("missing", "2.safetensors", &error);
         cr_expect_eq(error.shard, 1);
         cr_expect_eq(error.system_error, ENOENT);
     }
+}
+
+/* Resharded: the list is new, and so are its files; that of the index names some that are gone. */
+Test(prebuilt_open, an_index_of_files_that_are_gone_is_stale)
+{
+    make_shards();
+    save_index(folder.text);
+    cr_assert_eq(unlink(temp_join(&folder, "2.safetensors").text), 0);
+    cr_assert_eq(unlink(temp_join(&folder, "1.safetensors").text), 0);
+    temp_write_built(&folder, "0.safetensors", build_file(two, 1, NULL));
+    build_text text = {0};
+    build_addf(&text, "{\"weight_map\":{\"a\":\"0.safetensors\"}}");
+    temp_write_built(&folder, "model.safetensors.index.json", text);
+    check_unused("by time", folder.text, NULL, TARE_E_STALE, 0, "'1.safetensors'");
+    tare_options options = with_index(TARE_INDEX_AUTO);
+    options.index_check = TARE_INDEX_BY_HEADER;
+    check_unused("by headers", folder.text, &options, TARE_E_STALE, 0, "'1.safetensors'");
 }
 
 /* Names of shards come from the index: they may not lead out of the folder, whoever sealed it. */

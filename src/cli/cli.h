@@ -131,6 +131,9 @@ tare_model *cli_open(const cli_options *options, const char *path, double *secon
  * lead to other bytes. */
 tare_model *cli_open_headers(const cli_options *options, const char *path);
 
+/* Whether there is an index file that is not used, and why. False also where none was looked for. */
+bool cli_index_unused(const tare_model *model, tare_error *why);
+
 /* Says why `path` was not opened, with the status and its place if `with_status`. */
 void cli_report(const char *path, const tare_error *error, bool with_status);
 

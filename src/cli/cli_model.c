@@ -80,6 +80,12 @@ bool cli_is_part(const tare_model *model, uint64_t *number, uint64_t *count)
     return *count > 1 && tare_shard_count(model) == 1;
 }
 
+bool cli_index_unused(const tare_model *model, tare_error *why)
+{
+    tare_status status = tare_index_status(model, why);
+    return status != TARE_OK && (status != TARE_E_OPEN || why->system_error != 0);
+}
+
 static tare_model *open_with(const tare_options *options, const char *path, double *seconds)
 {
     tare_model *model;
@@ -99,8 +105,7 @@ static tare_model *open_with(const tare_options *options, const char *path, doub
     }
     char shown[1024];
     text_escape(text_of(path), shown, sizeof shown);
-    status = tare_index_status(model, &error);
-    if (status != TARE_OK && status != TARE_E_OPEN)
+    if (cli_index_unused(model, &error))
         cli_message("%s: its index file is not used: %s", shown, error.message);
     uint64_t number;
     uint64_t count;

@@ -10,14 +10,13 @@ static uint64_t rest_of(const tare_stat *cost)
 static void print_index_file(const tare_model *model, const tare_stat *cost)
 {
     tare_error why;
-    tare_status status = tare_index_status(model, &why);
-    if (status == TARE_E_OPEN) return;
-    out_key("index file");
-    if (status == TARE_OK) {
+    if (cli_index_unused(model, &why)) {
+        out_key("index file");
+        out_format("not used: %s\n", why.message);
+    } else if (why.status == TARE_OK) {
+        out_key("index file");
         out_human(cost->index_file_size);
         out_string(", mapped instead of headers read\n");
-    } else {
-        out_format("not used: %s\n", why.message);
     }
 }
 

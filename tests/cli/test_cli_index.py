@@ -66,6 +66,27 @@ class Index(cli_support.CliTest):
         self.good("ls", "--no-index", "m.safetensors")
         self.assertIn("index file not used: ", self.tare("stat", "m.safetensors").out)
 
+    def test_one_whose_shards_are_gone_is_told(self):
+        self.good("index", "sharded")
+        os.remove(self.folder / "sharded/1.safetensors")
+        os.remove(self.folder / "sharded/2.safetensors")
+        cli_support.make_sharded(self.folder / "sharded", {
+            "all.safetensors": {"tensors": [("a", "U8", [4], None), ("b", "U8", [4], None)]}})
+        said = "'1.safetensors': cannot open: No such file or directory\n"
+        self.assertEqual(self.tare("ls", "sharded").err,
+                         "tare: sharded: its index file is not used: " + said)
+        self.assertIn("index file not used: " + said, self.tare("stat", "sharded").out)
+
+    def test_one_that_cannot_be_opened_is_told(self):
+        path = self.folder / "m.safetensors.tareidx"
+        os.mkfifo(path)
+        self.assertIn("not used: 'm.safetensors.tareidx': is not a regular file",
+                      self.tare("ls", "m.safetensors").err)
+        self.assertIn("index file not used: ", self.tare("stat", "m.safetensors").out)
+        path.unlink()
+        path.symlink_to("m.safetensors.tareidx")
+        self.assertIn("m.safetensors.tareidx", self.tare("ls", "m.safetensors").err)
+
     def test_check_compares_it_with_the_headers(self):
         self.good("index", "m.safetensors")
         self.assertEqual(self.good("check", "m.safetensors").out,
