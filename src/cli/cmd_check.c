@@ -1,6 +1,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 /* What the bytes of all tensors come to. */
 static uint64_t data_size(const tare_model *model)
@@ -48,8 +49,12 @@ static void json_accepted(const tare_model *model, bool indexed)
     json_field("parts", parts);
 }
 
-static void json_rejected(const tare_error *error)
+static void json_rejected(const tare_error *error, bool opened)
 {
+    if (opened) {
+        json_key("index_file");
+        json_bool(false);
+    }
     json_key("status");
     json_text(tare_status_name(error->status));
     json_field("value", (uint32_t)error->status);
@@ -80,6 +85,17 @@ static bool check_index(const cli_options *options, const tare_model *model, boo
     return *indexed;
 }
 
+/* Says why not; of a model that opens, that it is the index file. */
+static void report(const char *path, const tare_error *error, bool opened)
+{
+    tare_error said = *error;
+    const char *how = error->status == TARE_E_STALE ? "is stale" : "cannot be used";
+    if (opened)
+        snprintf(said.message, sizeof said.message, "the model is valid, its index file %s: %.320s",
+                 how, error->message);
+    cli_report(path, &said, true);
+}
+
 static bool check(const cli_options *options, const char *path)
 {
     tare_options open_options = cli_open_options(options);
@@ -87,24 +103,26 @@ static bool check(const cli_options *options, const char *path)
     tare_model *model;
     tare_error error;
     bool indexed = false;
-    bool accepted = tare_open(path, &open_options, &model, &error) == TARE_OK &&
-                    check_index(options, model, &indexed, &error);
+    bool opened = tare_open(path, &open_options, &model, &error) == TARE_OK;
+    bool accepted = opened && check_index(options, model, &indexed, &error);
     if (options_json(options)) {
         json_open('{');
         json_key("path");
         json_text(path);
         json_key("ok");
         json_bool(accepted);
+        json_key("model_ok");
+        json_bool(opened);
         if (accepted)
             json_accepted(model, indexed);
         else
-            json_rejected(&error);
+            json_rejected(&error, opened);
         json_close('}');
         json_line();
     } else if (accepted) {
         print_accepted(path, model, indexed);
     }
-    if (!accepted) cli_report(path, &error, true);
+    if (!accepted) report(path, &error, opened);
     tare_close(model);
     return accepted;
 }

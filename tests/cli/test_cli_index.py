@@ -95,12 +95,25 @@ class Index(cli_support.CliTest):
         data = bytearray(path.read_bytes())
         data[-70] ^= 1
         path.write_bytes(data)
-        self.assertRegex(self.bad(1, "check", "m.safetensors").err, r"TARE_E_PREBUILT at byte \d+")
+        self.assertRegex(self.bad(1, "check", "m.safetensors").err,
+                         r"\Atare: m\.safetensors: the model is valid, its index file cannot be "
+                         r"used: .+ \(TARE_E_PREBUILT at byte \d+\)\n\Z")
         self.good("check", "--no-index", "m.safetensors")
         os.utime(self.folder / "m.safetensors", ns=(5, 5))
         data[-70] ^= 1
         path.write_bytes(data)
-        self.assertIn("TARE_E_STALE", self.bad(1, "check", "m.safetensors").err)
+        self.assertEqual(self.bad(1, "check", "m.safetensors").err,
+                         "tare: m.safetensors: the model is valid, its index file is stale: "
+                         "'m.safetensors': modified since the index was built (TARE_E_STALE)\n")
+        result = self.tare("check", "--json", "m.safetensors").json["results"][0]
+        self.assertEqual([result[key] for key in ("ok", "model_ok", "index_file", "status")],
+                         [False, True, False, "TARE_E_STALE"])
+        self.good("index", "m.safetensors")
+        result = self.good("check", "--json", "m.safetensors").json["results"][0]
+        self.assertEqual([result[key] for key in ("ok", "model_ok", "index_file")], [True] * 3)
+        (self.folder / "m.safetensors").write_bytes(b"x")
+        result = self.tare("check", "--json", "m.safetensors").json["results"][0]
+        self.assertEqual((result["model_ok"], "index_file" in result), (False, False))
 
     def test_what_reads_every_byte_reads_the_headers(self):
         self.write("n.safetensors", [(name, "U8", [1], name.encode()) for name in "abcd"])
