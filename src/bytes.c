@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -44,15 +45,26 @@ tare_status tarei_bytes_refuse(const tare_model *model, const tare_tensor *tenso
                            "tensor %s: %s", tarei_quote(name.data, name.size).text, why);
 }
 
+/* Without the name of the file that it may begin with. */
+static const char *without_file(const char *message, tare_string file)
+{
+    tarei_quoted quoted = tarei_quote(file.data, file.size);
+    size_t size = strlen(quoted.text);
+    bool begins = strncmp(message, quoted.text, size) == 0 && strncmp(message + size, ": ", 2) == 0;
+    return begins ? message + size + 2 : message;
+}
+
 tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
                              const tare_error *failure, tare_error *error)
 {
     tarei_look look;
     tare_string name = tarei_names_get(&model->tensors, tensor);
     bool good = tarei_model_look(model, tensor, &look);
+    const char *why = failure->message;
+    if (good) why = without_file(why, model->shards[look.shard].name);
     /* Without a source there is a failure. NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
     tarei_error_set(error, failure->status, look.shard, failure->offset, "tensor %s: %.240s",
-                    tarei_quote(name.data, name.size).text, failure->message);
+                    tarei_quote(name.data, name.size).text, why);
     if (good) tarei_error_prefix(error, model->shards[look.shard].name);
     error->system_error = failure->system_error;
     return failure->status;

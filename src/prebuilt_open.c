@@ -293,15 +293,28 @@ static tare_status check_file(attempt *a, uint32_t number, tare_string name,
     return status == TARE_OK ? TARE_OK : tarei_error_prefix(error, name);
 }
 
+/* What the file itself says: its name stands before what is wrong with that. */
+static tare_status check_own(attempt *a)
+{
+    tare_error *error = a->opening->error;
+    tare_status status =
+        tarei_prebuilt_head_check(&a->head, a->prebuilt->bytes, a->prebuilt->size, error);
+    if (status == TARE_OK && a->head.tensor_count > tarei_parsed_room(&a->opening->model->parsed))
+        status = tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD,
+                                 offsetof(tarei_prebuilt_head, tensor_count),
+                                 "the index file has more tensors than tensor_count_max");
+    if (status == TARE_OK && (a->place->origin != a->head.origin ||
+                              (a->head.origin == TAREI_ORIGIN_FILE && a->head.shard_count != 1)))
+        status = fail_foreign(a);
+    if (status == TARE_OK) status = take_shards(a);
+    if (status == TARE_OK) return TARE_OK;
+    return tarei_error_prefix(error, (tare_string){a->path, strlen(a->path)});
+}
+
 static tare_status check_files(attempt *a)
 {
     tarei_place const *place = a->place;
     tare_status status = TARE_OK;
-    if (place->origin != a->head.origin ||
-        (place->origin == TAREI_ORIGIN_FILE && a->head.shard_count != 1))
-        return fail_foreign(a);
-    status = take_shards(a);
-    if (status != TARE_OK) return status;
     for (uint32_t i = 0; i < a->head.shard_count && status == TARE_OK; i++) {
         tare_string name = a->shards[i].name;
         if (place->origin == TAREI_ORIGIN_FILE)
@@ -402,14 +415,7 @@ static tare_status try_index(attempt *a)
     if (a->prebuilt == NULL) return tarei_error_memory(a->opening->error);
     memset(a->prebuilt, 0, sizeof *a->prebuilt);
     tare_status status = open_bytes(a);
-    if (status == TARE_OK)
-        status = tarei_prebuilt_head_check(&a->head, a->prebuilt->bytes, a->prebuilt->size,
-                                           a->opening->error);
-    if (status == TARE_OK &&
-        a->head.tensor_count > tarei_parsed_room(&a->opening->model->parsed))
-        status = tarei_error_set(a->opening->error, TARE_E_LIMIT, TARE_NO_SHARD,
-                                 offsetof(tarei_prebuilt_head, tensor_count),
-                                 "the index file has more tensors than tensor_count_max");
+    if (status == TARE_OK) status = check_own(a);
     if (status == TARE_OK) status = check_files(a);
     if (status == TARE_OK) return TARE_OK;
     give_bytes(a->prebuilt, memory);

@@ -201,7 +201,8 @@ Test(prebuilt_open, what_is_no_index_file_is_passed_over)
     temp_write(&folder, "m.safetensors.tareidx", bytes, size - 64);
     check_unused("cut", path.text, NULL, TARE_E_PREBUILT, TARE_NO_SHARD, "bytes, not");
     temp_write(&folder, "m.safetensors.tareidx", bytes, 0);
-    check_unused("empty", path.text, NULL, TARE_E_PREBUILT, TARE_NO_SHARD, "no index file");
+    check_unused("empty", path.text, NULL, TARE_E_PREBUILT, TARE_NO_SHARD,
+                 "m.safetensors.tareidx': is no index file");
     unlink(index_path.text);
     temp_make_folder(&folder, "m.safetensors.tareidx");
     check_unused("a folder", path.text, NULL, TARE_E_OPEN, TARE_NO_SHARD, NULL);

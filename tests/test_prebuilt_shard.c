@@ -215,6 +215,8 @@ Test(prebuilt_shard, one_that_changed_since_is_an_error_of_whoever_wants_it)
         cr_expect_eq(tare_ready(model, tensor, &error), changes[i].status, "%s", what);
         expect_message(what, name, &error);
         expect_message(what, "'t5'", &error);
+        const char *named = strstr(error.message, name);
+        cr_expect(named == NULL || strstr(named + 1, name) == NULL, "%s: %s", what, error.message);
         cr_expect_eq(error.shard, last, "%s", what);
         cr_expect_eq(tare_ready(model, NULL, &error), changes[i].status, "%s", what);
         cr_expect_eq(tare_read(model, tensor, bytes, 100, &error), changes[i].status, "%s", what);

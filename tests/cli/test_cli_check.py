@@ -103,8 +103,7 @@ class Check(cli_support.CliTest):
         self.assertEqual((report["accepted"], report["rejected"]), (1, 2))
         good, bad, absent = report["results"]
         self.assertEqual(good, {"path": "good.safetensors", "ok": True, "model_ok": True,
-                                "tensors": 1, "size": 1200,
-                                "shards": 1})
+                                "tensors": 1, "size": 1200, "shards": 1})
         self.assertEqual({key: bad[key] for key in ("path", "ok", "status", "value", "shard",
                                                     "system_error")},
                          {"path": "json.safetensors", "ok": False, "status": "TARE_E_JSON",

@@ -42,6 +42,8 @@ class Index(cli_support.CliTest):
         self.assertEqual(listed, self.good("ls", "m.safetensors").out)
         self.assertIn("another model", self.bad(1, "ls", "--index=elsewhere.idx", "sharded").err)
         self.bad(1, "ls", "--index=absent.idx", "m.safetensors")
+        self.assertEqual(self.bad(1, "ls", "sharded/1.safetensors", "--index=m.safetensors").err,
+                         "tare: sharded/1.safetensors: 'm.safetensors': is no index file\n")
         self.bad(2, "ls", "--index=elsewhere.idx", "--no-index", "m.safetensors")
 
     def test_only_an_index_file_is_replaced(self):
