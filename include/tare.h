@@ -1149,7 +1149,8 @@ typedef struct tare_index_options {
  * or split model, as `tare.idx`. (There is no such place for a model in memory, or of a reader:
  * TARE_E_ARGUMENT.) The same model gives the same file. docs/format_index.md tells its layout.
  *
- * The file is written and renamed as tare_save does, with the same errors. It replaces an index
+ * The file is written and renamed as tare_save does, with the same errors. Who may not read the
+ * model's first file may not read it. It replaces an index
  * file; anything else that is there is TARE_E_EXISTS without TARE_SAVE_REPLACE. Headers are read
  * once more, to be digested: TARE_E_CHANGED where a file is no longer the one that was opened.
  * Pairs and models of several files of tare_open_files have no file that an index could be of, and

@@ -45,8 +45,12 @@ typedef enum tarei_os_entry {
 
 int tarei_os_look(int folder, const char *name, tarei_os_entry *entry);
 
+/* Who may read and write a file, and of a new one what the umask leaves of it. */
+#define TAREI_OS_MODE_ANY 0666u
+int tarei_os_mode(int descriptor, uint32_t *mode);
+
 /* Makes a new file and opens it for writing; EEXIST where there is anything of that name. */
-int tarei_os_create(int folder, const char *name, int *descriptor);
+int tarei_os_create(int folder, const char *name, uint32_t mode, int *descriptor);
 
 /* Writes all of it at the end of what was written. Survives EINTR and short writes. */
 int tarei_os_write(int descriptor, const void *bytes, size_t size);

@@ -34,17 +34,17 @@ bool tarei_os_is_folder(const char *path)
 }
 
 /* File systems behind a network or a program (NFS, FUSE) let a signal interrupt even this. */
-static int open_at(int folder, const char *path, int flags)
+static int open_at(int folder, const char *path, int flags, mode_t mode)
 {
     int opened;
-    do opened = openat(folder, path, flags | O_CLOEXEC | O_NOCTTY, 0666);
+    do opened = openat(folder, path, flags | O_CLOEXEC | O_NOCTTY, mode);
     while (opened < 0 && errno == EINTR);
     return opened;
 }
 
 int tarei_os_open_folder(const char *path, int *descriptor)
 {
-    *descriptor = open_at(AT_FDCWD, path[0] ? path : ".", O_RDONLY | O_DIRECTORY);
+    *descriptor = open_at(AT_FDCWD, path[0] ? path : ".", O_RDONLY | O_DIRECTORY, 0);
     return *descriptor >= 0 ? 0 : errno;
 }
 
@@ -60,7 +60,7 @@ static void identity_fill(tarei_os_identity *identity, const struct stat *facts)
 int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_identity *identity)
 {
     int at = folder == TAREI_OS_CWD ? AT_FDCWD : folder;
-    int opened = open_at(at, path, O_RDONLY | O_NONBLOCK);
+    int opened = open_at(at, path, O_RDONLY | O_NONBLOCK, 0);
     if (opened < 0) return errno;
     struct stat facts;
     int failure = fstat(opened, &facts) == 0 ? 0 : errno;
@@ -107,9 +107,17 @@ int tarei_os_look(int folder, const char *name, tarei_os_entry *entry)
     return 0;
 }
 
-int tarei_os_create(int folder, const char *name, int *descriptor)
+int tarei_os_mode(int descriptor, uint32_t *mode)
 {
-    *descriptor = open_at(folder, name, O_WRONLY | O_CREAT | O_EXCL);
+    struct stat facts;
+    if (fstat(descriptor, &facts) != 0) return errno;
+    *mode = (uint32_t)facts.st_mode & TAREI_OS_MODE_ANY;
+    return 0;
+}
+
+int tarei_os_create(int folder, const char *name, uint32_t mode, int *descriptor)
+{
+    *descriptor = open_at(folder, name, O_WRONLY | O_CREAT | O_EXCL, (mode_t)mode);
     return *descriptor >= 0 ? 0 : errno;
 }
 
@@ -231,7 +239,7 @@ int tarei_os_open_direct(int descriptor, int *direct)
 #if defined(O_DIRECT) && defined(__linux__)
     char path[32]; /* leads to the same file, whatever has become of its name */
     snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
-    *direct = open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_DIRECT);
+    *direct = open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_DIRECT, 0);
     return *direct >= 0 ? 0 : errno;
 #else
     (void)descriptor;

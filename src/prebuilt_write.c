@@ -63,6 +63,34 @@ static tare_status write_image(const tarei_prebuilt_image *image, tarei_save_fil
     return tarei_save_file_text(file, zeros, (size_t)(head->file_size - at));
 }
 
+/* Its names are nobody's to read who may not read the model. */
+static tare_status find_mode(const tare_model *model, uint32_t *mode, tare_error *error)
+{
+    const tarei_shard *first = model->shards;
+    *mode = TAREI_OS_MODE_ANY;
+    if (first->source.descriptor < 0) return TARE_OK;
+    int failure = tarei_os_mode(first->source.descriptor, mode);
+    return failure == 0 ? TARE_OK
+                        : tarei_error_system(error, TARE_E_READ, failure, 0, "cannot look at it",
+                                             first->name.data);
+}
+
+static tare_status write_file(const tare_model *model, const tarei_prebuilt_image *image,
+                              const char *path, const tare_index_options *options,
+                              tarei_memory *memory, tare_error *error)
+{
+    tarei_save_file file;
+    uint32_t mode;
+    tare_save_options save = TARE_SAVE_OPTIONS_INIT;
+    save.flags = options->flags;
+    if (is_index_file(path)) save.flags = TARE_SAVE_REPLACE;
+    tare_status status = find_mode(model, &mode, error);
+    if (status != TARE_OK) return status;
+    status = tarei_save_file_begin(&file, path, mode, image->head.file_size, &save, memory, error);
+    if (status == TARE_OK) status = write_image(image, &file);
+    return tarei_save_file_end(&file, status);
+}
+
 tare_status tare_index_save(const tare_model *model, const char *path,
                             const tare_index_options *options, tare_error *error)
 {
@@ -70,20 +98,12 @@ tare_status tare_index_save(const tare_model *model, const char *path,
     tare_index_options own;
     tarei_memory memory;
     tarei_prebuilt_image image;
-    tarei_save_file file;
     if (error == NULL) error = &unused;
     tare_status status = begin(model, options, &own, &path, error);
     if (status != TARE_OK) return status;
     tarei_memory_init(&memory, own.allocator);
     status = tarei_prebuilt_build(&image, model, &memory, error);
-    if (status == TARE_OK) {
-        tare_save_options save = TARE_SAVE_OPTIONS_INIT;
-        save.flags = own.flags;
-        if (is_index_file(path)) save.flags = TARE_SAVE_REPLACE;
-        status = tarei_save_file_begin(&file, path, image.head.file_size, &save, &memory, error);
-        if (status == TARE_OK) status = write_image(&image, &file);
-        status = tarei_save_file_end(&file, status);
-    }
+    if (status == TARE_OK) status = write_file(model, &image, path, &own, &memory, error);
     tarei_prebuilt_free(&image);
     if (status == TARE_OK) tarei_error_clear(error);
     return status;

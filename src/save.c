@@ -246,11 +246,11 @@ static tare_status measure(saving *s)
 static tare_status write_all(saving *s, const char *path, void *target)
 {
     tarei_save_file file;
-    tare_status status =
-        path != NULL
-            ? tarei_save_file_begin(&file, path, s->total_size, &s->options, &s->memory, s->error)
-            : tarei_save_file_begin_memory(&file, target, s->total_size, &s->options, &s->memory,
-                                           s->error);
+    tare_status status = path != NULL
+                             ? tarei_save_file_begin(&file, path, TAREI_OS_MODE_ANY, s->total_size,
+                                                     &s->options, &s->memory, s->error)
+                             : tarei_save_file_begin_memory(&file, target, s->total_size,
+                                                            &s->options, &s->memory, s->error);
     if (status == TARE_OK) status = tarei_save_header_write(&s->plan, s->header_size, &file);
     for (size_t i = 0; i < s->plan.count && status == TARE_OK; i++)
         status = tarei_save_file_tensor(&file, &s->plan.tensors[s->order[i]]);

@@ -49,9 +49,9 @@ typedef struct tarei_save_file {
 } tarei_save_file;
 
 /* Makes the file beside `path`. Ended in any case, also on failure. */
-tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint64_t total,
-                                  const tare_save_options *options, tarei_memory *memory,
-                                  tare_error *error);
+tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint32_t mode,
+                                  uint64_t total, const tare_save_options *options,
+                                  tarei_memory *memory, tare_error *error);
 
 /* The same with `total` bytes of memory as the target. */
 tare_status tarei_save_file_begin_memory(tarei_save_file *file, void *target, uint64_t total,

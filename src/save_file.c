@@ -58,13 +58,13 @@ static tare_status check_target(const tarei_save_file *file)
     return entry == TAREI_OS_ABSENT || replace ? TARE_OK : fail_exists(file);
 }
 
-static tare_status create(tarei_save_file *file)
+static tare_status create(tarei_save_file *file, uint32_t mode)
 {
     char name[sizeof file->beside];
     int failure = EEXIST;
     for (int i = 0; i < ATTEMPTS_MAX && failure == EEXIST; i++) {
         snprintf(name, sizeof name, ".tare-%016" PRIx64 ".tmp", tarei_os_random());
-        failure = tarei_os_create(file->folder, name, &file->descriptor);
+        failure = tarei_os_create(file->folder, name, mode, &file->descriptor);
     }
     if (failure != 0) return fail_system(file, failure, "cannot create a file beside it");
     memcpy(file->beside, name, sizeof name);
@@ -83,9 +83,9 @@ static void begin(tarei_save_file *file, const char *path, uint64_t total,
     file->error = error;
 }
 
-tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint64_t total,
-                                  const tare_save_options *options, tarei_memory *memory,
-                                  tare_error *error)
+tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint32_t mode,
+                                  uint64_t total, const tare_save_options *options,
+                                  tarei_memory *memory, tare_error *error)
 {
     begin(file, path, total, options, memory, error);
     tare_status status = open_folder(file);
@@ -93,7 +93,7 @@ tare_status tarei_save_file_begin(tarei_save_file *file, const char *path, uint6
     if (status != TARE_OK) return status;
     file->buffer = tarei_memory_take(memory, BUFFER_SIZE, TAREI_BUFFER_ALIGNMENT);
     if (file->buffer == NULL) return tarei_error_memory(error);
-    return create(file);
+    return create(file, mode);
 }
 
 tare_status tarei_save_file_begin_memory(tarei_save_file *file, void *target, uint64_t total,

@@ -55,6 +55,20 @@ static void check_check(const char *what, const char *at, tare_status wanted, ui
     if (says != NULL) expect_message(what, says, &error);
 }
 
+Test(prebuilt_write, who_may_not_read_the_model_may_not_read_it)
+{
+    static const mode_t modes[] = {0600, 0640, 0444};
+    mode_t old = umask(022);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        struct stat facts;
+        cr_assert_eq(chmod(path.text, modes[i]), 0);
+        check_save("mode", NULL, NULL, TARE_OK);
+        cr_assert_eq(stat(index_path.text, &facts), 0);
+        cr_expect_eq(facts.st_mode & 0777, modes[i], "mode %o", (unsigned)facts.st_mode);
+    }
+    umask(old);
+}
+
 Test(prebuilt_write, the_usual_place_is_beside_the_file)
 {
     cr_expect_str_eq(tare_index_path(model).data, index_path.text);
