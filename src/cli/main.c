@@ -87,9 +87,8 @@ static const cli_command commands[] = {
      "index over them. OUT is a file if it ends in .safetensors, else a folder, which is made if "
      "it\n"
      "is not there. The same model gives the same files. What is there already is left as it is,\n"
-     "unless --force is given, and also if anything fails. --force removes the index and all "
-     "shards\n"
-     "of that name too (NAME-*-of-*), but nothing of MODEL that is not packed.\n",
+     "unless --force is given, and also if anything fails. --force removes the index, all shards\n"
+     "of that name (NAME-*-of-*) and their index file too, but nothing of MODEL that is not packed.\n",
      "tare pack model/ -o merged.safetensors", 1, 1,
      FOR_ANY | OPTION_FORCE | OPTION_OUTPUT | OPTION_ONLY | OPTION_SHARD_SIZE | OPTION_ALIGN |
          OPTION_RAW,

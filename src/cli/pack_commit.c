@@ -186,11 +186,29 @@ static bool remove_old(void *context, const pack_target *target, const char *pat
     return count > 0 || sync_folder(target);
 }
 
+/* An index file of the old model: it would be passed over, with a message each time. That of a folder
+ * is of the old model where that is what the folder has. */
+static bool remove_prebuilt(pack_target *target, bool was_listed)
+{
+    char *beside = pack_target_prebuilt(target, false);
+    char *whole = pack_target_prebuilt(target, true);
+    bool good = beside != NULL && whole != NULL ? remove_old(target, target, beside)
+                                                : pack_fail(target->stem, "out of memory");
+    if (good && was_listed) good = remove_old(target, target, whole);
+    free(beside);
+    free(whole);
+    return good;
+}
+
 bool pack_commit(pack_target *target)
 {
+    char *index = pack_target_path(target, target->file_count);
+    bool was_listed = index != NULL && is_there(index);
+    free(index);
     if (target->stage != NULL && !move_in(target)) return false;
     if (!target->force) return true;
     return pack_target_each_old(target, remove_old, target) &&
+           remove_prebuilt(target, was_listed) &&
            (target->removed_count == 0 || sync_folder(target));
 }
 

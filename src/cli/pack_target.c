@@ -53,6 +53,12 @@ char *pack_target_stage_path(const pack_target *target, size_t index)
     return pack_target_name(target, target->stage != NULL ? target->stage : target->folder, index);
 }
 
+char *pack_target_prebuilt(const pack_target *target, bool of_folder)
+{
+    if (of_folder) return join(target->folder, "tare.idx", "", "");
+    return join(target->folder, target->stem, extension, ".tareidx");
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t size = strlen(text);

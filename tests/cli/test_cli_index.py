@@ -141,6 +141,24 @@ class Index(cli_support.CliTest):
                         ["pack", "n.safetensors", "-o", "no.safetensors"]):
             self.bad(2, *command, "--index=n.safetensors.tareidx")
 
+    def test_pack_removes_that_of_the_model_it_replaces(self):
+        self.good("pack", "m.safetensors", "-o", "out", "--shard-size=16")
+        self.good("index", "out")
+        result = self.tare("pack", "m.safetensors", "-o", "out", "--shard-size=16", "--force")
+        self.assertEqual((result.status, result.err),
+                         (0, "tare: out/tare.idx: was of the old model, and is removed\n"))
+        self.good("index", "out")
+        result = self.tare("pack", "m.safetensors", "-o", "out", "--force", "--json")
+        self.assertIn("out/tare.idx", result.json["removed"])
+        self.good("index", "out")
+        result = self.tare("pack", "m.safetensors", "-o", "out", "--shard-size=16", "--force",
+                           "--json")
+        self.assertEqual(result.json["removed"],
+                         ["out/model.safetensors", "out/model.safetensors.tareidx"])
+        self.good("index", "out")
+        self.good("pack", "m.safetensors", "-o", "out/n.safetensors", "--force")
+        self.assertTrue((self.folder / "out/tare.idx").exists())
+
     def test_a_lie_does_no_harm_to_any_command(self):
         self.good("index", "m.safetensors")
         path = self.folder / "m.safetensors.tareidx"
