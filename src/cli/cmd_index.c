@@ -44,6 +44,10 @@ int cmd_index(const cli_options *options)
     if ((options->given & OPTION_FORCE) != 0) index_options.flags = TARE_SAVE_REPLACE;
     tare_model *model;
     tare_error error;
+    if (options->output != NULL && strcmp(options->output, "-") == 0) {
+        cli_message("-: an index file is not written to standard output, but to a file");
+        return CLI_USAGE;
+    }
     if (tare_open(path, &open_options, &model, &error) != TARE_OK) {
         cli_report(path, &error, false);
         return CLI_FAILED;

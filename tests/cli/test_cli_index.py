@@ -46,6 +46,11 @@ class Index(cli_support.CliTest):
                          "tare: sharded/1.safetensors: 'm.safetensors': is no index file\n")
         self.bad(2, "ls", "--index=elsewhere.idx", "--no-index", "m.safetensors")
 
+    def test_it_does_not_go_to_standard_output(self):
+        self.assertIn("standard output", self.bad(2, "index", "m.safetensors", "-o", "-").err)
+        self.assertFalse((self.folder / "-").exists())
+        self.good("index", "m.safetensors", "-o", "./-")
+
     def test_only_an_index_file_is_replaced(self):
         data = (self.folder / "m.safetensors").read_bytes()
         self.assertIn("is there already",
