@@ -63,6 +63,75 @@ static tare_status write_image(const tarei_prebuilt_image *image, tarei_save_fil
     return tarei_save_file_text(file, zeros, (size_t)(head->file_size - at));
 }
 
+/* All of a file, in memory that is given back by the caller. */
+static tare_status read_file(const char *path, tarei_memory *memory, void **bytes, uint64_t *size,
+                             tare_error *error)
+{
+    tarei_source source;
+    tare_status status = tarei_source_file_open(&source, TAREI_OS_CWD, path, TARE_NO_SHARD, error);
+    if (status != TARE_OK) return status;
+    *size = source.size;
+    *bytes = NULL;
+    if (tarei_check_fits_size(*size))
+        *bytes = tarei_memory_take(memory, *size, TAREI_PREBUILT_UNIT);
+    if (*bytes == NULL)
+        status = tarei_error_memory(error);
+    else
+        status = tarei_source_read(&source, TARE_NO_SHARD, 0, *bytes, (size_t)*size, error);
+    tarei_source_close(&source);
+    return status;
+}
+
+/* The name by which a model's files were found, as far as the index file holds it: that of the shard
+ * index, or the common part of a split file's. "" of one file, and where it cannot be read. */
+static tare_string name_of(const tarei_prebuilt_head *head, const void *shards, const char *names)
+{
+    bool listed = head->origin == TAREI_ORIGIN_LISTED;
+    uint64_t at = listed ? head->shard_count : 0, size;
+    uint64_t names_size = head->sections[TAREI_SECTION_SHARD_NAMES].size;
+    tarei_prebuilt_shard shard;
+    tarei_split split;
+    tare_string none = {"", 0};
+    if ((at + 1) * sizeof shard > head->sections[TAREI_SECTION_SHARDS].size) return none;
+    memcpy(&shard, (const char *)shards + at * sizeof shard, sizeof shard);
+    if (shard.name >= names_size) return none;
+    const char *name = names + shard.name;
+    if (memchr(name, 0, (size_t)(names_size - shard.name)) == NULL) return none;
+    size = strlen(name);
+    if (!listed && tarei_split_is(name, &split)) size = split.prefix_size;
+    return (tare_string){name, (size_t)size};
+}
+
+/* The index file of another model is not replaced unasked: a folder has one, and may hold two lists
+ * of shards. Whose a damaged one is, or that of one file, cannot be told: those are replaced. */
+static tare_status check_replaced(const tarei_prebuilt_image *image, const char *path,
+                                  tarei_memory *memory, tare_error *error)
+{
+    void *bytes = NULL;
+    uint64_t size = 0;
+    tarei_prebuilt_head head;
+    tare_status status = read_file(path, memory, &bytes, &size, error);
+    if (status == TARE_OK && tarei_prebuilt_head_check(&head, bytes, size, error) == TARE_OK) {
+        const tarei_section *old = head.sections;
+        const char *begin = bytes;
+        tare_string was = name_of(&head, begin + old[TAREI_SECTION_SHARDS].offset,
+                                  begin + old[TAREI_SECTION_SHARD_NAMES].offset);
+        tare_string is = name_of(&image->head, image->sections[TAREI_SECTION_SHARDS],
+                                 image->sections[TAREI_SECTION_SHARD_NAMES]);
+        tarei_quoted target = tarei_quote(path, strlen(path));
+        tarei_quoted other = tarei_quote(was.data, was.size);
+        bool same = head.origin == image->head.origin && was.size == is.size &&
+                    memcmp(was.data, is.data, is.size) == 0;
+        if (!same)
+            status = tarei_error_set(error, TARE_E_EXISTS, TARE_NO_SHARD, TARE_NO_OFFSET,
+                                     "%s: is there already, the index file of another model%s%s",
+                                     target.text, was.size != 0 ? ", " : "",
+                                     was.size != 0 ? other.text : "");
+    }
+    tarei_memory_give(memory, bytes, size, TAREI_PREBUILT_UNIT);
+    return status;
+}
+
 /* Its names are nobody's to read who may not read the model. */
 static tare_status find_mode(const tare_model *model, uint32_t *mode, tare_error *error)
 {
@@ -83,8 +152,11 @@ static tare_status write_file(const tare_model *model, const tarei_prebuilt_imag
     uint32_t mode;
     tare_save_options save = TARE_SAVE_OPTIONS_INIT;
     save.flags = options->flags;
-    if (is_index_file(path)) save.flags = TARE_SAVE_REPLACE;
     tare_status status = find_mode(model, &mode, error);
+    if (status == TARE_OK && save.flags == 0 && is_index_file(path)) {
+        status = check_replaced(image, path, memory, error);
+        save.flags = TARE_SAVE_REPLACE;
+    }
     if (status != TARE_OK) return status;
     status = tarei_save_file_begin(&file, path, mode, image->head.file_size, &save, memory, error);
     if (status == TARE_OK) status = write_image(image, &file);
@@ -192,25 +264,6 @@ static tare_status check_sections(check *c)
     }
     if (memcmp(&c->head, wanted, sizeof *wanted) == 0) return TARE_OK;
     return tarei_prebuilt_damaged(c->error, 0, "its head is not what the model tells");
-}
-
-/* All of a file, in memory that is given back by the caller. */
-static tare_status read_file(const char *path, tarei_memory *memory, void **bytes, uint64_t *size,
-                             tare_error *error)
-{
-    tarei_source source;
-    tare_status status = tarei_source_file_open(&source, TAREI_OS_CWD, path, TARE_NO_SHARD, error);
-    if (status != TARE_OK) return status;
-    *size = source.size;
-    *bytes = NULL;
-    if (tarei_check_fits_size(*size))
-        *bytes = tarei_memory_take(memory, *size, TAREI_PREBUILT_UNIT);
-    if (*bytes == NULL)
-        status = tarei_error_memory(error);
-    else
-        status = tarei_source_read(&source, TARE_NO_SHARD, 0, *bytes, (size_t)*size, error);
-    tarei_source_close(&source);
-    return status;
 }
 
 tare_status tare_index_check(const tare_model *model, const char *path,

@@ -465,7 +465,9 @@ Test(prebuilt_open, every_good_file_of_the_corpus_says_the_same, .timeout = 240)
         tare_options never = with_index(TARE_INDEX_NEVER);
         tare_error error = expect_poison();
         tare_model *parsed = open_with(at.text, &never);
-        tare_status status = tare_index_save(parsed, index.text, NULL, &error);
+        tare_index_options over = TARE_INDEX_OPTIONS_INIT;
+        over.flags = TARE_SAVE_REPLACE;
+        tare_status status = tare_index_save(parsed, index.text, &over, &error);
         cr_assert_eq(status, TARE_OK, "%s: %s", one->path, error.message);
         options.index = TARE_INDEX_REQUIRE;
         tare_model *model = open_with(at.text, &options);

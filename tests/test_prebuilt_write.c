@@ -236,6 +236,39 @@ Test(prebuilt_write, that_of_a_model_of_another_kind_is_stale)
     cr_expect_eq(tare_index_check(model, NULL, NULL, NULL), TARE_OK);
 }
 
+/* A folder has one index file, also where it holds two lists of shards. */
+Test(prebuilt_write, that_of_another_list_is_not_replaced_unasked)
+{
+    temp_path list = make_sharded(), sharded = temp_join(&folder, "sharded");
+    check_save("the first list", NULL, NULL, TARE_OK);
+    size_t size, other_size;
+    char *before = temp_read(temp_join(&sharded, "tare.idx").text, &size);
+    void *text = temp_read(list.text, &other_size);
+    temp_path other = temp_write(&sharded, "b.safetensors.index.json", text, other_size);
+    tare_close(model);
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_NEVER;
+    cr_assert_eq(tare_open(other.text, &options, &model, NULL), TARE_OK);
+    tare_error error = expect_poison();
+    cr_expect_eq(tare_index_save(model, NULL, NULL, &error), TARE_E_EXISTS);
+    expect_message("the other", "another model, 'model.safetensors.index.json'", &error);
+    char *after = temp_read(temp_join(&sharded, "tare.idx").text, &other_size);
+    cr_expect(size == other_size && memcmp(before, after, size) == 0);
+    tare_index_options force = TARE_INDEX_OPTIONS_INIT;
+    force.flags = TARE_SAVE_REPLACE;
+    check_save("forced", NULL, &force, TARE_OK);
+    check_save("its own", NULL, NULL, TARE_OK);
+    tare_close(model);
+    cr_assert_eq(tare_open(path.text, &options, &model, NULL), TARE_OK);
+    cr_expect_eq(tare_index_save(model, temp_join(&sharded, "tare.idx").text, NULL, &error),
+                 TARE_E_EXISTS);
+    /* Nobody can tell whose a damaged one is. */
+    memset(after + 100, 0, size - 100);
+    temp_write(&sharded, "tare.idx", after, size);
+    check_save("damaged", temp_join(&sharded, "tare.idx").text, NULL, TARE_OK);
+    free(before), free(after), free(text);
+}
+
 /* Opened with an index, its shards are opened when another index is made of it. */
 Test(prebuilt_write, a_shard_that_is_gone_is_named)
 {

@@ -88,7 +88,8 @@ static const cli_command commands[] = {
      "it\n"
      "is not there. The same model gives the same files. What is there already is left as it is,\n"
      "unless --force is given, and also if anything fails. --force removes the index, all shards\n"
-     "of that name (NAME-*-of-*) and their index file too, but nothing of MODEL that is not packed.\n",
+     "of that name (NAME-*-of-*) and their index file too, but nothing of MODEL that is not "
+     "packed.\n",
      "tare pack model/ -o merged.safetensors", 1, 1,
      FOR_ANY | OPTION_FORCE | OPTION_OUTPUT | OPTION_ONLY | OPTION_SHARD_SIZE | OPTION_ALIGN |
          OPTION_RAW,
@@ -99,7 +100,9 @@ static const cli_command commands[] = {
      "be\n"
      "named by --index. It counts as long as no file of the model changes. The same model gives "
      "the\n"
-     "same file. Only an index file is replaced, unless --force is given.\n",
+     "same file. Only an index file is replaced, and not that of another model in the same "
+     "folder,\n"
+     "unless --force is given.\n",
      "tare index model.safetensors", 1, 1, FOR_ANY | OPTION_OUTPUT | OPTION_FORCE, cmd_index},
     {"help", "explain a command", "[COMMAND]", "Prints what COMMAND does and takes.\n",
      "tare help ls", 0, 1, OPTION_HELP, run_help},

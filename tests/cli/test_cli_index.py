@@ -46,6 +46,19 @@ class Index(cli_support.CliTest):
                          "tare: sharded/1.safetensors: 'm.safetensors': is no index file\n")
         self.bad(2, "ls", "--index=elsewhere.idx", "--no-index", "m.safetensors")
 
+    def test_that_of_another_model_in_the_folder_is_not_replaced(self):
+        listed = (self.folder / "sharded/model.safetensors.index.json").read_bytes()
+        (self.folder / "sharded/b.safetensors.index.json").write_bytes(listed)
+        a, b = "sharded/model.safetensors.index.json", "sharded/b.safetensors.index.json"
+        self.good("index", a)
+        self.good("index", a)
+        self.assertEqual(self.bad(1, "index", b).err,
+                         "tare: sharded/tare.idx: is there already, the index file of another "
+                         "model, 'model.safetensors.index.json'\n")
+        self.good("ls", a)
+        self.good("index", "--force", b)
+        self.good("ls", b)
+
     def test_it_does_not_go_to_standard_output(self):
         self.assertIn("standard output", self.bad(2, "index", "m.safetensors", "-o", "-").err)
         self.assertFalse((self.folder / "-").exists())

@@ -38,7 +38,9 @@ index_image index_make(const tare_model *model, const char *path)
 {
     size_t size;
     tare_error error;
-    tare_status status = tare_index_save(model, path, NULL, &error);
+    tare_index_options options = TARE_INDEX_OPTIONS_INIT;
+    options.flags = TARE_SAVE_REPLACE;
+    tare_status status = tare_index_save(model, path, &options, &error);
     need(status == TARE_OK, error.message);
     void *bytes = temp_read(path, &size);
     index_image image = index_copy(bytes, size);
