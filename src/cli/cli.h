@@ -43,6 +43,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128 }; /* + th
 #define OPTION_INDEX 0x200000u
 #define OPTION_NO_INDEX 0x400000u
 #define OPTION_LIMIT 0x800000u
+#define OPTION_INDEX_CHECK 0x1000000u
 
 typedef struct cli_options {
     unsigned given;       /* OPTION_* that were there */
@@ -53,9 +54,10 @@ typedef struct cli_options {
     tare_load_options load; /* its numbers and flags as given */
     const char *device;     /* its name */
     const char *output;
-    const char *index;   /* an index file */
-    tare_options limits; /* what --limit says, and defaults */
-    char **only;         /* prefixes, as often as --only was there */
+    const char *index;    /* an index file */
+    uint32_t index_check; /* TARE_INDEX_BY_* */
+    tare_options limits;  /* what --limit says, and defaults */
+    char **only;          /* prefixes, as often as --only was there */
     int only_count;
     uint64_t shard_size; /* bytes */
     char **operands;     /* what is no option, in order */

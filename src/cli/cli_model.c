@@ -60,6 +60,7 @@ tare_options cli_open_options(const cli_options *options)
     tare_options open_options = options->limits;
     open_options.backing = options->backing;
     open_options.index_path = options->index;
+    open_options.index_check = options->index_check;
     if (options->index != NULL) open_options.index = TARE_INDEX_REQUIRE;
     if ((options->given & OPTION_NO_INDEX) != 0) open_options.index = TARE_INDEX_NEVER;
     return open_options;

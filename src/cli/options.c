@@ -35,6 +35,7 @@ static const option table[] = {
     {OPTION_RAW, 0, "raw-quantized", NULL, "store dtypes that safetensors lacks as U8"},
     {OPTION_INDEX, 0, "index", "FILE", "open with this index file, or fail"},
     {OPTION_NO_INDEX, 0, "no-index", NULL, "read headers, also where there is an index file"},
+    {OPTION_INDEX_CHECK, 0, "index-check", "HOW", "an index file fits by time (default) or header"},
     {OPTION_LIMIT, 0, "limit", "WHAT=N", "refuse a model with more; header=8M, tensors=1000, ..."},
     {OPTION_HELP, 'h', "help", NULL, "print this help"},
     {OPTION_VERSION, 0, "version", NULL, "print the version"},
@@ -100,20 +101,33 @@ static int unknown_option(const char *argument, tare_string name)
     return CLI_USAGE;
 }
 
-static int parse_backing(cli_options *options, const char *value)
+static int parse_word(const option *found, const char *value, const char *const *words,
+                      uint32_t count, const char *meaning, uint32_t *out)
 {
-    static const char *const names[] = {
-        [TARE_BACKING_AUTO] = "auto", [TARE_BACKING_MAP] = "map", [TARE_BACKING_READ] = "read"};
-    for (uint32_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(value, names[i]) == 0) {
-            options->backing = i;
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(value, words[i]) == 0) {
+            *out = i;
             return CLI_OK;
         }
     }
     char shown[128];
-    cli_message("--backing is map, read or auto, not '%s'",
+    cli_message("--%s is %s, not '%s'", found->name, meaning,
                 text_escape(text_of(value), shown, sizeof shown));
     return CLI_USAGE;
+}
+
+static int parse_backing(cli_options *options, const option *found, const char *value)
+{
+    static const char *const words[] = {
+        [TARE_BACKING_AUTO] = "auto", [TARE_BACKING_MAP] = "map", [TARE_BACKING_READ] = "read"};
+    return parse_word(found, value, words, 3, "map, read or auto", &options->backing);
+}
+
+static int parse_index_check(cli_options *options, const option *found, const char *value)
+{
+    static const char *const words[] = {
+        [TARE_INDEX_BY_TIME] = "time", [TARE_INDEX_BY_HEADER] = "header"};
+    return parse_word(found, value, words, 2, "time or header", &options->index_check);
 }
 
 static int parse_u64(const option *found, const char *value, const char *meaning, uint64_t *out)
@@ -267,7 +281,8 @@ static void take_flag(cli_options *options, const option *found)
 static int parse_value(cli_options *options, const option *found, char *value)
 {
     switch (found->bit) {
-    case OPTION_BACKING: return parse_backing(options, value);
+    case OPTION_BACKING: return parse_backing(options, found, value);
+    case OPTION_INDEX_CHECK: return parse_index_check(options, found, value);
     case OPTION_VALUES: return parse_u64(found, value, "count", &options->value_count);
     case OPTION_SECONDS: return parse_seconds(options, value);
     case OPTION_DEVICE: options->device = value; return CLI_OK;

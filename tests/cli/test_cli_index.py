@@ -86,6 +86,22 @@ class Index(cli_support.CliTest):
         self.good("ls", "--no-index", "m.safetensors")
         self.assertIn("index file not used: ", self.tare("stat", "m.safetensors").out)
 
+    def test_it_may_be_told_by_headers(self):
+        self.good("index", "m.safetensors")
+        listed = self.good("ls", "m.safetensors").out
+        os.utime(self.folder / "m.safetensors", ns=(5, 5))
+        self.assertIn("not used", self.tare("ls", "--index-check=time", "m.safetensors").err)
+        self.assertEqual(self.good("ls", "--index-check", "header", "m.safetensors").out, listed)
+        index = "--index=m.safetensors.tareidx"
+        self.good("ls", "--index-check=header", index, "m.safetensors")
+        self.bad(1, "ls", index, "m.safetensors")
+        data = (self.folder / "m.safetensors").read_bytes()
+        (self.folder / "m.safetensors").write_bytes(data.replace(b'"v"', b'"w"'))
+        self.assertIn("its header is not the one",
+                      self.bad(1, "ls", "--index-check=header", index, "m.safetensors").err)
+        self.assertIn("--index-check is time or header, not 'size'",
+                      self.bad(2, "ls", "--index-check=size", "m.safetensors").err)
+
     def test_one_whose_shards_are_gone_is_told(self):
         self.good("index", "sharded")
         os.remove(self.folder / "sharded/1.safetensors")
