@@ -46,9 +46,11 @@ def section(result):
             "[index file](format_index.md) that `tare index` makes, ms: medians and in brackets "
             f"minima of {result['repetitions']}, {result['date'][:10]}, commit "
             f"`{result['commit'][:12]}`. \"First tensor\": one name is found and the address of its "
-            "bytes is known. Files are in the page cache, but for those of `indexed_cold`.\n\n"
+            "bytes is known. Files are in the page cache, but for those of `indexed_cold`. Of "
+            "`safetensors_python` it is 3 repetitions.\n\n"
             + table(time_rows(result, names))
             + "\nWhat opening adds to the memory that is each of eight processes' own (`Private_*` "
-            "of smaps_rollup), the most of them. \"-\" is nothing that could be measured, or not "
-            "asked.\n\n"
+            "of smaps_rollup), the most of them, in one run. Each process opens it twice, and the "
+            "second time counts: the first also takes what a program's first steps take. \"-\" is "
+            "nothing that could be measured, or not asked.\n\n"
             + table(memory))

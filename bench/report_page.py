@@ -56,7 +56,7 @@ def machine(result):
         ("date", result["date"][:10]),
         ("commit", f"`{result['commit'][:12]}`{changed}"),
         ("figures", f"medians of {result['repetitions']} repetitions, engines interleaved at "
-                    "random, one process a set; load before the run "
+                    "random, one process a set; load before the run of lookups "
                     f"{result['load_average_before'][0]:.2f}"),
     ]
     for what, version in result.get("engines", {}).items():
@@ -228,7 +228,8 @@ def gguf_section(result):
     return ("\n### GGUF\n\nThe same with GGUF files of so many tensors; `gguf_vocabulary` has 300 "
             "and 128,000 tokens in its metadata. `gguf_loop` reads field after field and goes "
             "through all names for each, as ggml does; `gguf_python` is the reader of the Python "
-            "package gguf.\n\n" + table(open_rows(result, names) + gguf_rows(result, names))
+            "package gguf, 3 repetitions.\n\n"
+            + table(open_rows(result, names) + gguf_rows(result, names))
             + "\nInstructions, counted by callgrind as above, say that work grows as the number of "
             "tensors does. Times do not quite, for what the kernel does: every opening gets fresh "
             "memory, which is made at the first touch. A few hundred tensors need less than malloc "
