@@ -183,8 +183,9 @@ def test_a_shard_that_is_gone_is_an_error_of_the_call(sharded):
     for use in (lambda: memoryview(tensor), lambda: tensor.__dlpack__(copy=False)):
         with pytest.raises(BufferError):
             use()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(tare.FormatError, match=SHARDS[1]) as caught:  # the index is stale
         tare.open(sharded, index="require")
+    assert caught.value.shard == 1
 
 
 def test_a_damaged_one_gives_errors(indexed):
