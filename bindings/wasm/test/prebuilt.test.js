@@ -19,7 +19,7 @@ const read = (name) => readFileSync(join(folder, name));
 /** The index file of what is in the folder. */
 function makeIndex(name) {
     const path = join(folder, 'made.idx');
-    const { status, stderr } = spawnSync(program, ['index', join(folder, name), '-o', path],
+    const { status, stderr } = spawnSync(program, ['index', '--force', join(folder, name), '-o', path],
                                          { encoding: 'utf8' });
     assert.equal(status, 0, stderr);
     return readFileSync(path);
