@@ -1,6 +1,5 @@
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "internal.h"
 
@@ -45,42 +44,40 @@ tare_status tarei_bytes_refuse(const tare_model *model, const tare_tensor *tenso
                            "tensor %s: %s", tarei_quote(name.data, name.size).text, why);
 }
 
-/* Without the name of the file that it may begin with. */
-static const char *without_file(const char *message, tare_string file)
+static void name_tensor(const tare_model *model, const tare_tensor *tensor, uint32_t shard,
+                        const tare_error *failure, tare_error *error)
 {
-    tarei_quoted quoted = tarei_quote(file.data, file.size);
-    size_t size = strlen(quoted.text);
-    bool begins = strncmp(message, quoted.text, size) == 0 && strncmp(message + size, ": ", 2) == 0;
-    return begins ? message + size + 2 : message;
+    tare_string name = tarei_names_get(&model->tensors, tensor);
+    tarei_error_set(error, failure->status, shard, failure->offset, "tensor %s: %.240s",
+                    tarei_quote(name.data, name.size).text, failure->message);
+    error->system_error = failure->system_error;
 }
 
 tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
                              const tare_error *failure, tare_error *error)
 {
     tarei_look look;
-    tare_string name = tarei_names_get(&model->tensors, tensor);
     bool good = tarei_model_look(model, tensor, &look);
-    const char *why = failure->message;
-    if (good) why = without_file(why, model->shards[look.shard].name);
-    /* Without a source there is a failure. NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
-    tarei_error_set(error, failure->status, look.shard, failure->offset, "tensor %s: %.240s",
-                    tarei_quote(name.data, name.size).text, why);
-    if (good) tarei_error_prefix(error, model->shards[look.shard].name);
-    error->system_error = failure->system_error;
-    return failure->status;
+    name_tensor(model, tensor, look.shard, failure, error);
+    return good ? tarei_error_prefix(error, model->shards[look.shard].name) : error->status;
+}
+
+const tarei_source *tarei_bytes_open(const tare_model *model, const tare_tensor *tensor,
+                                     uint32_t shard, tare_error *error)
+{
+    tare_error failure;
+    const tarei_source *source = tarei_model_source(model, shard, &failure);
+    if (source == NULL) name_tensor(model, tensor, shard, &failure, error); /* it names the file */
+    return source;
 }
 
 const tarei_source *tarei_bytes_source(const tare_model *model, const tare_tensor *tensor,
                                        tarei_look *look, tare_error *error)
 {
-    tare_error failure;
-    if (!tarei_model_look(model, tensor, look)) {
-        tarei_bytes_refuse(model, tensor, TARE_E_PREBUILT, astray, error);
-        return NULL;
-    }
-    const tarei_source *source = tarei_model_source(model, look->shard, &failure);
-    if (source == NULL) tarei_bytes_fail(model, tensor, &failure, error);
-    return source;
+    if (tarei_model_look(model, tensor, look))
+        return tarei_bytes_open(model, tensor, look->shard, error);
+    tarei_bytes_refuse(model, tensor, TARE_E_PREBUILT, astray, error);
+    return NULL;
 }
 
 tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor,
@@ -128,9 +125,8 @@ tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor, uin
         tarei_error_clear(error);
         return TARE_OK;
     }
-    tare_error failure;
-    const tarei_source *source = tarei_model_source(model, look.shard, &failure);
-    if (source == NULL) return tarei_bytes_fail(model, tensor, &failure, error);
+    const tarei_source *source = tarei_bytes_open(model, tensor, look.shard, error);
+    if (source == NULL) return error->status;
     return tarei_bytes_read(model, tensor, source, &look, begin, target, target_size, error);
 }
 

@@ -249,7 +249,11 @@ tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, siz
  * bytes.c
  */
 
-/* A tensor's facts and its source, which is opened if need be; NULL and an error that names it. */
+/* The source of a tensor, opened if need be; NULL and an error that names both. */
+const tarei_source *tarei_bytes_open(const tare_model *model, const tare_tensor *tensor,
+                                     uint32_t shard, tare_error *error);
+
+/* The same, and the tensor's facts. */
 const tarei_source *tarei_bytes_source(const tare_model *model, const tare_tensor *tensor,
                                        tarei_look *look, tare_error *error);
 

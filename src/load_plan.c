@@ -77,11 +77,9 @@ static tare_status add_slice(tarei_load_plan *plan, uint32_t entry, tare_error *
 {
     tarei_slice_box box;
     const tare_tensor *tensor = tarei_load_tensor(plan, entry);
-    tare_error failure;
     tare_status status = box_of(plan, entry, &box, error);
     if (status != TARE_OK) return status;
-    if (tarei_model_source(plan->model, box.look.shard, &failure) == NULL)
-        return tarei_bytes_fail(plan->model, tensor, &failure, error);
+    if (tarei_bytes_open(plan->model, tensor, box.look.shard, error) == NULL) return error->status;
     uint64_t where = tarei_record_where(box.look.shard, box.look.offset);
     tarei_slice_cursor at = {0, 0, box.first};
     for (uint64_t left = tarei_slice_runs(&box); left > 0 && status == TARE_OK; left--) {

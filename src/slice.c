@@ -231,9 +231,8 @@ tare_status tare_read_slice(const tare_model *model, const tare_tensor *tensor,
     if (b.size == 0) return TARE_OK;
     if (target == NULL)
         return tarei_bytes_refuse(model, tensor, TARE_E_ARGUMENT, "target is NULL", error);
-    tare_error failure;
-    const tarei_source *source = tarei_model_source(model, b.look.shard, &failure);
-    if (source == NULL) return tarei_bytes_fail(model, tensor, &failure, error);
+    const tarei_source *source = tarei_bytes_open(model, tensor, b.look.shard, error);
+    if (source == NULL) return error->status;
     if (source->bytes != NULL && source->descriptor < 0) {
         cursor at = {0, 0, b.first};
         const uint8_t *bytes = source->bytes + b.look.offset;
