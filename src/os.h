@@ -9,13 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Who a file is and how long: what must stay equal while it is used. */
+/* Who a file is and how long, which must stay equal while it is used, and whose. */
 typedef struct tarei_os_identity {
     uint64_t size;
     uint64_t device;
     uint64_t number;
     int64_t modified_s;
     int64_t modified_ns;
+    uint32_t mode; /* its kind and who may read and write it; 0: there is no file */
 } tarei_os_identity;
 
 #define TAREI_OS_CWD (-1)
@@ -45,11 +46,10 @@ typedef enum tarei_os_entry {
 
 int tarei_os_look(int folder, const char *name, tarei_os_entry *entry);
 
-/* Who may read and write a file, and of a new one what the umask leaves of it. */
-#define TAREI_OS_MODE_ANY 0666u
-int tarei_os_mode(int descriptor, uint32_t *mode);
+#define TAREI_OS_MODE_ANY 0666u /* for everyone to read and write */
 
-/* Makes a new file and opens it for writing; EEXIST where there is anything of that name. */
+/* Makes a new file and opens it for writing; EEXIST where there is anything of that name. Of `mode`
+ * the umask leaves what it does. */
 int tarei_os_create(int folder, const char *name, uint32_t mode, int *descriptor);
 
 /* Writes all of it at the end of what was written. Survives EINTR and short writes. */

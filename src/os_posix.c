@@ -55,6 +55,7 @@ static void identity_fill(tarei_os_identity *identity, const struct stat *facts)
     identity->number = (uint64_t)facts->st_ino;
     identity->modified_s = (int64_t)facts->st_mtim.tv_sec;
     identity->modified_ns = (int64_t)facts->st_mtim.tv_nsec;
+    identity->mode = (uint32_t)facts->st_mode;
 }
 
 int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_identity *identity)
@@ -104,14 +105,6 @@ int tarei_os_look(int folder, const char *name, tarei_os_entry *entry)
     *entry = S_ISREG(facts.st_mode) || S_ISLNK(facts.st_mode) ? TAREI_OS_REPLACEABLE
              : S_ISDIR(facts.st_mode)                         ? TAREI_OS_FOLDER
                                                               : TAREI_OS_SPECIAL;
-    return 0;
-}
-
-int tarei_os_mode(int descriptor, uint32_t *mode)
-{
-    struct stat facts;
-    if (fstat(descriptor, &facts) != 0) return errno;
-    *mode = (uint32_t)facts.st_mode & TAREI_OS_MODE_ANY;
     return 0;
 }
 

@@ -61,13 +61,6 @@ int tarei_os_look(int folder, const char *name, tarei_os_entry *entry)
     return ENOTSUP;
 }
 
-int tarei_os_mode(int descriptor, uint32_t *mode)
-{
-    (void)descriptor;
-    *mode = TAREI_OS_MODE_ANY;
-    return ENOTSUP;
-}
-
 int tarei_os_create(int folder, const char *name, uint32_t mode, int *descriptor)
 {
     (void)folder, (void)name, (void)mode;

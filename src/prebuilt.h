@@ -131,6 +131,7 @@ struct tarei_prebuilt {
 typedef struct tarei_prebuilt_image {
     tarei_prebuilt_head head;
     const void *sections[TAREI_SECTION_COUNT];
+    uint32_t mode; /* of the model's first file, as tarei_os_identity has it */
     tarei_memory *memory;
     tarei_arena arena;
     tarei_parsed parsed; /* layouts, in its buffer */

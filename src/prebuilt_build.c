@@ -56,6 +56,7 @@ static tare_status digest_file(build *b, const tarei_source *source, uint32_t nu
         b->error->system_error = failure;
         return TARE_E_READ;
     }
+    if (number == 0) b->image->mode = now.mode;
     return tarei_source_same(&now, opened) ? TARE_OK : fail_changed(b, number);
 }
 

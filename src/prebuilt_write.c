@@ -132,32 +132,21 @@ static tare_status check_replaced(const tarei_prebuilt_image *image, const char 
     return status;
 }
 
-/* Its names are nobody's to read who may not read the model. */
-static tare_status find_mode(const tare_model *model, uint32_t *mode, tare_error *error)
-{
-    const tarei_shard *first = model->shards;
-    *mode = TAREI_OS_MODE_ANY;
-    if (first->source.descriptor < 0) return TARE_OK;
-    int failure = tarei_os_mode(first->source.descriptor, mode);
-    return failure == 0 ? TARE_OK
-                        : tarei_error_system(error, TARE_E_READ, failure, 0, "cannot look at it",
-                                             first->name.data);
-}
-
-static tare_status write_file(const tare_model *model, const tarei_prebuilt_image *image,
-                              const char *path, const tare_index_options *options,
-                              tarei_memory *memory, tare_error *error)
+/* The names in it are nobody's to read who may not read the model. */
+static tare_status write_file(const tarei_prebuilt_image *image, const char *path,
+                              const tare_index_options *options, tarei_memory *memory,
+                              tare_error *error)
 {
     tarei_save_file file;
-    uint32_t mode;
+    tare_status status = TARE_OK;
     tare_save_options save = TARE_SAVE_OPTIONS_INIT;
     save.flags = options->flags;
-    tare_status status = find_mode(model, &mode, error);
-    if (status == TARE_OK && save.flags == 0 && is_index_file(path)) {
+    if (save.flags == 0 && is_index_file(path)) {
         status = check_replaced(image, path, memory, error);
         save.flags = TARE_SAVE_REPLACE;
     }
     if (status != TARE_OK) return status;
+    uint32_t mode = (image->mode != 0 ? image->mode : TAREI_OS_MODE_ANY) & TAREI_OS_MODE_ANY;
     status = tarei_save_file_begin(&file, path, mode, image->head.file_size, &save, memory, error);
     if (status == TARE_OK) status = write_image(image, &file);
     return tarei_save_file_end(&file, status);
@@ -175,7 +164,7 @@ tare_status tare_index_save(const tare_model *model, const char *path,
     if (status != TARE_OK) return status;
     tarei_memory_init(&memory, own.allocator);
     status = tarei_prebuilt_build(&image, model, &memory, error);
-    if (status == TARE_OK) status = write_file(model, &image, path, &own, &memory, error);
+    if (status == TARE_OK) status = write_file(&image, path, &own, &memory, error);
     tarei_prebuilt_free(&image);
     if (status == TARE_OK) tarei_error_clear(error);
     return status;

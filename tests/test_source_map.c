@@ -31,9 +31,9 @@ static void remove_file(void)
 
 TestSuite(source_map, .init = open_file, .fini = remove_file);
 
-Test(source_map, two_files_are_the_same_if_all_that_is_known_of_them_is)
+Test(source_map, two_files_are_the_same_if_all_that_is_known_of_them_is_but_the_mode)
 {
-    const tarei_os_identity one = {1, 2, 3, 4, 5};
+    const tarei_os_identity one = {1, 2, 3, 4, 5, 6};
     tarei_os_identity others[5] = {one, one, one, one, one};
     others[0].size++;
     others[1].device++;
@@ -41,6 +41,9 @@ Test(source_map, two_files_are_the_same_if_all_that_is_known_of_them_is)
     others[3].modified_s++;
     others[4].modified_ns++;
     cr_expect(tarei_source_same(&one, &one));
+    tarei_os_identity of_another_mode = one;
+    of_another_mode.mode++;
+    cr_expect(tarei_source_same(&one, &of_another_mode));
     for (size_t i = 0; i < 5; i++) cr_expect(!tarei_source_same(&one, &others[i]), "%zu", i);
 }
 
