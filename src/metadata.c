@@ -103,8 +103,18 @@ tare_string tare_metadata_find(const tare_model *model, const char *key, size_t 
  * Typed
  */
 
+/* Every integer fits into one of them. */
+static bool is_integer(tare_value value)
+{
+    uint64_t u64;
+    int64_t i64;
+    return tare_value_u64(value, &u64) == TARE_OK || tare_value_i64(value, &i64) == TARE_OK;
+}
+
+/* `range` is of integers, else NULL: what one that is an integer did not fit in. */
 static tare_status report(const tare_model *model, const char *key, size_t key_size,
-                          tare_status status, const char *wanted, tare_error *error)
+                          tare_status status, const char *wanted, const char *range,
+                          tare_error *error)
 {
     if (error == NULL) return status;
     tarei_error_clear(error);
@@ -115,18 +125,15 @@ static tare_status report(const tare_model *model, const char *key, size_t key_s
         return tarei_error_set(error, status, TARE_NO_SHARD, TARE_NO_OFFSET,
                                "metadata %s: there is none", quoted.text);
     uint32_t shard = shard_of(model, entry);
-    tare_kind kind = value_of(model, entry).kind;
-    const char *name = tare_kind_name(kind); /* none in a damaged index file */
-    bool number = strcmp(wanted, "u64") == 0 || strcmp(wanted, "i64") == 0;
-    bool integer = kind < TARE_KIND_BOOL && kind != TARE_KIND_F32;
-    integer |= kind == TARE_KIND_U64 || kind == TARE_KIND_I64;
+    tare_value value = value_of(model, entry);
+    const char *name = tare_kind_name(value.kind); /* none in a damaged index file */
     if (name == NULL) name = "unknown";
-    if (number && integer)
+    if (range != NULL && is_integer(value))
         tarei_error_set(error, status, shard, TARE_NO_OFFSET,
-                        "metadata %s: its %s does not fit in %s", quoted.text, name, wanted);
+                        "metadata %s: its %s does not fit in %s", quoted.text, name, range);
     else
         tarei_error_set(error, status, shard, TARE_NO_OFFSET, "metadata %s: is of kind %s, not %s",
-                        quoted.text, name, number ? "an integer" : wanted);
+                        quoted.text, name, wanted);
     return shard != TARE_NO_SHARD ? tarei_error_prefix(error, model->shards[shard].name) : status;
 }
 
@@ -134,35 +141,35 @@ tare_status tare_metadata_u64(const tare_model *model, const char *key, size_t k
                               uint64_t *out, tare_error *error)
 {
     tare_status status = tare_value_u64(tare_metadata_value(model, key, key_size), out);
-    return report(model, key, key_size, status, "u64", error);
+    return report(model, key, key_size, status, "an integer", "u64", error);
 }
 
 tare_status tare_metadata_i64(const tare_model *model, const char *key, size_t key_size,
                               int64_t *out, tare_error *error)
 {
     tare_status status = tare_value_i64(tare_metadata_value(model, key, key_size), out);
-    return report(model, key, key_size, status, "i64", error);
+    return report(model, key, key_size, status, "an integer", "i64", error);
 }
 
 tare_status tare_metadata_f64(const tare_model *model, const char *key, size_t key_size,
                               double *out, tare_error *error)
 {
     tare_status status = tare_value_f64(tare_metadata_value(model, key, key_size), out);
-    return report(model, key, key_size, status, "f64", error);
+    return report(model, key, key_size, status, "f64", NULL, error);
 }
 
 tare_status tare_metadata_bool(const tare_model *model, const char *key, size_t key_size, int *out,
                                tare_error *error)
 {
     tare_status status = tare_value_bool(tare_metadata_value(model, key, key_size), out);
-    return report(model, key, key_size, status, "bool", error);
+    return report(model, key, key_size, status, "bool", NULL, error);
 }
 
 tare_status tare_metadata_string(const tare_model *model, const char *key, size_t key_size,
                                  tare_string *out, tare_error *error)
 {
     tare_status status = tare_value_string(tare_metadata_value(model, key, key_size), out);
-    return report(model, key, key_size, status, "string", error);
+    return report(model, key, key_size, status, "string", NULL, error);
 }
 
 tare_status tare_metadata_array(const tare_model *model, const char *key, size_t key_size,
@@ -173,5 +180,5 @@ tare_status tare_metadata_array(const tare_model *model, const char *key, size_t
                          : out->kind != 0             ? TARE_E_KIND
                                                       : TARE_E_ABSENT;
     if (status != TARE_OK) *out = (tare_value){0};
-    return report(model, key, key_size, status, "array", error);
+    return report(model, key, key_size, status, "array", NULL, error);
 }
