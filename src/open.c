@@ -61,7 +61,6 @@ static tare_status options_copy(tare_options *to, const tare_options *from, tare
     return status == TARE_OK ? tarei_open_check_hooks(to->allocator, error) : status;
 }
 
-#ifndef TAREI_NO_LIMITS
 /* A number that is not given, or beyond what the library can have, is that. Space for a name's
  * terminator, too, counts in 32 bits. */
 static void take_limits(tarei_parsed *parsed, const tare_options *options)
@@ -75,7 +74,6 @@ static void take_limits(tarei_parsed *parsed, const tare_options *options)
     for (int i = 0; i < TAREI_LIMITS; i++) /* 0 wraps round */
         parsed->limits[i] = limits[i][limits[i][0] - 1 >= limits[i][1]];
 }
-#endif
 
 static tare_status opening_begin(tarei_opening *opening, const tare_options *options,
                                  tare_model **out, tare_error *error)
@@ -94,9 +92,7 @@ static tare_status opening_begin(tarei_opening *opening, const tare_options *opt
     model->memory = memory;
     tarei_arena_init(&model->arena, &model->memory);
     model->parsed.memory = &model->memory;
-#ifndef TAREI_NO_LIMITS
     take_limits(&model->parsed, &opening->options);
-#endif
     opening->model = model;
     return TARE_OK;
 }

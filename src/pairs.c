@@ -10,8 +10,7 @@ static tare_status measure(tarei_opening *opening, const tare_pair *pairs, size_
 {
     tarei_parsed *parsed = &opening->model->parsed;
     *block_size = 0;
-    bool beyond = count >= TAREI_RECORD_COUNT_MAX;
-    for (size_t i = 0; i < count && !beyond; i++) {
+    for (size_t i = 0; i < count; i++) {
         const tare_pair *pair = &pairs[i];
         if ((pair->name == NULL && pair->name_size != 0) || (pair->data == NULL && pair->size != 0))
             return tarei_error_set(opening->error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
@@ -19,16 +18,15 @@ static tare_status measure(tarei_opening *opening, const tare_pair *pairs, size_
                                    pair->name == NULL && pair->name_size != 0 ? "name" : "data");
         uint64_t mask = opening->options.alignment - 1; /* what comes before is within 2^46 */
         *block_size = (*block_size + mask) & ~mask;
-        beyond = pair->name_size >= UINT32_MAX ||
-                 tarei_parsed_fault(parsed->limits, count, 1, pair->name_size, 0) != NULL ||
-                 tarei_check_add(*block_size, pair->size, block_size) ||
-                 *block_size > TAREI_OFFSET_MAX;
+        const char *fault = tarei_parsed_fault(parsed->limits, count, 1, pair->name_size, 0);
+        if (tarei_check_add(*block_size, pair->size, block_size) || *block_size > TAREI_OFFSET_MAX)
+            fault = "bytes of 64 TiB or more";
+        if (fault != NULL)
+            return tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                                   "pair %zu: %s", i, fault);
         parsed->name_size += pair->name_size;
     }
-    if (!beyond) return TARE_OK;
-    return tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
-                           "more pairs than tensor_count_max or 2^30-1, a name longer than "
-                           "name_size_max or of 4 GiB, or bytes of 64 TiB");
+    return TARE_OK;
 }
 
 tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, size_t count)

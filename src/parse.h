@@ -167,15 +167,10 @@ const char *tarei_parsed_excess(const uint64_t *limits, uint64_t count, uint64_t
 static inline const char *tarei_parsed_fault(const uint64_t *limits, uint64_t count, uint64_t rank,
                                              uint64_t name_size, uint64_t metadata_size)
 {
-#ifdef TAREI_NO_LIMITS /* where nobody sets one, as in WebAssembly, whose memory ends before them */
-    (void)limits, (void)count, (void)rank, (void)name_size, (void)metadata_size;
-    return NULL;
-#else
     if ((count <= limits[TAREI_LIMIT_TENSORS]) & (rank <= limits[TAREI_LIMIT_RANK]) &
         (name_size <= limits[TAREI_LIMIT_NAME]) & (metadata_size <= limits[TAREI_LIMIT_METADATA]))
         return NULL;
     return tarei_parsed_excess(limits, count, rank, name_size);
-#endif
 }
 
 /* The same of one more tensor, of the layout that was begun. */
@@ -196,12 +191,7 @@ static inline const char *tarei_parsed_metadata_fault(tarei_parsed *parsed, uint
 /* How many tensors more there may be. */
 static inline uint64_t tarei_parsed_room(const tarei_parsed *parsed)
 {
-#ifdef TAREI_NO_LIMITS
-    (void)parsed;
-    return TAREI_RECORD_COUNT_MAX - 1;
-#else
     return parsed->limits[TAREI_LIMIT_TENSORS] - tarei_parsed_count(parsed);
-#endif
 }
 
 /* The header of one safetensors file: `text` is its JSON, which starts at offset 8 of the file. */

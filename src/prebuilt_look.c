@@ -95,10 +95,6 @@ static tare_status fail_limit(tarei_opening *opening, const char *what, tare_str
 
 tare_status tarei_prebuilt_check_limits(tarei_opening *opening)
 {
-#ifdef TAREI_NO_LIMITS
-    (void)opening, (void)fail_limit;
-    return TARE_OK;
-#else
     tare_model *model = opening->model;
     const tare_options *options = &opening->options;
     if ((options->rank_max | options->name_size_max | options->metadata_size_max) == 0)
@@ -120,5 +116,4 @@ tare_status tarei_prebuilt_check_limits(tarei_opening *opening)
     if (model->parsed.limits[TAREI_LIMIT_RANK] < TAREI_PREBUILT_RANK_MAX)
         model->prebuilt->rank_max = (uint32_t)model->parsed.limits[TAREI_LIMIT_RANK];
     return TARE_OK;
-#endif
 }
