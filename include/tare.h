@@ -334,10 +334,10 @@ typedef struct tare_file {
 
 /*
  * Memory hooks of one model, of one block, or of one call of tare_save. `allocate` returns `size`
- * bytes (never 0) aligned to `alignment` (a power of two), or NULL; `release` gets back the same size
- * and alignment. Both are called on the thread that called the library, while it opens, loads, saves
- * and closes, and in tare_advise for a list that is out of order: on as many threads at once as call
- * that. Lookups never allocate.
+ * bytes (never 0) aligned to `alignment` (a power of two), or NULL; `release` gets back the same
+ * size and alignment. Both are called on the thread that called the library, while it opens, loads,
+ * saves and closes, and in tare_advise for a list that is out of order: on as many threads at once
+ * as call that. Lookups never allocate.
  */
 typedef struct tare_allocator {
     size_t struct_size; /* sizeof(tare_allocator) */
@@ -354,16 +354,16 @@ typedef struct tare_allocator {
 
 /*
  * Index files, see tare_index_save. AUTO: uses one that is there and fits, else reads the headers;
- * tare_index_status tells which. Where there is none that costs one open that fails. NEVER: reads the
- * headers. REQUIRE: an index that is missing or does not fit is an error.
+ * tare_index_status tells which. Where there is none that costs one open that fails. NEVER: reads
+ * the headers. REQUIRE: an index that is missing or does not fit is an error.
  */
 #define TARE_INDEX_AUTO 0u
 #define TARE_INDEX_NEVER 1u
 #define TARE_INDEX_REQUIRE 2u
 
 /* TIME: size and time of modification of every file of the model must be those that the index was
- * built from; of memory and readers, the size. HEADER: its size, and the digest of its header, which
- * is read; times may differ, as they do where files were copied. */
+ * built from; of memory and readers, the size. HEADER: its size, and the digest of its header,
+ * which is read; times may differ, as they do where files were copied. */
 #define TARE_INDEX_BY_TIME 0u
 #define TARE_INDEX_BY_HEADER 1u
 
@@ -429,19 +429,19 @@ typedef struct tare_options {
  * and no name may be in two shards. Tensors of a shard that it does not list are part of the model;
  * its `metadata` is not looked at.
  *
- * A file whose name ends in `-00002-of-00003.gguf`, say, is part of a split file (source: llama.cpp,
- * gguf-split): whichever part is named, all of them are opened, from the same folder, as shards 0,
- * 1 and 2. A part that is missing is TARE_E_OPEN; one whose `split.no` and `split.count` say
- * something else than its name, or parts that together have other than `split.tensors.count`
+ * A file whose name ends in `-00002-of-00003.gguf`, say, is part of a split file (source:
+ * llama.cpp, gguf-split): whichever part is named, all of them are opened, from the same folder, as
+ * shards 0, 1 and 2. A part that is missing is TARE_E_OPEN; one whose `split.no` and `split.count`
+ * say something else than its name, or parts that together have other than `split.tensors.count`
  * tensors, are TARE_E_SPLIT. A part under another name, or in memory, is a model by itself.
  */
 TARE_API tare_status tare_open(const char *path, const tare_options *options, tare_model **out,
                                tare_error *error);
 
 /*
- * Opens a safetensors or GGUF file that is already in memory. The bytes are borrowed: they must stay as
- * they are until tare_close. They need no alignment. `bytes` may be NULL when `size` is 0 (an
- * error).
+ * Opens a safetensors or GGUF file that is already in memory. The bytes are borrowed: they must
+ * stay as they are until tare_close. They need no alignment. `bytes` may be NULL when `size` is 0
+ * (an error).
  */
 TARE_API tare_status tare_open_bytes(const void *bytes, size_t size, const tare_options *options,
                                      tare_model **out, tare_error *error);
@@ -457,22 +457,22 @@ TARE_API tare_status tare_open_pairs(const tare_pair *pairs, size_t count,
                                      tare_error *error);
 
 /* Opens a safetensors or GGUF file through the caller's reader (copied). Only the header is read;
- * since GGUF does not say how long that is, it is read in pieces, each as long as all before it, and
- * the last one may reach beyond its end. */
+ * since GGUF does not say how long that is, it is read in pieces, each as long as all before it,
+ * and the last one may reach beyond its end. */
 TARE_API tare_status tare_open_reader(const tare_reader *reader, const tare_options *options,
                                       tare_model **out, tare_error *error);
 
 /*
- * Opens the model that is among `count` files, as tare_open does the one of a folder that holds them:
- * an index and the shards it lists, all parts of a split file, or the only model file. Files that it
- * does not need are ignored; so are, when it is looked for, those whose names have a slash. One file
- * alone is opened whatever it is called, as tare_open opens a path; without a name, as
+ * Opens the model that is among `count` files, as tare_open does the one of a folder that holds
+ * them: an index and the shards it lists, all parts of a split file, or the only model file. Files
+ * that it does not need are ignored; so are, when it is looked for, those whose names have a slash.
+ * One file alone is opened whatever it is called, as tare_open opens a path; without a name, as
  * tare_open_bytes and tare_open_reader do. A file that is needed and not there is TARE_E_OPEN, with
- * the system_error ENOENT; two of one name are TARE_E_ARGUMENT. `files` may be NULL when `count` is 0
- * (TARE_E_NO_MODEL). Names of files and the array itself are needed until the call returns. Index
+ * the system_error ENOENT; two of one name are TARE_E_ARGUMENT. `files` may be NULL when `count` is
+ * 0 (TARE_E_NO_MODEL). Names of files and the array itself are needed until the call returns. Index
  * files are not looked for among them, but used where options->index_path or index_bytes gives one:
- * every file that it is of must be handed in, has the size that it had (see TARE_INDEX_BY_TIME), and
- * is not read.
+ * every file that it is of must be handed in, has the size that it had (see TARE_INDEX_BY_TIME),
+ * and is not read.
  */
 TARE_API tare_status tare_open_files(const tare_file *files, size_t count,
                                      const tare_options *options, tare_model **out,
@@ -482,10 +482,11 @@ typedef int (*tare_file_visit)(void *context, const char *name, size_t name_size
 
 /*
  * Tells which files a model is made of, for those who fetch them: calls `visit` for each shard that
- * a file whose name ends in `.json` lists, sorted; for each part of a split GGUF file, told from the
- * name of one; and for any other file for itself. Names are relative to the folder of `file` and
- * terminated, and live until `visit` returns; not zero stops: TARE_E_CANCELLED. The content of an
- * index is read and checked, that of other files is not. `visit` is called on the thread that called.
+ * a file whose name ends in `.json` lists, sorted; for each part of a split GGUF file, told from
+ * the name of one; and for any other file for itself. Names are relative to the folder of `file`
+ * and terminated, and live until `visit` returns; not zero stops: TARE_E_CANCELLED. The content of
+ * an index is read and checked, that of other files is not. `visit` is called on the thread that
+ * called.
  */
 TARE_API tare_status tare_list_files(const tare_file *file, const tare_options *options,
                                      tare_file_visit visit, void *context, tare_error *error);
@@ -526,8 +527,8 @@ TARE_API const tare_tensor *tare_find_key(const tare_model *model, const tare_ke
 
 /*
  * Finds many names at once. out[i] becomes the tensor of names[i] or NULL. Returns how many were
- * found. From some 16,000 tensors on it is faster a name than one by one, since cache misses overlap;
- * below, where all that a find needs is in the cache, it is about as fast.
+ * found. From some 16,000 tensors on it is faster a name than one by one, since cache misses
+ * overlap; below, where all that a find needs is in the cache, it is about as fast.
  */
 TARE_API size_t tare_find_many(const tare_model *model, const tare_string *names, size_t count,
                                const tare_tensor **out);
@@ -554,8 +555,8 @@ TARE_API const tare_tensor *tare_next(const tare_model *model, tare_range *range
 
 /*
  * Names near to one that is not there, for a message: up to TARE_SUGGEST_COUNT, the nearest first,
- * and only those that are as near as the nearest. Near are names that differ by few edits, and those
- * that have all components of `name` (parts between dots or slashes) and more. With
+ * and only those that are as near as the nearest. Near are names that differ by few edits, and
+ * those that have all components of `name` (parts between dots or slashes) and more. With
  * TARE_SUGGEST_PREFIX `name` is a prefix that no tensor has, and so are the results. Returns how
  * many there are; the rest of the TARE_SUGGEST_COUNT entries of `out` are empty. They borrow the
  * model's names. Looks at every name: milliseconds for 100,000 of them.
@@ -567,8 +568,8 @@ TARE_API size_t tare_suggest(const tare_model *model, const char *name, size_t n
                              uint32_t flags, tare_string *out);
 
 /* The edits (insert, remove, replace, swap neighbours; letter case is no edit) that make `a` into
- * `b`, or bound + 1 when more than `bound` are needed, or one is over TARE_SUGGEST_SIZE_MAX. A bound
- * beyond that counts as that. */
+ * `b`, or bound + 1 when more than `bound` are needed, or one is over TARE_SUGGEST_SIZE_MAX. A
+ * bound beyond that counts as that. */
 TARE_API uint32_t tare_name_distance(tare_string a, tare_string b, uint32_t bound);
 
 /* ------------------------------------------------------------------------------------------------
@@ -590,20 +591,20 @@ TARE_API uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor
 /*
  * The tensor's bytes where they lie: mapped, in the caller's buffer, or in the arena of pairs. NULL
  * where they are not in memory (TARE_BACKING_READ, tare_open_reader), and in a model opened from an
- * index file also where the shard cannot be opened or has changed, or the index is damaged: tare_ready
- * tells these apart. A tensor of 0 bytes always has data that is not NULL, and must not be read
- * through. Mapped bytes are read-only: writing to them faults, unless the model was opened with
- * TARE_COPY_ON_WRITE. See CAVEATS for files that change.
+ * index file also where the shard cannot be opened or has changed, or the index is damaged:
+ * tare_ready tells these apart. A tensor of 0 bytes always has data that is not NULL, and must not
+ * be read through. Mapped bytes are read-only: writing to them faults, unless the model was opened
+ * with TARE_COPY_ON_WRITE. See CAVEATS for files that change.
  */
 TARE_API const void *tare_data(const tare_model *model, const tare_tensor *tensor);
 
 /*
  * Opens the shard that holds a tensor's bytes, where a model from an index file has not opened it
  * yet: any call that wants bytes does so by itself, on whatever thread it runs. `tensor` NULL opens
- * all shards. TARE_OK says that the bytes can be had, as they always can in models whose headers were
- * read. Else TARE_E_OPEN, TARE_E_MAP (with TARE_BACKING_MAP), TARE_E_CHANGED where the shard is not
- * the one that tare_open saw, or TARE_E_PREBUILT where the index is damaged. A shard that could not be
- * opened is tried again by the next call. Allocates nothing.
+ * all shards. TARE_OK says that the bytes can be had, as they always can in models whose headers
+ * were read. Else TARE_E_OPEN, TARE_E_MAP (with TARE_BACKING_MAP), TARE_E_CHANGED where the shard
+ * is not the one that tare_open saw, or TARE_E_PREBUILT where the index is damaged. A shard that
+ * could not be opened is tried again by the next call. Allocates nothing.
  */
 TARE_API tare_status tare_ready(const tare_model *model, const tare_tensor *tensor,
                                 tare_error *error);
@@ -640,10 +641,10 @@ typedef struct tare_digest {
     uint64_t high;
 } tare_digest;
 
-/* Which way bytes of files take. AUTO is through the page cache, so that whoever loads the same file
- * next, or at the same time, finds them there. It is past it for a file of which most that is wanted
- * seems not to be there and would not stay: with DROP_BEHIND, or when the tensors of this load are
- * more than half of the machine's memory. */
+/* Which way bytes of files take. AUTO is through the page cache, so that whoever loads the same
+ * file next, or at the same time, finds them there. It is past it for a file of which most that is
+ * wanted seems not to be there and would not stay: with DROP_BEHIND, or when the tensors of this
+ * load are more than half of the machine's memory. */
 #define TARE_IO_AUTO 0u
 #define TARE_IO_BUFFERED 1u /* through the page cache */
 #define TARE_IO_DIRECT 2u   /* past it; through it where the file system refuses */
@@ -676,9 +677,10 @@ typedef struct tare_load_options {
     uint32_t threads;
     uint32_t reserved;
     uint64_t chunk_size; /* bytes of one read at most, 4 KiB to 1 GiB; 0: up to 4 MiB */
-    /* Bytes of all reads at one time, from 4 KiB on; 0: threads times chunk_size, and at most 64 MiB
-     * if both are 0. No more is taken from the allocator beside the block, but for some 150 bytes a
-     * tensor (800 with a digest). What the system reads ahead into the page cache does not count. */
+    /* Bytes of all reads at one time, from 4 KiB on; 0: threads times chunk_size, and at most 64
+     * MiB if both are 0. No more is taken from the allocator beside the block, but for some 150
+     * bytes a tensor (800 with a digest). What the system reads ahead into the page cache does not
+     * count. */
     uint64_t flight_size_max;
     /* Called on the thread that called the library, so never twice at once: first with `done` 0,
      * then as chunks are complete, at last with `done` equal to `total`. Both count bytes of
@@ -706,9 +708,9 @@ typedef struct tare_block tare_block;
 /*
  * Loads tensors into one fresh piece of memory. `tensors` are of `model`, in any order, and may be
  * listed more than once: each entry gets bytes of its own. `tensors` NULL means all tensors in the
- * order of tare_at; `count` is then 0 or tare_count. An entry that is NULL is TARE_E_ARGUMENT, a list
- * of 2^30 entries (or runs of slices) or of more bytes than this host can address TARE_E_LIMIT. A
- * slice that tare_slice_size refuses is refused likewise. `options` may be NULL.
+ * order of tare_at; `count` is then 0 or tare_count. An entry that is NULL is TARE_E_ARGUMENT, a
+ * list of 2^30 entries (or runs of slices) or of more bytes than this host can address
+ * TARE_E_LIMIT. A slice that tare_slice_size refuses is refused likewise. `options` may be NULL.
  *
  * The error names the tensor that could not be read (TARE_E_READ, TARE_E_CHANGED) or does not have
  * its digest (TARE_E_DIGEST); of several failures the first to happen counts. After a failure, or
@@ -764,9 +766,9 @@ TARE_API void tare_block_close(tare_block *block);
  * addresses of the device (a CUdeviceptr, as a pointer); tare_load_into takes such addresses. Plan,
  * threads, progress, cancelling, digests and errors are those of loads to the host. What differs:
  *
- *   - Each thread reads chunks into two slots of pinned memory and copies from there, on a stream of
- *     its own. All copies are complete when the call returns, also when it failed; work on streams
- *     of the caller's is not waited for, so nothing of his may still use targets.
+ *   - Each thread reads chunks into two slots of pinned memory and copies from there, on a stream
+ *     of its own. All copies are complete when the call returns, also when it failed; work on
+ *     streams of the caller's is not waited for, so nothing of his may still use targets.
  *   - options.alignment 0 is 256. TARE_LOAD_SMALL_PAGES means nothing, and options.allocator gives
  *     memory of the host only. Bytes between tensors of a block are unspecified.
  *   - Pinned memory is twice that of all reads at one time (flight_size_max), and within the
@@ -792,8 +794,8 @@ typedef struct tare_device_options {
     size_t struct_size; /* sizeof(tare_device_options) */
     /* Pinned memory of the host that loads to this device hold at most, from 64 KiB on; 0 is
      * 256 MiB. It is taken as loads need it and kept for the next ones until tare_device_close,
-     * since pinning takes time; it is no child's after fork(). Of several loads at one time each has the memory of
-     * one thread even so. */
+     * since pinning takes time; it is no child's after fork(). Of several loads at one time each
+     * has the memory of one thread even so. */
     uint64_t staging_size_max;
     const tare_allocator *allocator; /* of what is kept on the host; copied; NULL is malloc */
 } tare_device_options;
@@ -804,15 +806,15 @@ typedef struct tare_device_options {
 
 /*
  * Opens the device that is called so: "cuda:0", or "cuda" for that of the current context, else the
- * first one. Other names are TARE_E_ARGUMENT. `options` and `error` may be NULL. Any number of loads
- * may go to one device at one time, from any threads, and any number of devices may be open, also of
- * one GPU.
+ * first one. Other names are TARE_E_ARGUMENT. `options` and `error` may be NULL. Any number of
+ * loads may go to one device at one time, from any threads, and any number of devices may be open,
+ * also of one GPU.
  */
 TARE_API tare_status tare_device_open(const char *name, const tare_device_options *options,
                                       tare_device **out, tare_error *error);
 
-/* Gives back its pinned memory, and all else as soon as no block is left on it: blocks may be closed
- * later. No load to it may be under way. NULL is allowed. */
+/* Gives back its pinned memory, and all else as soon as no block is left on it: blocks may be
+ * closed later. No load to it may be under way. NULL is allowed. */
 TARE_API void tare_device_close(tare_device *device);
 
 /* Facts about a device. Text lives as long as the device. */
@@ -863,8 +865,8 @@ TARE_API tare_status tare_hash_many(const tare_model *model, const tare_tensor *
  * have `rank` entries. `start` NULL stands for zeros, `stop` NULL for the shape: at rank 0, where
  * the box is the one element, both may be. A box that is empty in any dimension has 0 bytes.
  * start > stop or stop > shape is TARE_E_ARGUMENT, and the message names the dimension. Elements of
- * less than a byte (F4, F6) and those in blocks (quantized types) can be sliced only where every run
- * of the box that is contiguous in the tensor begins and ends between two blocks of
+ * less than a byte (F4, F6) and those in blocks (quantized types) can be sliced only where every
+ * run of the box that is contiguous in the tensor begins and ends between two blocks of
  * tare_dtype_block_count elements; else TARE_E_SUBBYTE, which names the dimension. In GGUF rows are
  * whole blocks, so only the last dimension can be that. On failure *size is 0. Allocates nothing,
  * reads nothing.
@@ -985,8 +987,8 @@ TARE_API int tare_metadata_at(const tare_model *model, size_t index, tare_string
 /* The same value whatever its kind; kind 0 at and beyond the count. */
 TARE_API tare_value tare_metadata_value_at(const tare_model *model, size_t index);
 
-/* The value of a key, from the first shard that has it; data is NULL when none has, or when it is no
- * string. `key` may be NULL at size 0, here and below. */
+/* The value of a key, from the first shard that has it; data is NULL when none has, or when it is
+ * no string. `key` may be NULL at size 0, here and below. */
 TARE_API tare_string tare_metadata_find(const tare_model *model, const char *key, size_t key_size);
 
 /* The same whatever its kind; kind 0 when no shard has the key. */
@@ -1012,8 +1014,8 @@ TARE_API tare_status tare_metadata_string(const tare_model *model, const char *k
 TARE_API tare_status tare_metadata_array(const tare_model *model, const char *key, size_t key_size,
                                          tare_value *out, tare_error *error);
 
-/* The same of a value at hand, such as an item of an array, by the same rules: TARE_OK, TARE_E_KIND,
- * or TARE_E_ABSENT for kind 0. `out` must not be NULL. */
+/* The same of a value at hand, such as an item of an array, by the same rules: TARE_OK,
+ * TARE_E_KIND, or TARE_E_ABSENT for kind 0. `out` must not be NULL. */
 TARE_API tare_status tare_value_u64(tare_value value, uint64_t *out);
 TARE_API tare_status tare_value_i64(tare_value value, int64_t *out);
 TARE_API tare_status tare_value_f64(tare_value value, double *out);
@@ -1143,26 +1145,27 @@ typedef struct tare_index_options {
 /* clang-format on */
 
 /*
- * Writes the index file of a model: records, names, shapes, table and metadata, as they are mapped by
- * later calls of tare_open, by any number of processes that share its memory. `path` NULL puts it
- * where tare_open looks: beside a file, as `model.safetensors.tareidx`, or in the folder of a sharded
- * or split model, as `tare.idx`. (There is no such place for a model in memory, or of a reader:
- * TARE_E_ARGUMENT.) The same model gives the same file. docs/format_index.md tells its layout.
+ * Writes the index file of a model: records, names, shapes, table and metadata, as they are mapped
+ * by later calls of tare_open, by any number of processes that share its memory. `path` NULL puts
+ * it where tare_open looks: beside a file, as `model.safetensors.tareidx`, or in the folder of a
+ * sharded or split model, as `tare.idx`. (There is no such place for a model in memory, or of a
+ * reader: TARE_E_ARGUMENT.) The same model gives the same file. docs/format_index.md tells its
+ * layout.
  *
  * The file is written and renamed as tare_save does, with the same errors. Who may not read the
- * model's first file may not read it. It replaces an index file, but not one that was built of another
- * list of shards or split file; anything else that is there is TARE_E_EXISTS without TARE_SAVE_REPLACE.
- * Headers are read once more, to be digested: TARE_E_CHANGED where a file is no longer the one that
- * was opened. Pairs and models of several files of tare_open_files have no file that an index could be of, and
- * big-endian hosts no such files: TARE_E_UNSUPPORTED. A tensor of more than 64 dimensions, or values
- * of metadata beyond 2^46 bytes: TARE_E_LIMIT. Memory in proportion to the file is taken during the
- * call.
+ * model's first file may not read it. It replaces an index file, but not one that was built of
+ * another list of shards or split file; anything else that is there is TARE_E_EXISTS without
+ * TARE_SAVE_REPLACE. Headers are read once more, to be digested: TARE_E_CHANGED where a file is no
+ * longer the one that was opened. Pairs and models of several files of tare_open_files have no file
+ * that an index could be of, and big-endian hosts no such files: TARE_E_UNSUPPORTED. A tensor of
+ * more than 64 dimensions, or values of metadata beyond 2^46 bytes: TARE_E_LIMIT. Memory in
+ * proportion to the file is taken during the call.
  *
  * An index file is not trusted more than a model: what stands in it is checked where it is used,
  * leads nowhere but into the index itself and the files of the model (in their folder, of the names
  * that a model may have), and bytes are handed out only within them. A damaged one gives errors,
- * misses, or wrong facts, such as another name; tare_index_check finds all damage. Another version of
- * the format is not read: TARE_E_VERSION, and so is one of another byte order: TARE_E_ENDIAN.
+ * misses, or wrong facts, such as another name; tare_index_check finds all damage. Another version
+ * of the format is not read: TARE_E_VERSION, and so is one of another byte order: TARE_E_ENDIAN.
  */
 TARE_API tare_status tare_index_save(const tare_model *model, const char *path,
                                      const tare_index_options *options, tare_error *error);
@@ -1178,15 +1181,15 @@ TARE_API tare_status tare_index_check(const tare_model *model, const char *path,
                                       const tare_index_options *options, tare_error *error);
 
 /*
- * TARE_OK when the model was opened from an index file; else why not: TARE_E_OPEN with system_error 0
- * where there was none, or none was looked for, and with another where it could not be opened (EINVAL:
- * it is no regular file), TARE_E_STALE and a message that names the shard that changed or is gone,
- * TARE_E_PREBUILT, TARE_E_VERSION, TARE_E_ENDIAN, TARE_E_READ.
+ * TARE_OK when the model was opened from an index file; else why not: TARE_E_OPEN with system_error
+ * 0 where there was none, or none was looked for, and with another where it could not be opened
+ * (EINVAL: it is no regular file), TARE_E_STALE and a message that names the shard that changed or
+ * is gone, TARE_E_PREBUILT, TARE_E_VERSION, TARE_E_ENDIAN, TARE_E_READ.
  */
 TARE_API tare_status tare_index_status(const tare_model *model, tare_error *error);
 
-/* Where tare_index_save and tare_open put and look for the model's index file by themselves; data is
- * NULL for a model in memory, of a reader, or of pairs. */
+/* Where tare_index_save and tare_open put and look for the model's index file by themselves; data
+ * is NULL for a model in memory, of a reader, or of pairs. */
 TARE_API tare_string tare_index_path(const tare_model *model);
 
 /* ------------------------------------------------------------------------------------------------

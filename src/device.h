@@ -2,7 +2,7 @@
  * Memory that is not the host's, and the way there.
  *
  *   tare_device  --- one device: its context, and lanes that loads take and give back
- *   lane         --- what one thread needs: pinned memory in slots, a stream, an event for each slot
+ *   lane         --- what one thread needs: slots of pinned memory, an event for each, a stream
  *   driver       --- what is asked of a vendor's driver: device_cuda.c; another is one more file
  *
  *   device.c       the public calls, lanes, names such as "cuda:0"

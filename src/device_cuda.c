@@ -237,8 +237,8 @@ static void cuda_give(void *state, uint64_t address)
     ((cuda *)state)->call.MemFree_v2(address);
 }
 
-/* The driver takes and clears memory under its lock, for which every copy waits: seven times as long
- * as it takes to pin pages that this thread has made present. */
+/* The driver takes and clears memory under its lock, for which every copy waits: seven times as
+ * long as it takes to pin pages that this thread has made present. */
 static tare_status cuda_pin(void *state, uint64_t size, void **pinned, tare_error *error)
 {
     cuda *self = state;

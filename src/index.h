@@ -65,8 +65,8 @@ typedef struct tarei_index {
     const uint32_t *sorted; /* numbers in the order of their names, where hashing was defeated */
     const tarei_names *names;
     uint64_t size; /* bytes */
-    /* A table from an index file, which is not trusted: all else here but seed and names leads to it
-     * (prebuilt_find.c). */
+    /* A table from an index file, which is not trusted: all else here but seed and names leads to
+     * it (prebuilt_find.c). */
     const struct tarei_prebuilt *checked;
 } tarei_index;
 

@@ -85,7 +85,8 @@ typedef struct tarei_look {
  * prebuilt_open.c: a model from an index file (prebuilt.h is for those who build and open them)
  */
 
-/* Where the model is: `name` in `folder`, or memory or a reader, where `name` is "" or `folder` holds files of a caller. */
+/* Where the model is: `name` in `folder`, or memory or a reader, where `name` is "" or `folder`
+ * holds files of a caller. */
 typedef struct tarei_place {
     uint32_t origin; /* TAREI_ORIGIN_* */
     const tarei_folder *folder;
@@ -95,8 +96,9 @@ typedef struct tarei_place {
 
 tare_status tarei_prebuilt_check_options(const tare_options *options, tare_error *error);
 
-/* Opens the model from its index file, if the options ask for one and it fits; *used tells, and that
- * place->source was taken. An index that does not fit is an error only where it is required. */
+/* Opens the model from its index file, if the options ask for one and it fits; *used tells, and
+ * that place->source was taken. An index that does not fit is an error only where it is
+ * required. */
 tare_status tarei_prebuilt_open(tarei_opening *opening, const tarei_place *place, bool *used);
 
 void tarei_prebuilt_close(tare_model *model);
@@ -160,8 +162,8 @@ struct tarei_opening {
     tare_error *error;
 };
 
-/* Copies what a caller's options hold, which begin with their struct_size and may be NULL; what they
- * are too short for stays zero. */
+/* Copies what a caller's options hold, which begin with their struct_size and may be NULL; what
+ * they are too short for stays zero. */
 tare_status tarei_open_copy_options(void *to, size_t to_size, const void *from, tare_error *error);
 tare_status tarei_open_check_hooks(const tare_allocator *hooks, tare_error *error);
 tare_status tarei_open_check_alignment(size_t *alignment, tare_error *error); /* and fills it in */

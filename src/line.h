@@ -12,8 +12,8 @@
  * a number, which takes as many bits as the count needs; a pair is that of the name (names.h).
  *
  * A line that was full when a further name came, which then went to the line behind, is marked: in
- * one of its eight numbers, in the highest bit, or in one of its keys. Which one depends on the hash
- * of the name, so that most of the names that are not there stop at such a line too.
+ * one of its eight numbers, in the highest bit, or in one of its keys. Which one depends on the
+ * hash of the name, so that most of the names that are not there stop at such a line too.
  */
 #ifndef TAREI_LINE_H
 #define TAREI_LINE_H

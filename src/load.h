@@ -29,8 +29,8 @@
 
 #define TAREI_LOAD_WHOLE UINT32_MAX
 
-/* A tensor that was asked for, or a run of a slice of one: those of an entry follow each other, also
- * in memory. What has 0 bytes has no part. */
+/* A tensor that was asked for, or a run of a slice of one: those of an entry follow each other,
+ * also in memory. What has 0 bytes has no part. */
 typedef struct tarei_load_part {
     uint64_t where; /* as in its record */
     uint64_t size;
@@ -103,8 +103,8 @@ tare_status tarei_load_plan_place(tarei_load_plan *plan, size_t alignment, bool 
 /*
  * Cuts chunks of at most chunk_size, a multiple of TAREI_OS_DIRECT_UNIT, whole pages of the file
  * counted. What lies between two parts is read along if it is at most gap_size. Small chunks that
- * follow each other form a batch of up to chunk_size, which one thread takes: two that write side by
- * side would both fetch and clear the same new page of memory, for one of them in vain.
+ * follow each other form a batch of up to chunk_size, which one thread takes: two that write side
+ * by side would both fetch and clear the same new page of memory, for one of them in vain.
  */
 tare_status tarei_load_plan_cut(tarei_load_plan *plan, uint64_t chunk_size, uint64_t gap_size,
                                 tare_error *error);
@@ -201,7 +201,8 @@ void tarei_load_ways_choose(const tarei_load_ways *ways, tare_load_options *opti
  * it costs nothing. */
 #define TAREI_LOAD_LINE 256u
 
-/* What one thread is at. `plan` and `chunk` describe the chunk at hand by its places in the slot. */
+/* What one thread is at. `plan` and `chunk` describe the chunk at hand by its places in the
+ * slot. */
 typedef struct tarei_load_worker {
     tarei_lane *lane;
     uint32_t slot;

@@ -84,10 +84,10 @@ static tare_status scatter(int descriptor, const tarei_load_plan *plan,
  *
  *   file    |..[=====][===|==][========|=======][=|===].......|    pages; the first is the head
  *   memory     [=====]..[=====]..[========]..[=======]..[====]
- *                     |--------- `size` bytes ----------|          to a page, the rest to the buffer
+ *                     |--------- `size` bytes ----------|      to a page, the rest to the buffer
  *
- * Then each part is moved down, the first one first. Moving a few bytes within the processor's cache
- * leaves the memory to the disk, which on a virtual machine is a copy too.
+ * Then each part is moved down, the first one first. Moving a few bytes within the processor's
+ * cache leaves the memory to the disk, which on a virtual machine is a copy too.
  */
 typedef struct landing {
     uint64_t begin; /* of the shard */

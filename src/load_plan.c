@@ -24,9 +24,9 @@ static uint32_t digit_of(const tarei_load_plan *plan, uint32_t entry, unsigned s
 }
 
 /*
- * Numbers of the list by the places of their tensors, and as they were listed where that is the same.
- * Records stand in the order of their places (tare_at), so that their indexes are all that a radix
- * sort looks at. `room` is for twice as many numbers; returns the half of it that has them.
+ * Numbers of the list by the places of their tensors, and as they were listed where that is the
+ * same. Records stand in the order of their places (tare_at), so that their indexes are all that a
+ * radix sort looks at. `room` is for twice as many numbers; returns the half of it that has them.
  */
 static const uint32_t *sort_entries(const tarei_load_plan *plan, uint32_t *room)
 {

@@ -1,15 +1,15 @@
 /*
- * Through the page cache or past it. Bytes that were read through it are there for whoever loads the
- * same file next, or now beside us: a server that starts again, the other ranks of a node. Reading
- * past it saves a copy and memory, which is worth more only where the bytes would not stay.
+ * Through the page cache or past it. Bytes that were read through it are there for whoever loads
+ * the same file next, or now beside us: a server that starts again, the other ranks of a node.
+ * Reading past it saves a copy and memory, which is worth more only where the bytes would not stay.
  */
 #include "load.h"
 #include "os.h"
 
 #define PROBES 8u /* of a file, to tell whether it is in the page cache */
 
-/* So many threads reach what memory gives, and large reads enough to keep a disk busy. Of small ones
- * it takes more at a time; those of the page cache are announced, so that fewer threads do. */
+/* So many threads reach what memory gives, and large reads enough to keep a disk busy. Of small
+ * ones it takes more at a time; those of the page cache are announced, so that fewer threads do. */
 #define THREADS_MAX 16u
 #define THREADS_TO_DEVICE 12u /* of files in the page cache: more only get into each other's way */
 #define THREADS_TO_DEVICE_DIRECT 32u

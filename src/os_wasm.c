@@ -1,5 +1,6 @@
 /* WebAssembly: one thread and no files. Models come from bytes and readers; all that would need a
- * file says that there is none. The host is asked for random bytes, by WASI, and for nothing else. */
+ * file says that there is none. The host is asked for random bytes, by WASI, and for nothing
+ * else. */
 #include "os.h"
 
 #ifdef __wasm__ /* whoever compiles all of src/ elsewhere gets nothing from this file */

@@ -162,8 +162,8 @@ static inline uint64_t tarei_parsed_count(const tarei_parsed *parsed)
 const char *tarei_parsed_excess(const uint64_t *limits, uint64_t count, uint64_t rank,
                                 uint64_t name_size);
 
-/* Why the limits forbid a model of so many tensors, one of that rank and name, and so much metadata;
- * NULL: they do not. */
+/* Why the limits forbid a model of so many tensors, one of that rank and name, and so much
+ * metadata; NULL: they do not. */
 static inline const char *tarei_parsed_fault(const uint64_t *limits, uint64_t count, uint64_t rank,
                                              uint64_t name_size, uint64_t metadata_size)
 {
@@ -208,8 +208,8 @@ tare_status tarei_parse_head(const uint8_t *head, uint64_t file_size, uint64_t s
                              uint32_t shard, uint64_t *header_size, tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
- * Binary headers, read from the start of a file on. Every byte of them comes through a cursor, which
- * knows how many there are, fetches more where a file is not in memory, and writes the error.
+ * Binary headers, read from the start of a file on. Every byte of them comes through a cursor,
+ * which knows how many there are, fetches more where a file is not in memory, and writes the error.
  * Bytes may move whenever more are needed, so that places are kept and never pointers.
  */
 #define TAREI_STRING_SIZE_MAX (UINT64_C(1) << 30) /* source: ggml, gguf.cpp */

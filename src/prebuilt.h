@@ -13,8 +13,8 @@
  *   prebuilt_look.c    facts, names and values, checked where they are used
  *
  * Nobody trusts such a file, and it may change while it is mapped. So opening copies what it checks
- * once and for all (the head and the shards), and of everything else each number is loaded once, with
- * tarei_once_*, compared, and only then used.
+ * once and for all (the head and the shards), and of everything else each number is loaded once,
+ * with tarei_once_*, compared, and only then used.
  */
 #ifndef TAREI_PREBUILT_H
 #define TAREI_PREBUILT_H
@@ -160,7 +160,8 @@ tare_status tarei_prebuilt_head_check(tarei_prebuilt_head *head, const void *byt
  * prebuilt_look.c
  */
 
-/* Looks through an opened model for what goes beyond the limits of the options, if there are any. */
+/* Looks through an opened model for what goes beyond the limits of the options, if there are
+ * any. */
 tare_status tarei_prebuilt_check_limits(tarei_opening *opening);
 
 /* ------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 /*
- * What an index file holds, made anew from what an open model tells of itself, whether its headers were
- * read or it comes from an index file. So the same model gives the same bytes: parts are shared and
- * the table is filled in the order of the tensors, and the seed follows from the headers. That seed is
- * no secret; what bounds a find (index.h) does not depend on it.
+ * What an index file holds, made anew from what an open model tells of itself, whether its headers
+ * were read or it comes from an index file. So the same model gives the same bytes: parts are
+ * shared and the table is filled in the order of the tensors, and the seed follows from the
+ * headers. That seed is no secret; what bounds a find (index.h) does not depend on it.
  */
 #include <inttypes.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * one line of a table that has none: the paths through find.c that are taken for tables that are
  * trusted carry no check for the sake of those that are not.
  *
- * A line is copied before it is looked at. A find looks at no more lines than opening found room for,
- * or halves the order of names: it ends whatever the table holds.
+ * A line is copied before it is looked at. A find looks at no more lines than opening found room
+ * for, or halves the order of names: it ends whatever the table holds.
  */
 #include "line.h"
 #include "prebuilt.h"

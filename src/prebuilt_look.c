@@ -2,8 +2,8 @@
 #include "prebuilt.h"
 #include "value.h"
 
-/* Whether dtype and shape take that many bytes. A zero first: the others' product may then be beyond
- * 64 bits. */
+/* Whether dtype and shape take that many bytes. A zero first: the others' product may then be
+ * beyond 64 bits. */
 static bool is_size(uint64_t size, uint32_t dtype, uint64_t elements, bool fits)
 {
     uint64_t block_count = tare_dtype_block_count(dtype), bytes;

@@ -1,7 +1,8 @@
 /*
- * An index file to a model. What is checked here takes no longer for more tensors: the head, the list
- * of shards, who those files are, and that sections are as large as the counts need. What stands in
- * the other sections is checked when somebody asks for it (prebuilt_find.c, prebuilt_look.c).
+ * An index file to a model. What is checked here takes no longer for more tensors: the head, the
+ * list of shards, who those files are, and that sections are as large as the counts need. What
+ * stands in the other sections is checked when somebody asks for it (prebuilt_find.c,
+ * prebuilt_look.c).
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* The files of a model from an index file: whether they are those that it was built from, and opening
- * them when somebody wants their bytes. */
+/* The files of a model from an index file: whether they are those that it was built from, and
+ * opening them when somebody wants their bytes. */
 #include <inttypes.h>
 #include <string.h>
 

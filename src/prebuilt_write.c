@@ -82,8 +82,9 @@ static tare_status read_file(const char *path, tarei_memory *memory, void **byte
     return status;
 }
 
-/* The name by which a model's files were found, as far as the index file holds it: that of the shard
- * index, or the common part of a split file's. "" of one file, and where it cannot be read. */
+/* The name by which a model's files were found, as far as the index file holds it: that of the
+ * shard index, or the common part of a split file's. "" of one file, and where it cannot be
+ * read. */
 static tare_string name_of(const tarei_prebuilt_head *head, const void *shards, const char *names)
 {
     bool listed = head->origin == TAREI_ORIGIN_LISTED;

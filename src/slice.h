@@ -1,5 +1,5 @@
-/* A box of a tensor as a sequence of runs, stretches that are contiguous in the tensor; slice.c tells
- * how they are found. */
+/* A box of a tensor as a sequence of runs, stretches that are contiguous in the tensor; slice.c
+ * tells how they are found. */
 #ifndef TAREI_SLICE_H
 #define TAREI_SLICE_H
 

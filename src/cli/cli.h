@@ -125,15 +125,16 @@ const char *cli_dtype_name(tare_dtype dtype);
  * lead to them: which, from 1, and of how many. */
 bool cli_is_part(const tare_model *model, uint64_t *number, uint64_t *count);
 
-/* Opens a model, or says why not and returns NULL. `seconds` may be NULL. Says so if an index file is
- * there and not used, or if the model is a part of one. */
+/* Opens a model, or says why not and returns NULL. `seconds` may be NULL. Says so if an index file
+ * is there and not used, or if the model is a part of one. */
 tare_model *cli_open(const cli_options *options, const char *path, double *seconds);
 
 /* The same for commands that read every byte: never with an index file, where a flipped bit would
  * lead to other bytes. */
 tare_model *cli_open_headers(const cli_options *options, const char *path);
 
-/* Whether there is an index file that is not used, and why. False also where none was looked for. */
+/* Whether there is an index file that is not used, and why. False also where none was looked
+ * for. */
 bool cli_index_unused(const tare_model *model, tare_error *why);
 
 /* Says why `path` was not opened, with the status and its place if `with_status`. */
@@ -279,8 +280,8 @@ void selection_free(selection *made);
 
 /* transfer.c: work on many bytes: a bar, and a signal that stops it */
 
-/* From its start to its end SIGINT, SIGTERM and SIGHUP make the next progress say that the work must
- * stop; a second one ends the program. */
+/* From its start to its end SIGINT, SIGTERM and SIGHUP make the next progress say that the work
+ * must stop; a second one ends the program. */
 void transfer_start(void);
 int transfer_progress(void *context, uint64_t done, uint64_t total); /* for options; any context */
 void transfer_end(void);

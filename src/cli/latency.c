@@ -278,7 +278,8 @@ static void draw_axis(unsigned first, unsigned last)
         char text[16];
         if (i == 0) out_string(" ");
         if (i % 4 != 1) continue;
-        /* The last bucket with a label is 157. NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
+        /* The last bucket with a label is 157.
+         * NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
         snprintf(text, sizeof text, "%u%s", 1u << i / 4 % 10, units[i / 40]);
         out_format("%-4s", text);
     }

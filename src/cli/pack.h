@@ -68,7 +68,8 @@ char *pack_target_name(const pack_target *target, const char *folder, size_t ind
 char *pack_target_path(const pack_target *target, size_t index);       /* when all is done */
 char *pack_target_stage_path(const pack_target *target, size_t index); /* where to write it */
 
-/* Where the index file of a model of that name in one file would be, or that of the folder. Free it. */
+/* Where the index file of a model of that name in one file would be, or that of the folder. Free
+ * it. */
 char *pack_target_prebuilt(const pack_target *target, bool of_folder);
 
 /* Calls `visit` for each file that a complete new model makes superfluous: the model of that name

@@ -186,8 +186,8 @@ static bool remove_old(void *context, const pack_target *target, const char *pat
     return count > 0 || sync_folder(target);
 }
 
-/* An index file of the old model: it would be passed over, with a message each time. That of a folder
- * is of the old model where that is what the folder has. */
+/* An index file of the old model: it would be passed over, with a message each time. That of a
+ * folder is of the old model where that is what the folder has. */
 static bool remove_prebuilt(pack_target *target, bool was_listed)
 {
     char *beside = pack_target_prebuilt(target, false);

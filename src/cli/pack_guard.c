@@ -7,10 +7,10 @@
 #include "pack.h"
 
 /*
- * --force writes over a model of the same name, and removes what is left of it. Where the model that
- * is read is part of that, nothing may go but what is packed: a file of it of which a tensor is left
- * out must stay, and so must a file that only has its name from the same model. Files are told by
- * what they are, whatever the path that leads to them.
+ * --force writes over a model of the same name, and removes what is left of it. Where the model
+ * that is read is part of that, nothing may go but what is packed: a file of it of which a tensor
+ * is left out must stay, and so must a file that only has its name from the same model. Files are
+ * told by what they are, whatever the path that leads to them.
  */
 
 typedef struct source_file {
