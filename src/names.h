@@ -2,7 +2,7 @@
  * The names of a set of records: all of them one behind the other, in full, each with a terminator,
  * and the parts that many of them share.
  *
- *   text  model.layers.0.mlp.up_proj.weight\0model.layers.0.mlp.down_proj.weight\0model.layers.1.mlp...
+ *   text  model.layers.0.mlp.up_proj.weight\0model.layers.0.mlp.down_proj.weight\0model.layers.1.mlp.
  *         |<- prefix 1 ->|<- suffix 1 ---->| |<- prefix 1 ->|<- suffix 2 ------>| |<- prefix 2 ->|
  *
  * A name is cut behind its first number. A part is the place where its text was first seen; a name
@@ -46,7 +46,7 @@ typedef struct tarei_part {
 } tarei_part;
 
 #define TAREI_PART_LONG UINT32_C(0x80000000)
-#ifndef TAREI_PART_SIZE_MAX /* of a name in two parts; tests want smaller ones */
+#ifndef TAREI_PART_SIZE_MAX /* a name with a larger part has no pair, as tests want some */
 #define TAREI_PART_SIZE_MAX (TAREI_PART_LONG - 1)
 #endif
 #define TAREI_PREFIX_SHORT 32u
