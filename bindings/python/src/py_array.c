@@ -292,13 +292,11 @@ PyObject *array_copy(framework kind, owner *self, const tare_tensor *at)
 PyObject *array_of(framework kind, owner *self, const tare_tensor *at)
 {
     piece from = piece_of(self, at);
-    if (from.data == NULL || (kind == FRAMEWORK_TORCH && !fits_torch(&from))) {
-        if (array_check(kind, from.dtype) != 0 || piece_read(&from, self, at) != 0) return NULL;
-        if (kind == FRAMEWORK_NUMPY) from.writable = false;
-        PyObject *copied = array_make(kind, &from);
-        Py_DECREF(from.base);
-        return copied;
-    }
+    bool copy = from.data == NULL || (kind == FRAMEWORK_TORCH && !fits_torch(&from));
+    if (copy && (array_check(kind, from.dtype) != 0 || piece_read(&from, self, at) != 0))
+        return NULL;
     if (kind == FRAMEWORK_NUMPY) from.writable = false;
-    return array_make(kind, &from);
+    PyObject *made = array_make(kind, &from);
+    if (copy) Py_DECREF(from.base);
+    return made;
 }
