@@ -2,12 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fault_engine.h"
-#include "fault_world.h"
+#include "fault_subject.h"
 
 enum { BYTES_MAX = 16384, LIST_MAX = 16 };
 
-static tare_model *model;
 static char bytes[BYTES_MAX];
 static size_t bytes_size;
 static tare_digest digests[LIST_MAX];
@@ -16,7 +14,7 @@ static tare_load_options how;
 
 static void prepare_with(const char *name, uint32_t backing, uint32_t index)
 {
-    model = fault_open(name, backing, index);
+    fault_model = fault_open(name, backing, index);
     how = (tare_load_options)TARE_LOAD_OPTIONS_INIT;
     memset(bytes, 0x11, sizeof bytes);
     memset(digests, 0x11, sizeof digests);
@@ -56,21 +54,13 @@ static void prepare_reader_threads(void)
 
 static void prepare_memory(void)
 {
-    tare_options options = TARE_OPTIONS_INIT;
-    options.allocator = &fault_memory.hooks;
-    const build_text *file = &fault_world.one;
-    if (tare_open_bytes(file->data, file->size, &options, &model, NULL) != TARE_OK) abort();
-}
-
-static void finish(void)
-{
-    tare_close(model);
-    model = NULL;
+    fault_prepare();
+    if (fault_open_bytes(&fault_world.one, NULL) != TARE_OK) abort();
 }
 
 static const tare_tensor *find(const char *name)
 {
-    return tare_find(model, name, strlen(name));
+    return tare_find(fault_model, name, strlen(name));
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -85,14 +75,14 @@ static uint64_t bytes_outcome(void)
 static tare_status read_tensor(tare_error *error)
 {
     const tare_tensor *tensor = find("t6");
-    bytes_size = (size_t)tare_size(model, tensor);
-    return FAULT_CALL(tare_read, model, tensor, bytes, bytes_size, error);
+    bytes_size = (size_t)tare_size(fault_model, tensor);
+    return FAULT_CALL(tare_read, fault_model, tensor, bytes, bytes_size, error);
 }
 
 static tare_status read_part(tare_error *error)
 {
     bytes_size = 3000;
-    return FAULT_CALL(tare_read_at, model, find("t6"), 5001, bytes, bytes_size, error);
+    return FAULT_CALL(tare_read_at, fault_model, find("t6"), 5001, bytes, bytes_size, error);
 }
 
 /* Runs near to each other, which are read over, and far apart. */
@@ -100,14 +90,16 @@ static tare_status read_box(tare_error *error)
 {
     static const uint64_t start[] = {3, 1, 0}, stop[] = {50, 19, 1};
     bytes_size = (50 - 3) * (19 - 1) * 2;
-    return FAULT_CALL(tare_read_slice, model, find("t7"), start, stop, bytes, bytes_size, error);
+    return FAULT_CALL(tare_read_slice, fault_model, find("t7"), start, stop, bytes, bytes_size,
+                      error);
 }
 
 static tare_status read_rows(tare_error *error)
 {
     static const uint64_t start[] = {2, 0}, stop[] = {9, 900};
     bytes_size = 7 * 900;
-    return FAULT_CALL(tare_read_slice, model, find("t8"), start, stop, bytes, bytes_size, error);
+    return FAULT_CALL(tare_read_slice, fault_model, find("t8"), start, stop, bytes, bytes_size,
+                      error);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -122,7 +114,7 @@ static uint64_t digest_outcome(void)
 static bool no_digest(void)
 {
     static const tare_digest none = {0, 0};
-    for (size_t i = 0; i < tare_count(model); i++)
+    for (size_t i = 0; i < tare_count(fault_model); i++)
         if (memcmp(&digests[i], &none, sizeof none) != 0) return false;
     return true;
 }
@@ -134,12 +126,12 @@ static bool no_first_digest(void)
 
 static tare_status hash_one(tare_error *error)
 {
-    return FAULT_CALL(tare_hash, model, find("t6"), &digests[0], error);
+    return FAULT_CALL(tare_hash, fault_model, find("t6"), &digests[0], error);
 }
 
 static tare_status hash_all(tare_error *error)
 {
-    return FAULT_CALL(tare_hash_many, model, NULL, 0, &how, digests, error);
+    return FAULT_CALL(tare_hash_many, fault_model, NULL, 0, &how, digests, error);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -148,7 +140,7 @@ static tare_status hash_all(tare_error *error)
 
 static tare_status advise(uint32_t advice, tare_error *error)
 {
-    return FAULT_CALL(tare_advise, model, NULL, 0, advice, error);
+    return FAULT_CALL(tare_advise, fault_model, NULL, 0, advice, error);
 }
 
 static tare_status advise_will_need(tare_error *error)
@@ -179,27 +171,22 @@ static tare_status advise_unlock(tare_error *error)
 /* A list that is out of order: put in order in memory from the hooks. */
 static tare_status advise_list(tare_error *error)
 {
-    size_t count = tare_count(model);
-    for (size_t i = 0; i < count; i++) list[i] = tare_at(model, count - 1 - i);
-    return FAULT_CALL(tare_advise, model, list, count, TARE_ADVISE_POPULATE, error);
+    size_t count = tare_count(fault_model);
+    for (size_t i = 0; i < count; i++) list[i] = tare_at(fault_model, count - 1 - i);
+    return FAULT_CALL(tare_advise, fault_model, list, count, TARE_ADVISE_POPULATE, error);
 }
 
-static uint64_t model_outcome(void)
-{
-    return fault_sum_model(model);
-}
-
-#define READS(name, prepare, act)                                   \
-    {                                                               \
-        name, prepare, act, bytes_outcome, NULL, finish, 0, NULL, 0 \
+#define READS(name, prepare, act)                                         \
+    {                                                                     \
+        name, prepare, act, bytes_outcome, NULL, fault_finish, 0, NULL, 0 \
     }
-#define HASHES(name, prepare, act, empty)                             \
-    {                                                                 \
-        name, prepare, act, digest_outcome, empty, finish, 0, NULL, 0 \
+#define HASHES(name, prepare, act, empty)                                   \
+    {                                                                       \
+        name, prepare, act, digest_outcome, empty, fault_finish, 0, NULL, 0 \
     }
-#define ADVISES(name, prepare, act)                                 \
-    {                                                               \
-        name, prepare, act, model_outcome, NULL, finish, 0, NULL, 0 \
+#define ADVISES(name, prepare, act)                                             \
+    {                                                                           \
+        name, prepare, act, fault_model_outcome, NULL, fault_finish, 0, NULL, 0 \
     }
 
 const fault_scenario fault_read_scenarios[] = {

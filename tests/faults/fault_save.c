@@ -1,13 +1,10 @@
 /* Saving, to a file and to memory. */
 #include <stdlib.h>
-#include <string.h>
 
-#include "fault_engine.h"
-#include "fault_world.h"
+#include "fault_subject.h"
 
 enum { LIST_MAX = 16, LARGE = 1100000 /* more than the buffer that small pieces go through */ };
 
-static tare_model *model;
 static tare_save_options how;
 static tare_save_tensor tensors[LIST_MAX];
 static size_t count;
@@ -55,10 +52,10 @@ static void prepare_plain_bytes(void)
 
 static void take_model(const char *name, uint32_t backing, uint32_t index)
 {
-    model = fault_open(name, backing, index);
-    count = tare_count(model);
+    fault_model = fault_open(name, backing, index);
+    count = tare_count(fault_model);
     for (size_t i = 0; i < count; i++)
-        tensors[i] = (tare_save_tensor){.model = model, .tensor = tare_at(model, i)};
+        tensors[i] = (tare_save_tensor){.model = fault_model, .tensor = tare_at(fault_model, i)};
 }
 
 static void prepare_mapped(void)
@@ -88,9 +85,8 @@ static void prepare_reader(void)
 static void finish(void)
 {
     fault_target_remove();
-    tare_close(model);
+    fault_finish();
     free(memory);
-    model = NULL;
     memory = NULL;
 }
 
@@ -98,16 +94,6 @@ static tare_status save(tare_error *error)
 {
     const char *path = fault_target();
     return FAULT_CALL(tare_save, path, tensors, count, &how, error);
-}
-
-static uint64_t saved(void)
-{
-    return fault_sum_file(fault_target());
-}
-
-static bool is_untouched(void)
-{
-    return fault_target_untouched() || fault_said("is in place");
 }
 
 static void prepare_memory(void)
@@ -134,19 +120,14 @@ static bool nothing_told(void)
     return told == 0;
 }
 
-#define SAVES(name, prepare)                                         \
-    {                                                                \
-        name, prepare, save, saved, is_untouched, finish, 0, NULL, 0 \
-    }
-
 const fault_scenario fault_save_scenarios[] = {
-    SAVES("save, bytes", prepare_bytes),
-    {"save, bytes, without hooks", prepare_plain_bytes, save, saved, is_untouched, finish, 0, NULL,
-     FAULT_WITHOUT_HOOKS},
-    SAVES("save, mapped", prepare_mapped),
-    SAVES("save, read", prepare_read),
-    SAVES("save, indexed", prepare_late),
-    SAVES("save, of a reader", prepare_reader),
+    FAULT_WRITES("save, bytes", prepare_bytes, save, finish, 0),
+    FAULT_WRITES("save, bytes, without hooks", prepare_plain_bytes, save, finish,
+                 FAULT_WITHOUT_HOOKS),
+    FAULT_WRITES("save, mapped", prepare_mapped, save, finish, 0),
+    FAULT_WRITES("save, read", prepare_read, save, finish, 0),
+    FAULT_WRITES("save, indexed", prepare_late, save, finish, 0),
+    FAULT_WRITES("save, of a reader", prepare_reader, save, finish, 0),
     {"save_bytes", prepare_memory, save_bytes, saved_bytes, nothing_told, finish, 0, NULL, 0},
     {0},
 };

@@ -197,7 +197,7 @@ uint64_t fault_sum_model(const tare_model *model)
     return sum;
 }
 
-uint64_t fault_sum_file(const char *path)
+static uint64_t sum_file(const char *path)
 {
     size_t size;
     void *bytes = temp_read(path, &size);
@@ -240,10 +240,16 @@ const char *fault_target(void)
     return fault_path("out/target");
 }
 
+uint64_t fault_target_outcome(void)
+{
+    return sum_file(fault_target());
+}
+
 bool fault_target_untouched(void)
 {
+    if (fault_said("is in place")) return true;
     if (temp_entry_count(&out) != (before != NULL)) return false;
-    return before == NULL || fault_sum_file(fault_target()) == fault_sum(0, before, strlen(before));
+    return before == NULL || fault_target_outcome() == fault_sum(0, before, strlen(before));
 }
 
 void fault_target_remove(void)

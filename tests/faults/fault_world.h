@@ -44,12 +44,12 @@ const char *fault_path(const char *name);
 /* Numbers that tell contents apart; never 0. */
 uint64_t fault_sum(uint64_t before, const void *bytes, size_t size);
 uint64_t fault_sum_model(const tare_model *model);
-uint64_t fault_sum_file(const char *path);
 
-/* A folder to write to, with a file `target` in it if there is text; and its end. Untouched is what
- * a failure leaves there. */
+/* A folder to write to, with a file `target` in it if there is text; and its end. Untouched is how
+ * a failure leaves it, unless the round's error says that the file is in place. */
 void fault_target_make(const char *text);
 const char *fault_target(void);
+uint64_t fault_target_outcome(void);
 bool fault_target_untouched(void);
 void fault_target_remove(void);
 
