@@ -164,3 +164,14 @@ tare_model *expect_open_bytes(const char *what, const build_text *file)
     expect_opened(what, status, model, &error);
     return model;
 }
+
+tare_model *expect_open_path(const char *what, const char *path, uint32_t backing)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    options.backing = backing;
+    tare_status status = tare_open(path, &options, &model, &error);
+    expect_opened(what, status, model, &error);
+    return model;
+}

@@ -41,7 +41,9 @@ void expect_bytes(const char *what, const tare_model *model, const tare_tensor *
 /* Both models list the same tensors with the same facts and bytes, and the same metadata. */
 void expect_same_models(const char *what, const tare_model *a, const tare_model *b);
 
-/* Opens bytes with default options; ends the test where that fails. The bytes stay the caller's. */
+/* Opens bytes, or a path, with options that are the defaults otherwise; ends the test where that
+ * fails. The bytes stay the caller's. */
 tare_model *expect_open_bytes(const char *what, const build_text *file);
+tare_model *expect_open_path(const char *what, const char *path, uint32_t backing);
 
 #endif
