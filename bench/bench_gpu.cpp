@@ -8,8 +8,8 @@
  *     warm PATH, cold PATH           sees to its pages; answers how many bytes of it are cached
  *     limit                          bytes a second from pinned memory to the device
  *     busy PATH THREADS PIECE        the same while so many threads read from the page cache
- *     host PATH THREADS PIECE        bytes a second from the page cache into memory that is there, by
- *                                    reads of so many bytes
+ *     host PATH THREADS PIECE        bytes a second from the page cache into memory that is there,
+ *                                    by reads of so many bytes
  *     map PATH THREADS PIECE         the same by copies from a mapping, brought in piece by piece
  *     disk PATH THREADS PIECE        the same past the page cache, with so many reads in flight
  *     load HOW PATH THREADS CHUNK    loads; answers "SECONDS_TO_OPEN SECONDS_TO_LOAD". 0 is tare's

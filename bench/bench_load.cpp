@@ -6,14 +6,15 @@
  *     cold/ENGINE/SET           all tensors, no page of the file in the page cache
  *     cold_subset/ENGINE/SET
  *
- * SET is large (few tensors) or small (91,985 tensors). An iteration is one load, in real time; giving
- * memory back is not timed. The counter open_s is that part of the time which passed before the
- * engine knew where its tensors are; what an engine is given ready is not timed at all. Before each
- * iteration it is made sure, with mincore, that the page cache has all of the file or nothing, and so
- * much memory (when cold, for the page cache too) is taken and given back: a host that took it away
- * must give it again, for which engines are not to blame. The first time that an engine loads something its bytes are compared with the
- * file's, and its need of memory is measured in a run of its own. The allocator keeps nothing back
- * between iterations: every load gets memory that the kernel has to make anew.
+ * SET is large (few tensors) or small (91,985 tensors). An iteration is one load, in real time;
+ * giving memory back is not timed. The counter open_s is that part of the time which passed before
+ * the engine knew where its tensors are; what an engine is given ready is not timed at all. Before
+ * each iteration it is made sure, with mincore, that the page cache has all of the file or nothing,
+ * and so much memory (when cold, for the page cache too) is taken and given back: a host that took
+ * it away must give it again, for which engines are not to blame. The first time that an engine
+ * loads something its bytes are compared with the file's, and its need of memory is measured in a
+ * run of its own. The allocator keeps nothing back between iterations: every load gets memory that
+ * the kernel has to make anew.
  */
 #include "load_files.h"
 #include "load_memory.h"

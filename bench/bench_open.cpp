@@ -12,13 +12,14 @@
  *     open/indexed_cold/SET           indexed_first, the index file not in the page cache
  *     open/indexed_processes/SET      eight processes at once: how much memory is each one's own
  *     open/tare_processes/SET         the same without an index file
- *     open/safetensors_crate/SET      the crate's deserialize of a mapped file, and one tensor(name)
+ *     open/safetensors_crate/SET      the crate's deserialize of a mapped file, and one
+ *                                     tensor(name)
  *     open/safetensors_python/SET     safe_open and one get_slice, in a process of its own
  *     open/gguf_loop/SET              a plain reader in the style of ggml's: gguf_loop.h
  *     open/gguf_python/SET            the Python package gguf, in a process of its own
  *
- * SET is S, M, L, 1000, shards_74 (139,000 tensors in 74 shards), or million: 1,700,000 tensors of no
- * elements in a header of the largest size; or gguf_300, gguf_5900, gguf_40000: GGUF files of so
+ * SET is S, M, L, 1000, shards_74 (139,000 tensors in 74 shards), or million: 1,700,000 tensors of
+ * no elements in a header of the largest size; or gguf_300, gguf_5900, gguf_40000: GGUF files of so
  * many tensors, and gguf_vocabulary: one of 300 and a vocabulary of 128,000 tokens. gguf_python is
  * there where --python= names a Python that has the package. An iteration is one opening; closing,
  * and giving memory back, is not timed. The allocator is told to keep nothing back between

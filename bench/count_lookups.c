@@ -1,8 +1,8 @@
 /*
  * A fixed workload to count instructions of, under callgrind (report_count.py): the same names,
- * file, order and seed in every run. Each function below whose name starts with `count_` makes calls
- * of one function of tare and of no other. With `indexed` the model that is asked comes from an
- * index file, with `gguf` from a GGUF file.
+ * file, order and seed in every run. Each function below whose name starts with `count_` makes
+ * calls of one function of tare and of no other. With `indexed` the model that is asked comes from
+ * an index file, with `gguf` from a GGUF file.
  */
 #define _POSIX_C_SOURCE 200809L /* mkstemp */
 #include "model_file.h"

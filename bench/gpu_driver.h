@@ -1,5 +1,5 @@
-/* What bench_gpu asks of NVIDIA's driver itself, so that limits and checks do not rest on the library
- * that is measured. Looked for at run time, like there. */
+/* What bench_gpu asks of NVIDIA's driver itself, so that limits and checks do not rest on the
+ * library that is measured. Looked for at run time, like there. */
 #ifndef TARE_BENCH_GPU_DRIVER_H
 #define TARE_BENCH_GPU_DRIVER_H
 

@@ -1,4 +1,5 @@
-/* Parts of one model at one time, each to a device: several GPUs in one process, several processes. */
+/* Parts of one model at one time, each to a device: several GPUs in one process, several
+ * processes. */
 #ifndef TARE_BENCH_GPU_PARTS_H
 #define TARE_BENCH_GPU_PARTS_H
 

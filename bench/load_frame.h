@@ -1,7 +1,7 @@
 /*
  * The frame of bench_load: what is to be loaded, and what an engine is. An engine is a row: a
- * function that brings the tensors of a job into memory and says how long that took. What it returns
- * holds them until it is destroyed, which is not timed, and shows them for the check.
+ * function that brings the tensors of a job into memory and says how long that took. What it
+ * returns holds them until it is destroyed, which is not timed, and shows them for the check.
  */
 #ifndef TARE_BENCH_LOAD_FRAME_H
 #define TARE_BENCH_LOAD_FRAME_H

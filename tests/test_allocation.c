@@ -1,6 +1,7 @@
 /*
- * Where memory comes from, and when. This program is linked with --wrap for malloc and its like, to see
- * that nothing goes past the hooks. What happens when there is none is the business of tests/faults.
+ * Where memory comes from, and when. This program is linked with --wrap for malloc and its like, to
+ * see that nothing goes past the hooks. What happens when there is none is the business of
+ * tests/faults.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,7 +123,8 @@ static void check_nothing_left(const char *what, size_t n, size_t descriptors)
     cr_expect_eq(probe_mapping_count(folder.text), 0, "%s %zu: a mapping is left", what, n);
 }
 
-/* Damage is reported as such however little memory there is, or as the lack of it; nothing stays. */
+/* Damage is reported as such however little memory there is, or as the lack of it; nothing
+ * stays. */
 Test(allocation, may_fail_at_every_call_for_damaged_files)
 {
     static const char *const tails[] = {

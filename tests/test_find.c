@@ -1,5 +1,5 @@
-/* Names found in the table, and others not. Compiled for either layout of lines: see CMakeLists.txt.
- */
+/* Names found in the table, and others not. Compiled for either layout of lines: see
+ * CMakeLists.txt. */
 #include <stdlib.h>
 #include <string.h>
 

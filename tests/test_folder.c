@@ -314,8 +314,8 @@ Test(folder, names_of_files_are_told_from_one)
     cr_expect_eq(tare_list_files(&other, NULL, NULL, NULL, NULL), TARE_E_ARGUMENT);
 }
 
-/* Index files are of files that stay where they are: of files that were handed in none is saved, but one
- * that was made elsewhere is used where it is named. */
+/* Index files are of files that stay where they are: of files that were handed in none is saved,
+ * but one that was made elsewhere is used where it is named. */
 Test(folder, index_files_are_used_where_they_are_named)
 {
     write_sharded();

@@ -1,5 +1,6 @@
-/* GGUF through the calls that load, slice, hash and advise: they know no formats, and what is new to
- * them is blocks, alignments, bytes between tensors that are nobody's, and parts of a split file. */
+/* GGUF through the calls that load, slice, hash and advise: they know no formats, and what is new
+ * to them is blocks, alignments, bytes between tensors that are nobody's, and parts of a split
+ * file. */
 #define _XOPEN_SOURCE 700 /* truncate */
 #include <stdio.h>
 #include <stdlib.h>
@@ -347,8 +348,8 @@ Test(gguf, advice_leaves_the_bytes_as_they_are)
  * Slices
  */
 
-/* What a box holds, found one block at a time: rows are whole blocks, so only the last dimension can
- * cut one. Free `bytes`. */
+/* What a box holds, found one block at a time: rows are whole blocks, so only the last dimension
+ * can cut one. Free `bytes`. */
 typedef struct expected {
     unsigned char *bytes;
     size_t size;

@@ -533,7 +533,8 @@ Test(hostile, a_hundred_thousand_shards_in_memory_are_one_model)
     build_free(&list);
 }
 
-/* On the disk each takes a descriptor. Which shard was one too many is told, and none stays open. */
+/* On the disk each takes a descriptor. Which shard was one too many is told, and none stays
+ * open. */
 Test(hostile, more_shards_than_files_may_be_open_are_an_error)
 {
     enum { OPEN_MOST = 40 };

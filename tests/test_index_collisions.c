@@ -1,4 +1,5 @@
-/* Names that defeat the hash: reseeds and the sorted fallback, seen through the public functions. */
+/* Names that defeat the hash: reseeds and the sorted fallback, seen through the public
+ * functions. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,8 +37,9 @@ static tare_stat stat_of(const tare_model *model)
 
 find_count find_counts;
 
-/* tare_find, which looks at no more than the model's bound, whatever collides: of a table, lines and
- * what is in them, and once more the name that the short path compares; of a sorted list, names. */
+/* tare_find, which looks at no more than the model's bound, whatever collides: of a table, lines
+ * and what is in them, and once more the name that the short path compares; of a sorted list,
+ * names. */
 static const tare_tensor *find_counted(const tare_model *model, const tare_stat *stat,
                                        const char *name, size_t size)
 {

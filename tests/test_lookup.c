@@ -71,8 +71,8 @@ static void close_subject(subject *s)
     build_free(&s->file);
 }
 
-/* All functions that find agree about one name; its bytes are copied so that they lie elsewhere than
- * the library's, and nothing behind them may be read. */
+/* All functions that find agree about one name; its bytes are copied so that they lie elsewhere
+ * than the library's, and nothing behind them may be read. */
 static void check_name(const subject *s, const char *name, size_t size)
 {
     const tare_tensor *wanted = wanted_tensor(s, name, size);

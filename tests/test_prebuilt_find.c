@@ -1,5 +1,5 @@
-/* Finding in the table of an index file: the same as in one made from headers, for every set of names,
- * whatever layout the table has. */
+/* Finding in the table of an index file: the same as in one made from headers, for every set of
+ * names, whatever layout the table has. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,8 +156,8 @@ static int compare_names(const void *x, const void *y)
     return name_compare(a->data, a->size, b->data, b->size);
 }
 
-/* What a table would be if the names defeated hashing, which no set of names does by itself: numbers
- * in the order of their names. The section is cut to that, and what follows moves up. */
+/* What a table would be if the names defeated hashing, which no set of names does by itself:
+ * numbers in the order of their names. The section is cut to that, and what follows moves up. */
 static index_image make_sorted(const index_image *image, const tare_model *model)
 {
     size_t count = tare_count(model);

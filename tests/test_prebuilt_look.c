@@ -1,6 +1,6 @@
-/* Index files that are damaged, or lie: whatever stands in them, calls come back, with errors, misses
- * or wrong facts, and hand out nothing that is not there. The files are in heap blocks of just their
- * size, so that AddressSanitizer sees a look beyond. */
+/* Index files that are damaged, or lie: whatever stands in them, calls come back, with errors,
+ * misses or wrong facts, and hand out nothing that is not there. The files are in heap blocks of
+ * just their size, so that AddressSanitizer sees a look beyond. */
 #include <stdlib.h>
 #include <string.h>
 

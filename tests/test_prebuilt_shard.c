@@ -1,4 +1,5 @@
-/* Shards of a model from an index file: opened when their bytes are wanted, by whoever wants them. */
+/* Shards of a model from an index file: opened when their bytes are wanted, by whoever wants
+ * them. */
 #define _XOPEN_SOURCE 700
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* Ways to keep where a tensor's bytes are. Besides its offset a record leads to its dtype and shape:
- * `layout` is the number of one of the few (dtype, shape) that a model has. */
+/* Ways to keep where a tensor's bytes are. Besides its offset a record leads to its dtype and
+ * shape: `layout` is the number of one of the few (dtype, shape) that a model has. */
 #ifndef NAMES_RECORDS_H
 #define NAMES_RECORDS_H
 

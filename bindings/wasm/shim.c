@@ -1,6 +1,7 @@
 /*
- * tare.h as JavaScript can call it: one model to an instance, files handed in by name with the bytes
- * of their start, outputs in static structs whose address is exported. Nothing is decided here.
+ * tare.h as JavaScript can call it: one model to an instance, files handed in by name with the
+ * bytes of their start, outputs in static structs whose address is exported. Nothing is decided
+ * here.
  *
  * Memory of an instance while it opens a model:
  *

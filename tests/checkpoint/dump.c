@@ -5,8 +5,8 @@
  *                           and decimal), the name, the bytes, and a line end
  *   dump MODEL map|read metadata
  *                           each entry of metadata: a line "KEY_SIZE SHARD KIND COUNT" (the kind of
- *                           the items, with "[]" behind it, of an array), the key, and for each item
- *                           its size, a line end, and its bytes
+ *                           the items, with "[]" behind it, of an array), the key, and for each
+ *                           item its size, a line end, and its bytes
  *   dump                    for each path on standard input a line: a status, and behind a tab the
  *                           message; then the same lines as above without bytes where it is TARE_OK
  */

@@ -1,7 +1,8 @@
 /*
  * Saves what it opens, for a script to compare with what another writer writes: for each line of
- * standard input, "FROM<tab>TO<tab>ALIGNMENT<tab>map|read", the tensors and metadata of a model in an
- * order that is not that of its file. Prints a line each: a status, and behind a tab the message.
+ * standard input, "FROM<tab>TO<tab>ALIGNMENT<tab>map|read", the tensors and metadata of a model in
+ * an order that is not that of its file. Prints a line each: a status, and behind a tab the
+ * message.
  */
 #include <stdio.h>
 #include <stdlib.h>

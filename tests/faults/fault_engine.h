@@ -1,7 +1,8 @@
 /*
  * Scenarios, and an engine that makes every call in them fail: each allocation, each system call,
- * each call of a driver or of a reader, once and from then on; and all that once more while something
- * else, such as mapping files, fails all the time. See fault_engine.c for what is checked.
+ * each call of a driver or of a reader, once and from then on; and all that once more while
+ * something else, such as mapping files, fails all the time. See fault_engine.c for what is
+ * checked.
  */
 #ifndef FAULT_ENGINE_H
 #define FAULT_ENGINE_H

@@ -1,6 +1,6 @@
-/* The table of names against a linear scan. An input is: a byte of options, then lines, each a name.
- * Names are asked for as they are, cut short, and changed. fuzz_index_large compiles the table so
- * that few names get the layout of many. */
+/* The table of names against a linear scan. An input is: a byte of options, then lines, each a
+ * name. Names are asked for as they are, cut short, and changed. fuzz_index_large compiles the
+ * table so that few names get the layout of many. */
 #include <string.h>
 
 #include "fuzz.h"

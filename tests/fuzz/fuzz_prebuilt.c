@@ -1,7 +1,7 @@
 /*
- * An index file, beside a model that stays what it is: a safetensors file of four tensors. Inputs are
- * tried as they are, and once more with their digests made right, since no change to plain bytes gets
- * past those.
+ * An index file, beside a model that stays what it is: a safetensors file of four tensors. Inputs
+ * are tried as they are, and once more with their digests made right, since no change to plain
+ * bytes gets past those.
  */
 #include <string.h>
 
@@ -24,8 +24,8 @@ static size_t make_model(uint8_t *target)
     return 8 + (size_t)size + 35;
 }
 
-/* Leaves the size alone most of the time, and the head or what stands before its counts: nearly every
- * change to those makes it damaged, which is soon found. */
+/* Leaves the size alone most of the time, and the head or what stands before its counts: nearly
+ * every change to those makes it damaged, which is soon found. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsigned seed)
 {
     enum { COUNTS_AT = 32, HEAD_SIZE = 448, KEPT_SIZE = 4096 };

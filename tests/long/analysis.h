@@ -1,6 +1,6 @@
 /*
- * For analysers, which see one file at a time: what they cannot know of functions in error.c, namely
- * that they never return TARE_OK. Included by analysis.sh ahead of every other file.
+ * For analysers, which see one file at a time: what they cannot know of functions in error.c,
+ * namely that they never return TARE_OK. Included by analysis.sh ahead of every other file.
  */
 #ifndef ANALYSIS_H
 #define ANALYSIS_H

@@ -1,7 +1,7 @@
 /*
  * The corpus without a framework, for hosts and tools that have none: every file gets its verdict
- * from a path with either backing, from memory that ends where the file does, before a page that may
- * not be touched, and through a reader; everything is asked of those that are accepted.
+ * from a path with either backing, from memory that ends where the file does, before a page that
+ * may not be touched, and through a reader; everything is asked of those that are accepted.
  *
  *     plain_corpus         that
  *     plain_corpus flips   and of every good file each bit changed, and each cut

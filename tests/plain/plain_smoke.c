@@ -1,4 +1,5 @@
-/* Opens a model in every way there is, finds, reads, saves, closes, and fails to open damaged ones. */
+/* Opens a model in every way there is, finds, reads, saves, closes, and fails to open damaged
+ * ones. */
 #include <string.h>
 
 #include "plain_check.h"

@@ -1,4 +1,5 @@
-/* Eight threads use one model at once, each in an order of its own. Built with ThreadSanitizer too. */
+/* Eight threads use one model at once, each in an order of its own. Built with ThreadSanitizer
+ * too. */
 #include <pthread.h>
 #include <string.h>
 

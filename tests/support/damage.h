@@ -28,8 +28,8 @@ void damage_check(const damage *rows, size_t count);
 
 #define DAMAGE_CHECK(rows) damage_check(rows, sizeof rows / sizeof rows[0])
 
-/* Opens a copy on the heap of exactly that size, so that AddressSanitizer sees a read beyond it. The
- * copy lives until the next call. */
+/* Opens a copy on the heap of exactly that size, so that AddressSanitizer sees a read beyond it.
+ * The copy lives until the next call. */
 tare_status damage_open(const build_text *file, tare_model **model, tare_error *error);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * A driver for machines without a GPU: a shared library libcuda.so.1 whose devices are memory of the
- * host. It does as late as it may what is queued on streams, so that a slot that is used again too
- * early shows; its addresses of devices are none of the host, so that touching one is a crash; it
- * fails on demand, and counts what is alive and what no program should do.
+ * A driver for machines without a GPU: a shared library libcuda.so.1 whose devices are memory of
+ * the host. It does as late as it may what is queued on streams, so that a slot that is used again
+ * too early shows; its addresses of devices are none of the host, so that touching one is a crash;
+ * it fails on demand, and counts what is alive and what no program should do.
  */
 #ifndef FAKE_CUDA_H
 #define FAKE_CUDA_H

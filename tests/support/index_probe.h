@@ -33,7 +33,8 @@ void index_seal(index_image *image);
  * how many tensors could be read. */
 size_t index_use_model(const tare_model *model);
 
-/* Opens bytes of a model with an index, and uses what comes of it. Returns the status of REQUIRE. */
+/* Opens bytes of a model with an index, and uses what comes of it. Returns the status of
+ * REQUIRE. */
 tare_status index_use(const index_image *image, const void *model, size_t model_size);
 
 #endif

@@ -151,7 +151,8 @@ void *__wrap_dlsym(void *library, const char *name);
 void *__real_dlsym(void *library, const char *name);
 int __wrap_getrlimit64(int resource, struct rlimit *limit);
 int __real_getrlimit64(int resource, struct rlimit *limit);
-/* Visible, since the linker finds them wanted by shared libraries, which then call the real ones. */
+/* Visible, since the linker finds them wanted by shared libraries, which then call the real
+ * ones. */
 __attribute__((visibility("default"))) void *__wrap_malloc(size_t size);
 void *__real_malloc(size_t size);
 __attribute__((visibility("default"))) void *__wrap_aligned_alloc(size_t alignment, size_t size);

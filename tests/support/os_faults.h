@@ -1,7 +1,7 @@
 /*
  * System calls that fail on demand. The program that uses this is linked with --wrap for each of
- * them (tests/CMakeLists.txt), so that the library's calls come here first. Calls are counted on any
- * thread; what is to fail is set while only one runs.
+ * them (tests/CMakeLists.txt), so that the library's calls come here first. Calls are counted on
+ * any thread; what is to fail is set while only one runs.
  */
 #ifndef OS_FAULTS_H
 #define OS_FAULTS_H
@@ -74,7 +74,8 @@ typedef struct os_held {
 
 extern os_held os_hold;
 
-/* What is written need not reach the disk: whoever does it thousands of times waits long for that. */
+/* What is written need not reach the disk: whoever does it thousands of times waits long for
+ * that. */
 extern int os_without_disk;
 
 /* No faults, and all counts 0. */

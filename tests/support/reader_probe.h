@@ -1,4 +1,5 @@
-/* A tare_reader over memory that answers in pieces, writes down what it is asked, and misbehaves. */
+/* A tare_reader over memory that answers in pieces, writes down what it is asked, and
+ * misbehaves. */
 #ifndef READER_PROBE_H
 #define READER_PROBE_H
 

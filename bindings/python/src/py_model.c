@@ -437,10 +437,9 @@ static PyMethodDef model_methods[] = {
                 "path: where to; None is where open() looks for it: index_path.\n"
                 "replace: whether it may take the place of a file that is no index file.")},
     {"check_index", TAREPY_WORDS(check_index),
-     TAREPY_DOC(
-         "check_index($self, /, path=None)",
-         "Raises unless the index file is what save_index() would write now. The model must\n"
-         "have been opened with index='never'.")},
+     TAREPY_DOC("check_index($self, /, path=None)",
+                "Raises unless the index file is what save_index() would write now. The model\n"
+                "must have been opened with index='never'.")},
     {"close", close_model, METH_NOARGS,
      TAREPY_DOC("close($self, /)",
                 "Ends the use of the model. Tensors and arrays that are there stay as they are.")},

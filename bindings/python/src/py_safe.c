@@ -184,7 +184,8 @@ static PyObject *move(PyObject *made, PyObject *device)
     return moved;
 }
 
-/* What one call works with. Reading lets other threads run, and one may close the file meanwhile. */
+/* What one call works with. Reading lets other threads run, and one may close the file
+ * meanwhile. */
 typedef struct held {
     opened *from;
     owner *owner;

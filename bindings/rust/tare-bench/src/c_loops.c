@@ -1,4 +1,5 @@
-/* What a program in C does: the loops that those of Rust are compared with. And models to run on. */
+/* What a program in C does: the loops that those of Rust are compared with. And models to run
+ * on. */
 #include <malloc.h>
 #include <tare.h>
 
