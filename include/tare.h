@@ -22,7 +22,9 @@
  *
  * THREADS
  *   A model never changes once open. Every function that takes a `const tare_model *` may be called
- *   on any number of threads at once, without locks. tare_close must be the last call on a model.
+ *   on any number of threads at once, without locks. (One thing is done late: of a model from an
+ *   index file a shard is opened by who first wants its bytes, while others that want them wait.)
+ *   tare_close must be the last call on a model.
  *
  * LIFETIME
  *   Every pointer that a model hands out (tensors, names, shapes, metadata, mapped bytes) lives
@@ -673,7 +675,7 @@ typedef struct tare_load_options {
     size_t alignment;   /* tare_load, of each tensor: power of two up to 2 MiB, 0 is 64 */
     /* At most, the caller's included, up to 1024. 0: one for each processor, at most 16; 16 where
      * files are read past the page cache; more where many small reads wait for a disk, up to 64; 1
-     * for a reader. */
+     * for a reader. To a device 12 at most of what is cached, and 32 past the page cache. */
     uint32_t threads;
     uint32_t reserved;
     uint64_t chunk_size; /* bytes of one read at most, 4 KiB to 1 GiB; 0: up to 4 MiB */

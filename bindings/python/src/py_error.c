@@ -19,6 +19,7 @@ static const char *class_of(const tare_error *error)
     case TARE_E_EXISTS: return "FilePresentError";
     case TARE_E_OPEN:
     case TARE_E_WRITE:
+    case TARE_E_STALE:
         if (error->system_error == ENOENT || error->system_error == ENOTDIR)
             return "FileMissingError";
         if (error->system_error == EACCES || error->system_error == EPERM) return "FileAccessError";
