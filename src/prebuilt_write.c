@@ -121,13 +121,12 @@ static tare_status check_replaced(const tarei_prebuilt_image *image, const char 
                                  image->sections[TAREI_SECTION_SHARD_NAMES]);
         tarei_quoted target = tarei_quote(path, strlen(path));
         tarei_quoted other = tarei_quote(was.data, was.size);
-        bool same = head.origin == image->head.origin && was.size == is.size &&
-                    memcmp(was.data, is.data, is.size) == 0;
-        if (!same)
+        bool named = was.size != 0, same = was.size == is.size;
+        if (named && same) same = memcmp(was.data, is.data, is.size) == 0;
+        if (head.origin != image->head.origin || (named && !same))
             status = tarei_error_set(error, TARE_E_EXISTS, TARE_NO_SHARD, TARE_NO_OFFSET,
                                      "%s: is there already, the index file of another model%s%s",
-                                     target.text, was.size != 0 ? ", " : "",
-                                     was.size != 0 ? other.text : "");
+                                     target.text, named ? ", " : "", named ? other.text : "");
     }
     tarei_memory_give(memory, bytes, size, TAREI_PREBUILT_UNIT);
     return status;

@@ -258,6 +258,16 @@ Test(prebuilt_write, that_of_another_list_is_not_replaced_unasked)
     force.flags = TARE_SAVE_REPLACE;
     check_save("forced", NULL, &force, TARE_OK);
     check_save("its own", NULL, NULL, TARE_OK);
+    for (unsigned section = 0; section < 2; section++) { /* shards, and names with no end */
+        uint8_t *bytes = temp_read(temp_join(&sharded, "tare.idx").text, &other_size);
+        index_image image = index_copy(bytes, other_size);
+        size_t begin = index_section_offset(&image, section);
+        memset(image.bytes + begin, 0xFF, index_section_offset(&image, section + 1) - begin);
+        temp_write(&sharded, "tare.idx", image.bytes, other_size);
+        check_save("damaged shards", NULL, NULL, TARE_OK);
+        index_free(&image);
+        free(bytes);
+    }
     tare_close(model);
     cr_assert_eq(tare_open(path.text, &options, &model, NULL), TARE_OK);
     cr_expect_eq(tare_index_save(model, temp_join(&sharded, "tare.idx").text, NULL, &error),
