@@ -110,7 +110,7 @@ def test_an_index_of_another_model_is_told(indexed, tensors):
     indexed.write_bytes(build([("a", "U8", [1], b"x")]))
     for how in ("time", "header"):
         assert tare.open(indexed, index_check=how).index_error.status == "TARE_E_STALE"
-    with pytest.raises(tare.FormatError):
+    with pytest.raises(tare.FileError):
         tare.open(indexed, index="never").check_index()
     tare.open(indexed).save_index()
     assert list(tare.open(indexed, index="require")) == ["a"]
