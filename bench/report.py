@@ -41,18 +41,21 @@ def newest(what, folder):
     return max(kept, key=lambda result: result["date"], default=None)
 
 
+def beside(what, folder):
+    """What is kept beside it, of other machines or hours: DATE-WHAT-SOMETHING.json."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"*-{what}-*.json"))]
+
+
 def write_report(options):
     lookup, opening, loading = (newest(what, options.results) for what in ("lookup", "open", "load"))
     indexed, gpu = (newest(what, options.results) for what in ("index", "gpu"))
-    if gpu is not None:
-        gpu["others"] = [json.loads(path.read_text())
-                         for path in sorted(options.results.glob("*-gpu-*.json"))]
-    others = [json.loads(path.read_text()) for path in sorted(options.results.glob("*-load-*.json"))]
     if lookup is None:
         sys.exit(f"report.py: nothing in {options.results}; run ./x bench all --save first")
-    pythons = [newest("python", options.results)]
-    for path in sorted(options.results.glob("*-python-*.json")):
-        pythons.append(json.loads(path.read_text()))
+    lookup["others"] = beside("lookup", options.results)
+    if gpu is not None:
+        gpu["others"] = beside("gpu", options.results)
+    others = beside("load", options.results)
+    pythons = [newest("python", options.results), *beside("python", options.results)]
     for path in report_page.write(options.report_to, lookup, opening, loading, others, pythons, gpu,
                                   indexed):
         print(f"written: {os.path.relpath(path)}", file=sys.stderr)

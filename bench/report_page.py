@@ -77,6 +77,34 @@ def bars_section(results):
             f"that wait for it. \"-\": it is no time, or the same.\n\n{table(rows)}")
 
 
+def hours_section(result):
+    """The bars of lookup at other hours, when more or less of the shared cache was left."""
+    runs = sorted([*result.get("others", []), result], key=lambda run: run["date"])
+    if len(runs) < 2:
+        return ""
+    bars = [{bar.what.split(", ")[0]: bar for bar in bars_of(run)} for run in runs]
+    hours = [run["date"][:16].replace("T", " ") for run in runs]
+    rows = [["bar, medians", *hours, "wanted"]]
+    for what, last in bars[runs.index(result)].items():
+        cells = [number(found[what].value) + last.unit if what in found else "-" for found in bars]
+        if len(set(cells)) > 1:
+            cells = [cell + (" NOT MET" if what in found and not found[what].met else "")
+                     for cell, found in zip(cells, bars)]
+            rows.append([what, *cells, last.texts()[2]])
+    own = [["ns a hit at L, median (minimum)", *hours]]
+    for engine in (BASE, BOOST, ABSL, "rust_hashmap_fx", "rust_hashmap", "floor_xxh3_and_line"):
+        pairs = [(of(run, "find_hit", engine, "L") for of in (time_of, least_of)) for run in runs]
+        own.append([f"`{engine}`", *(both(*pair) for pair in pairs)])
+    return (
+        "### The same bars at other hours\n\nThe processor's last cache is shared with other guests of "
+        "its host. While they are busy, tables of many megabytes wait for memory; while they are not, "
+        "such tables stay in that cache. What a hit of tare reads at L is about 1 MB, the size of the "
+        "second cache, which is the processor's own: its times hardly change, those of others do. So "
+        "what is won at L is up to the neighbours, and less on a machine of one's own. Runs on one "
+        "kind of machine, UTC; those beside the last whole one are kept as "
+        f"`bench/results/*-lookup-*.json`.\n\n{table(own)}\n{table(rows)}")
+
+
 def smaller_rows(result):
     """Where tables that hold names and numbers, and no more, take less memory than tare."""
     rows = []
@@ -315,6 +343,7 @@ def markdown(result, opening, loading, others, pythons, gpu, indexed, drawn):
         "measured and how, and `./x bench all --save --report` measures anew.*\n\n"
         + machine(result),
         bars_section(results),
+        hours_section(result),
         slower_section(result),
         "## Finding\n\n" + charts_section(drawn)
         + "Nanoseconds a name, medians and in brackets minima:\n\n" + what
