@@ -48,6 +48,7 @@ static void name_tensor(const tare_model *model, const tare_tensor *tensor, uint
                         const tare_error *failure, tare_error *error)
 {
     tare_string name = tarei_names_get(&model->tensors, tensor);
+    /* Who has no source says why. NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
     tarei_error_set(error, failure->status, shard, failure->offset, "tensor %s: %.240s",
                     tarei_quote(name.data, name.size).text, failure->message);
     error->system_error = failure->system_error;

@@ -192,9 +192,10 @@ static bool remove_prebuilt(pack_target *target, bool was_listed)
 {
     char *beside = pack_target_prebuilt(target, false);
     char *whole = pack_target_prebuilt(target, true);
-    bool good = beside != NULL && whole != NULL ? remove_old(target, target, beside)
-                                                : pack_fail(target->stem, "out of memory");
-    if (good && was_listed) good = remove_old(target, target, whole);
+    bool good = beside != NULL && whole != NULL;
+    if (!good) pack_fail(target->stem, "out of memory");
+    good = good && remove_old(target, target, beside) &&
+           (!was_listed || remove_old(target, target, whole));
     free(beside);
     free(whole);
     return good;

@@ -51,7 +51,8 @@ run_tidy() { each tidy; }
 
 run_cppcheck() {
     cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --std=c11 \
-        --suppressions-list=tests/long/cppcheck.txt -j "$(nproc)" -Iinclude -Isrc -Isrc/cli src
+        --suppressions-list=tests/long/cppcheck.txt -j "$(nproc)" -Iinclude -Isrc -Isrc/cli \
+        src bindings/wasm/*.c docs/examples
 }
 
 run_shell() {
