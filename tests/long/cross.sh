@@ -42,7 +42,7 @@ run_arch() {
         objects+=("$name")
         build "$arch" "$name" -c "$source"
     done
-    for name in plain_smoke plain_gguf plain_corpus plain_threads plain_load; do
+    for name in plain_smoke plain_gguf plain_corpus plain_threads plain_load plain_wide; do
         build "$arch" "$folder/$name" "tests/plain/$name.c" "${objects[@]}"
         run "$folder/$name"
     done

@@ -26,19 +26,25 @@ run_msan() {
     mkdir -p "$folder"
     local support=() library=()
     mapfile -t library < <(git ls-files 'src/*.c' | grep -v -e '/cli/' -e '/os_wasm\.c$')
-    support=(tests/support/{alloc_probe,builder,corpus_list,load_models,name_sets,process_probe}.c
-        tests/support/{reader_probe,set_models,temp_files}.c tests/fuzz/fuzz_model.c
+    support=(tests/support/{alloc_probe,builder,corpus_list,index_probe,load_models,name_sets}.c
+        tests/support/{process_probe,reader_probe,set_models,temp_files}.c tests/fuzz/fuzz_model.c
         tests/long/msan_calls.c)
     local objects=() wrap=-Wl,--wrap=stat64,--wrap=fstat64,--wrap=fstatat64,--wrap=nftw
     for name in "${library[@]}" "${support[@]}"; do
         objects+=("$folder/$(basename "$name" .c).o")
         clang "${flags[@]}" -c "$name" -o "${objects[-1]}"
     done
-    for name in plain_smoke plain_gguf plain_corpus plain_threads plain_load; do
+    for name in plain_smoke plain_gguf plain_corpus plain_threads plain_load plain_wide; do
         clang "${flags[@]}" "tests/plain/$name.c" "${objects[@]}" "$wrap" -lpthread -o "$folder/$name"
         programs+=("$folder/$name")
     done
-    for name in safetensors gguf json shards index save; do
+    # The driver is found by its name, as the real one is.
+    clang "${flags[@]}" -shared -fPIC -Wl,-soname,libcuda.so.1 tests/support/fake_cuda{,_calls}.c \
+        -lpthread -o "$folder/libcuda.so.1"
+    clang "${flags[@]}" tests/plain/plain_device.c "${objects[@]}" "$wrap" "$folder/libcuda.so.1" \
+        "-Wl,-rpath,$PWD/$folder" -lpthread -o "$folder/plain_device"
+    programs+=("$folder/plain_device")
+    for name in safetensors gguf json shards index save prebuilt; do
         clang "${flags[@]}" "tests/fuzz/fuzz_$name.c" tests/fuzz/fuzz_replay.c "${objects[@]}" \
             "$wrap" -lpthread -o "$folder/fuzz_$name"
         programs+=("$folder/fuzz_$name tests/fuzz/corpus/$name tests/data/corpus")

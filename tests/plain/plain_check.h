@@ -3,8 +3,10 @@
 #ifndef PLAIN_CHECK_H
 #define PLAIN_CHECK_H
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PLAIN_CHECK(condition)                                                        \
     do {                                                                              \
@@ -13,5 +15,14 @@
             exit(1);                                                                  \
         }                                                                             \
     } while (0)
+
+/* Other hosts have no index files. */
+static inline int plain_little_endian(void)
+{
+    const uint16_t one = 1;
+    uint8_t first;
+    memcpy(&first, &one, 1);
+    return first;
+}
 
 #endif

@@ -1,5 +1,6 @@
-/* Several threads load from one model at once, each with threads of its own, in every way and with
- * digests, stop some loads, and look tensors up meanwhile. Built with ThreadSanitizer too. */
+/* Several threads load from one model at once, each with threads of its own, in every way, with
+ * digests and in slices, stop some loads, and look tensors up meanwhile. Built with ThreadSanitizer
+ * too. */
 #include <pthread.h>
 #include <string.h>
 
@@ -41,6 +42,30 @@ static void load_into(const tare_model *model, const tare_load_options *options)
     free(room);
 }
 
+/* The second half of every tensor, against what is read of it. */
+static void load_halves(const tare_model *model, tare_load_options options)
+{
+    static _Thread_local char half[LOAD_SIZE_MAX];
+    uint64_t starts[LOAD_TENSOR_COUNT];
+    tare_slice slices[LOAD_TENSOR_COUNT];
+    tare_block *block;
+    for (size_t i = 0; i < LOAD_TENSOR_COUNT; i++) {
+        starts[i] = tare_size(model, tare_at(model, i)) / 2;
+        slices[i] = (tare_slice){.start = &starts[i]};
+    }
+    options.digests = NULL;
+    options.slices = slices;
+    PLAIN_CHECK(tare_load(model, NULL, 0, &options, &block, NULL) == TARE_OK);
+    for (size_t i = 0; i < LOAD_TENSOR_COUNT; i++) {
+        const tare_tensor *tensor = tare_at(model, i);
+        size_t size = (size_t)(tare_size(model, tensor) - starts[i]);
+        PLAIN_CHECK(tare_block_size(block, i) == size);
+        PLAIN_CHECK(tare_read_slice(model, tensor, &starts[i], NULL, half, size, NULL) == TARE_OK);
+        PLAIN_CHECK(size == 0 || memcmp(tare_block_data(block, i), half, size) == 0);
+    }
+    tare_block_close(block);
+}
+
 static void *run(void *context)
 {
     loader *self = context;
@@ -57,6 +82,7 @@ static void *run(void *context)
         if (way != LOAD_SHARDS && round % 4 != 3) options.digests = self->digests;
         if (round % 4 == 2) {
             load_into(model, &options);
+            load_halves(model, options);
             continue;
         }
         options.progress = stop_half_way;
