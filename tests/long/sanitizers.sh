@@ -9,13 +9,25 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 export CC=clang CXX=clang++
 
+# quietly LOG COMMAND...: what it says is shown only where it fails.
+quietly() {
+    local log=$1
+    shift
+    "$@" >"$log" 2>&1 || {
+        cat "$log"
+        return 1
+    }
+}
+
 run_asan() {
-    cmake -S . -B build/clang-asan -G Ninja -DCMAKE_BUILD_TYPE=Debug -DTARE_TESTS=ON \
-        -DTARE_SANITIZE=address,undefined >/dev/null
-    cmake --build build/clang-asan -j "$jobs" >/dev/null
+    local folder=build/clang-asan
+    mkdir -p "$folder"
+    quietly "$folder/log" cmake -S . -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+        -DTARE_TESTS=ON -DTARE_SANITIZE=address,undefined
+    quietly "$folder/log" cmake --build "$folder" -j "$jobs"
     ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1 \
         UBSAN_OPTIONS=print_stacktrace=1 \
-        ctest --test-dir build/clang-asan -j "$jobs" --output-on-failure --no-tests=error
+        ctest --test-dir "$folder" -j "$jobs" --output-on-failure --no-tests=error
 }
 
 # Everything that runs is compiled here, so that every byte of it is followed.
@@ -52,10 +64,7 @@ run_msan() {
     for name in "${programs[@]}"; do
         printf 'msan %s\n' "$(basename "${name%% *}")"
         # shellcheck disable=SC2086 # a program and its arguments
-        MSAN_OPTIONS=allocator_may_return_null=1 $name >"$folder/log" 2>&1 || {
-            cat "$folder/log"
-            return 1
-        }
+        MSAN_OPTIONS=allocator_may_return_null=1 quietly "$folder/log" $name
     done
 }
 
