@@ -27,8 +27,8 @@ bool tarei_os_is_folder(const char *path);
 /* A descriptor of a folder, for tarei_os_open_file. "" is the current one. */
 int tarei_os_open_folder(const char *path, int *descriptor);
 
-/* Opens a regular file for reading, relative to `folder` (or TAREI_OS_CWD). Never waits, as opening
- * a FIFO would. EISDIR for folders, EINVAL for devices, sockets and FIFOs. */
+/* Opens a regular file for reading, relative to `folder` (or TAREI_OS_CWD), and opens nothing else.
+ * Never waits, as opening a FIFO would. EISDIR for folders, EINVAL for devices, sockets, FIFOs. */
 int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_identity *identity);
 int tarei_os_identify(int descriptor, tarei_os_identity *identity);
 

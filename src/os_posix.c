@@ -33,13 +33,22 @@ bool tarei_os_is_folder(const char *path)
     return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
 }
 
-/* File systems behind a network or a program (NFS, FUSE) let a signal interrupt even this. */
+/* File systems behind a network or a program (NFS, FUSE) let a signal interrupt even this, and a
+ * look at a file. */
 static int open_at(int folder, const char *path, int flags, mode_t mode)
 {
     int opened;
     do opened = openat(folder, path, flags | O_CLOEXEC | O_NOCTTY, mode);
     while (opened < 0 && errno == EINTR);
     return opened;
+}
+
+static int look_at(int folder, const char *path, int flags, struct stat *facts)
+{
+    int got;
+    do got = fstatat(folder, path, facts, flags);
+    while (got != 0 && errno == EINTR);
+    return got == 0 ? 0 : errno;
 }
 
 int tarei_os_open_folder(const char *path, int *descriptor)
@@ -58,21 +67,30 @@ static void identity_fill(tarei_os_identity *identity, const struct stat *facts)
     identity->mode = (uint32_t)facts->st_mode;
 }
 
+static int identify_regular(tarei_os_identity *identity, const struct stat *facts)
+{
+    if (!S_ISREG(facts->st_mode)) return S_ISDIR(facts->st_mode) ? EISDIR : EINVAL;
+    identity_fill(identity, facts);
+    return 0;
+}
+
+/* To open a device or a FIFO may do something: a tape is wound back, a writer that waits goes on.
+ * So what is there is looked at first; and once more when it is open, since a file may have taken
+ * its place, or something else that of the file, which O_NONBLOCK is for. */
 int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_identity *identity)
 {
+    int failure = tarei_os_identify_at(folder, path, identity);
+    if (failure != 0) return failure;
     int at = folder == TAREI_OS_CWD ? AT_FDCWD : folder;
     int opened = open_at(at, path, O_RDONLY | O_NONBLOCK, 0);
     if (opened < 0) return errno;
     struct stat facts;
-    int failure = fstat(opened, &facts) == 0 ? 0 : errno;
-    if (failure == 0 && !S_ISREG(facts.st_mode)) failure = S_ISDIR(facts.st_mode) ? EISDIR : EINVAL;
-    if (failure != 0) {
+    failure = fstat(opened, &facts) == 0 ? identify_regular(identity, &facts) : errno;
+    if (failure == 0)
+        *descriptor = opened;
+    else
         close(opened);
-        return failure;
-    }
-    identity_fill(identity, &facts);
-    *descriptor = opened;
-    return 0;
+    return failure;
 }
 
 int tarei_os_identify(int descriptor, tarei_os_identity *identity)
@@ -86,10 +104,8 @@ int tarei_os_identify(int descriptor, tarei_os_identity *identity)
 int tarei_os_identify_at(int folder, const char *path, tarei_os_identity *identity)
 {
     struct stat facts;
-    if (fstatat(folder == TAREI_OS_CWD ? AT_FDCWD : folder, path, &facts, 0) != 0) return errno;
-    if (!S_ISREG(facts.st_mode)) return S_ISDIR(facts.st_mode) ? EISDIR : EINVAL;
-    identity_fill(identity, &facts);
-    return 0;
+    int failure = look_at(folder == TAREI_OS_CWD ? AT_FDCWD : folder, path, 0, &facts);
+    return failure == 0 ? identify_regular(identity, &facts) : failure;
 }
 
 void tarei_os_close(int descriptor)
@@ -101,7 +117,8 @@ int tarei_os_look(int folder, const char *name, tarei_os_entry *entry)
 {
     struct stat facts;
     *entry = TAREI_OS_ABSENT;
-    if (fstatat(folder, name, &facts, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? 0 : errno;
+    int failure = look_at(folder, name, AT_SYMLINK_NOFOLLOW, &facts);
+    if (failure != 0) return failure == ENOENT ? 0 : failure;
     *entry = S_ISREG(facts.st_mode) || S_ISLNK(facts.st_mode) ? TAREI_OS_REPLACEABLE
              : S_ISDIR(facts.st_mode)                         ? TAREI_OS_FOLDER
                                                               : TAREI_OS_SPECIAL;

@@ -1,6 +1,7 @@
 /* The operating system as it is on a bad day: every call that can fail does. */
 #define _XOPEN_SOURCE 700
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -344,7 +345,7 @@ static void check_every_failure(const char *at, uint32_t backing, enum os_call c
 
 Test(os_posix, every_call_may_fail_once_or_from_then_on)
 {
-    static const enum os_call calls[] = {OS_OPEN, OS_STAT,    OS_FSTAT,   OS_PREAD,
+    static const enum os_call calls[] = {OS_OPEN, OS_STAT,    OS_FSTAT,   OS_FSTATAT,  OS_PREAD,
                                          OS_MMAP, OS_OPENDIR, OS_READDIR, OS_GETRANDOM};
     static const int failures[] = {EIO, ENOMEM, EMFILE, EACCES};
     static const uint32_t backings[] = {TARE_BACKING_AUTO, TARE_BACKING_MAP, TARE_BACKING_READ};
@@ -359,7 +360,7 @@ Test(os_posix, every_call_may_fail_for_a_split_file_too)
 {
 #define PART(number, tensors) \
     GGUF_HEAD(tensors, "2") GGUF_U16("split.no", number) GGUF_U16("split.count", "2")
-    static const enum os_call calls[] = {OS_OPEN, OS_FSTAT, OS_PREAD, OS_MMAP};
+    static const enum os_call calls[] = {OS_OPEN, OS_FSTAT, OS_FSTATAT, OS_PREAD, OS_MMAP};
     temp_write_built(&folder, "m-00002-of-00002.gguf",
                      gguf_text(PART("1", "1") GGUF_TENSOR("c", "5", "24", "0") "p32 d5", NULL));
     temp_path part = temp_write_built(&folder, "m-00001-of-00002.gguf",
@@ -406,6 +407,87 @@ Test(os_posix, what_is_no_regular_file_is_identified_as_such)
                  EINVAL);
     cr_expect_eq(tarei_os_identify_at(TAREI_OS_CWD, temp_join(&folder, "none").text, &identity),
                  ENOENT);
+}
+
+Test(os_posix, what_is_no_regular_file_is_not_even_opened)
+{
+    tarei_os_identity identity;
+    int descriptor = -7;
+    temp_path fifo = temp_join(&folder, "fifo");
+    cr_assert_eq(mkfifo(fifo.text, 0600), 0);
+    cr_expect_eq(tarei_os_open_file(TAREI_OS_CWD, fifo.text, &descriptor, &identity), EINVAL);
+    cr_expect_eq(tarei_os_open_file(TAREI_OS_CWD, folder.text, &descriptor, &identity), EISDIR);
+    cr_expect_eq(os_fault.calls[OS_OPEN], 0);
+    cr_expect_eq(descriptor, -7);
+}
+
+static void put_fifo(void)
+{
+    cr_assert_eq(unlink(path.text), 0);
+    cr_assert_eq(mkfifo(path.text, 0600), 0);
+}
+
+static void put_folder(void)
+{
+    cr_assert_eq(unlink(path.text), 0);
+    temp_make_folder(&folder, "a.safetensors");
+}
+
+static void put_nothing(void)
+{
+    cr_assert_eq(unlink(path.text), 0);
+}
+
+static void put_other_file(void)
+{
+    cr_assert_eq(rename(temp_join(&folder, "b.safetensors").text, path.text), 0);
+}
+
+/* It is opened without waiting, and what it is by then is what counts. */
+Test(os_posix, what_takes_the_place_of_a_file_just_before_it_is_opened_is_seen)
+{
+    static const struct {
+        const char *what;
+        void (*put)(void);
+        int failure;
+    } rows[] = {{"a FIFO", put_fifo, EINVAL},
+                {"a folder", put_folder, EISDIR},
+                {"nothing", put_nothing, ENOENT},
+                {"another file", put_other_file, 0}};
+    size_t descriptors = probe_descriptor_count();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stat facts;
+        tarei_os_identity identity;
+        int descriptor = -7;
+        os_fault.before_open = rows[i].put;
+        int failure = tarei_os_open_file(TAREI_OS_CWD, path.text, &descriptor, &identity);
+        cr_expect_eq(failure, rows[i].failure, "%s: %d", rows[i].what, failure);
+        if (failure == 0) {
+            cr_assert_eq(fstat(descriptor, &facts), 0);
+            cr_expect_eq(identity.number, facts.st_ino);
+            tarei_os_close(descriptor);
+        }
+        cr_expect_eq(probe_descriptor_count(), descriptors, "%s", rows[i].what);
+        remove_files();
+        make_files();
+    }
+}
+
+Test(os_posix, advice_about_much_memory_ends_with_the_first_failure)
+{
+    enum { SIZE = 1 << 20 };
+    static uint8_t memory[SIZE];
+    cr_expect_eq(tarei_os_advise_memory(memory, 0, TAREI_OS_WILL_NEED), 0);
+    cr_expect_eq(os_fault.calls[OS_MADVISE], 0);
+    os_fault.pretend = 1;
+    cr_expect_eq(tarei_os_advise_memory(memory, SIZE, TAREI_OS_WILL_NEED), 0);
+    size_t all = os_fault.calls[OS_MADVISE];
+    cr_assert_gt(all, 3);
+    os_fault.calls[OS_MADVISE] = 0;
+    os_fault.fail_at[OS_MADVISE] = 3;
+    os_fault.error = EIO;
+    cr_expect_eq(tarei_os_advise_memory(memory, SIZE, TAREI_OS_WILL_NEED), EIO);
+    cr_expect_eq(os_fault.calls[OS_MADVISE], 3);
 }
 
 /* Claimed by the system calls and never touched. */

@@ -65,7 +65,9 @@ class Hostile(cli_support.CliTest):
         yield ["pack", path, "-o", "out" + EVIL + ".safetensors", "--only", near + "absent"]
         yield ["pack", "--raw-quantized", path, "-o", "out.safetensors"]
         yield ["pack", "--force", path, "-o", EVIL + "/out.safetensors"]
+        yield ["pack", "--force", path, "-o", "made" + EVIL + ".safetensors"]
         yield ["index", "--force", path, "-o", "none/" + EVIL]
+        yield ["index", "--force", path, "-o", "made" + EVIL]
         yield ["ls", "--index", EVIL, path]
 
     def on_terminal(self, arguments):

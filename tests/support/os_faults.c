@@ -160,6 +160,9 @@ void *__real_aligned_alloc(size_t alignment, size_t size);
 
 int __wrap_openat64(int folder, const char *path, int flags, ...)
 {
+    void (*before)(void) = os_fault.before_open;
+    os_fault.before_open = NULL;
+    if (before != NULL) before();
     if (fails(OS_OPEN)) return -1;
     if ((flags & O_DIRECT) != 0 && os_fault.direct_refused == 1 && refuse(EINVAL)) return -1;
     va_list arguments;
@@ -225,6 +228,7 @@ int __wrap_madvise(void *memory, size_t size, int advice)
     os_fault.advised_size += size;
     if (fails(OS_MADVISE)) return -1;
     if (advice != 0 && advice == os_fault.advice_refused && refuse(EINVAL)) return -1;
+    if (os_fault.pretend) return 0;
     return __real_madvise(memory, size, advice);
 }
 

@@ -61,7 +61,8 @@ typedef struct os_faults {
     int rename_refused;   /* renameat2 is EINVAL, as on NFS */
     uint64_t memory_size; /* what the machine has; 0 is the truth */
     int no_facts;         /* sysconf knows nothing of the machine */
-    int pretend;          /* they claim all that they are asked for, and do nothing */
+    void (*before_open)(void); /* called before the next file is opened, once */
+    int pretend;               /* they claim all that they are asked for, and do nothing */
 } os_faults;
 
 extern os_faults os_fault;
