@@ -159,7 +159,7 @@ static void *copy_section(attempt *a, uint32_t section)
 {
     uint64_t size = a->head.sections[section].size;
     void *copy = tarei_arena_take(&a->opening->model->arena, size, TAREI_PREBUILT_UNIT);
-    if (copy != NULL && size != 0) tarei_once_copy(copy, section_at(a, section), (size_t)size);
+    if (copy != NULL) tarei_once_copy(copy, section_at(a, section), (size_t)size);
     return copy;
 }
 
@@ -179,8 +179,7 @@ static tare_status check_name(attempt *a, uint32_t number, tare_string name)
                               : tarei_prebuilt_damaged(a->opening->error, TARE_NO_OFFSET, "a name");
     if (place->origin == TAREI_ORIGIN_SPLIT) {
         tarei_split_is(place->name, &wanted);
-        bool same = a->head.shard_count == wanted.count && strlen(name.data) == name.size &&
-                    tarei_split_is(name.data, &split) && split.number == number + 1 &&
+        bool same = tarei_split_is(name.data, &split) && split.number == number + 1 &&
                     split.count == wanted.count && split.prefix_size == wanted.prefix_size &&
                     memcmp(name.data, place->name, wanted.prefix_size) == 0;
         return same ? TARE_OK : fail_foreign(a);
@@ -251,7 +250,7 @@ static tare_status check_header(attempt *a, const tarei_source *source, uint32_t
 /* A file of the model that is not there has gone since the index was built. */
 static tare_status fail_open(tare_error *error)
 {
-    if (error->status == TARE_E_OPEN && error->system_error == ENOENT) error->status = TARE_E_STALE;
+    if (error->system_error == ENOENT) error->status = TARE_E_STALE;
     return error->status;
 }
 
@@ -294,6 +293,15 @@ static tare_status check_file(attempt *a, uint32_t number, tare_string name,
     return status == TARE_OK ? TARE_OK : tarei_error_prefix(error, name);
 }
 
+/* Whether it is of as many files as the model has; a list says so itself, later. */
+static bool has_all_files(const attempt *a)
+{
+    tarei_split wanted = {.count = 1};
+    if (a->head.origin == TAREI_ORIGIN_LISTED) return true;
+    if (a->head.origin == TAREI_ORIGIN_SPLIT) tarei_split_is(a->place->name, &wanted);
+    return a->head.shard_count == wanted.count;
+}
+
 /* What the file itself says: its name stands before what is wrong with that. */
 static tare_status check_own(attempt *a)
 {
@@ -304,8 +312,7 @@ static tare_status check_own(attempt *a)
         status = tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD,
                                  offsetof(tarei_prebuilt_head, tensor_count),
                                  "the index file has more tensors than tensor_count_max");
-    if (status == TARE_OK && (a->place->origin != a->head.origin ||
-                              (a->head.origin == TAREI_ORIGIN_FILE && a->head.shard_count != 1)))
+    if (status == TARE_OK && (a->place->origin != a->head.origin || !has_all_files(a)))
         status = fail_foreign(a);
     if (status == TARE_OK) status = take_shards(a);
     if (status == TARE_OK) return TARE_OK;

@@ -239,6 +239,17 @@ Test(prebuilt_open, one_may_be_named_or_given_in_memory)
     free(bytes);
 }
 
+Test(prebuilt_open, nothing_in_memory_is_no_index_file_wherever_it_lies)
+{
+    static const _Alignas(64) uint8_t room[64];
+    for (size_t shift = 0; shift < 2; shift++) {
+        tare_options options = with_index(TARE_INDEX_AUTO);
+        options.index_bytes = room + shift;
+        check_unused("nothing", path.text, &options, TARE_E_PREBUILT, TARE_NO_SHARD,
+                     "is no index file");
+    }
+}
+
 Test(prebuilt_open, memory_and_readers_take_one_that_is_given)
 {
     size_t size;
