@@ -127,6 +127,11 @@ class Bar:
         wanted = f"{self.relation} {self.bar}{self.unit}"
         return [self.what, reached, wanted, "met" if self.met else "NOT MET"]
 
+    def linked(self, texts):
+        """The same texts for the page, which leads to why a bar is not met."""
+        why = f" ([why]({self.why}))" if self.why and not self.met else ""
+        return [*texts[:-1], texts[-1] + why]
+
     def texts_of_both(self):
         """With `least` behind what is reached: see BARS_HEAD."""
         least = "-" if self.least is None else number(self.least) + self.unit

@@ -173,10 +173,7 @@ def section(result):
             f"`{result['commit'][:12]}`. The first time that an engine loads a model, all bytes are "
             "read back and compared with the file by XXH3-128.\n\n")
     text += "".join(f"- {what}: {words}\n" for what, words in limit_lines(result))
-    rows = [["bar", "reached", "wanted", ""]]
-    for bar in bars:
-        why = f" ([why]({bar.why}))" if bar.why and not bar.met else ""
-        rows.append(bar.texts()[:-1] + [bar.texts()[-1] + why])
+    rows = [["bar", "reached", "wanted", ""]] + [bar.linked(bar.texts()) for bar in bars]
     text += "\n" + report_tables.table(rows)
     text += "\n![GB/s](charts/load_gpu.svg)\n"
     text += ("\n`tare` is `tare_open` and `tare_load` with a `tare_device` that has loaded before; "

@@ -12,6 +12,7 @@ BASE = "tare"  # the library's own choices; ratios refer to it
 DIRECT = "tare_direct"  # the same, told to read past the page cache
 WAYS = {BASE: "left to itself", DIRECT: "past the page cache"}
 FLIGHT = 32 << 20  # of tare_flight32
+WHY = "adr/0006-load-threads.md"
 MANY_PROCESSORS = 16
 WHAT = {
     "warm": "all tensors, the file in the page cache",
@@ -184,7 +185,7 @@ class LoadBar(Bar):
     """Medians decide; what minima would say stands beside."""
 
     def __init__(self, what, figures, relation, bar, unit):
-        super().__init__(what, figures[0], relation, bar, unit)
+        super().__init__(what, figures[0], relation, bar, unit, WHY)
         self.least = figures[1]
 
     def texts(self):

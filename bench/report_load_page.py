@@ -61,7 +61,7 @@ def section(result, other=0):
     text += (f"\n{len(bars) - missed} of {len(bars)} bars are met. Medians decide; what minima "
              "would say stands beside. Loading alone is compared with the plain loops, the whole "
              "way from the path with the other loaders.\n\n")
-    text += table([BARS_HEAD] + [bar.texts() for bar in bars])
+    text += table([BARS_HEAD] + [bar.linked(bar.texts()) for bar in bars])
     text += ("\nEngines whose name starts with `floor` are plain loops: `read_reused` is pread "
              "into memory that is there already; `read_fresh` pread, and `copy_fresh` memcpy from "
              "a mapping, into memory that the kernel has to make; `direct` reads with O_DIRECT. "

@@ -66,10 +66,7 @@ def machine(result):
 
 def bars_section(results):
     bars = [bar for result in results for bar in bars_of(result)]
-    rows = [BARS_HEAD]
-    for bar in bars:
-        why = f" ([why]({bar.why}))" if bar.why and not bar.met else ""
-        rows.append(bar.texts_of_both()[:-1] + [bar.texts()[-1] + why])
+    rows = [BARS_HEAD] + [bar.linked(bar.texts_of_both()) for bar in bars]
     words = (f"{sum(bar.met for bar in bars)} of {len(bars)} are met, by minima "
              f"{sum(bar.met_by_least for bar in bars)}.")
     return (f"## Bars\n\nWhat we set out to reach. {words} Medians decide; minima are those of "
