@@ -31,8 +31,9 @@ static uint32_t digit_of(const tarei_load_plan *plan, uint32_t entry, unsigned s
 static const uint32_t *sort_entries(const tarei_load_plan *plan, uint32_t *room)
 {
     uint32_t count = plan->entry_count, *from = room, *to = room + count;
+    const uint64_t all = plan->model->tensors.count; /* below 2^30: three digits at most */
     for (uint32_t i = 0; i < count; i++) from[i] = i;
-    for (unsigned shift = 0; plan->model->tensors.count >> shift != 0; shift += DIGIT_BITS) {
+    for (unsigned shift = 0; all >> shift != 0; shift += DIGIT_BITS) {
         uint32_t places[1u << DIGIT_BITS] = {0}, at = 0;
         for (uint32_t i = 0; i < count; i++) places[digit_of(plan, i, shift)]++;
         for (uint32_t d = 0; d < 1u << DIGIT_BITS; d++) {
@@ -158,8 +159,9 @@ tare_status tarei_load_plan_place(tarei_load_plan *plan, size_t alignment, bool 
         if (begins && tarei_check_round_up(at, alignment, &at)) return fail_limit(error);
         /* Both are multiples of the alignment, so their difference is one. */
         if (begins && direct && part->size >= CONGRUENT_SIZE_MIN &&
-            (part->where & (alignment - 1)) == 0)
-            at += (part->where - at) & (TAREI_OS_DIRECT_UNIT - 1);
+            (part->where & (alignment - 1)) == 0 &&
+            tarei_check_add(at, (part->where - at) & (TAREI_OS_DIRECT_UNIT - 1), &at))
+            return fail_limit(error);
         part->target = at;
         if (tarei_check_add(at, part->size, &at) || !tarei_check_fits_size(at))
             return fail_limit(error);

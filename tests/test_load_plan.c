@@ -169,6 +169,34 @@ Test(load_plan, thousands_in_any_order_come_by_offset)
     free(places);
 }
 
+/* Of so many that their numbers have three digits of the sort. Only what is listed is there. */
+Test(load_plan, lists_of_many_millions_come_by_offset)
+{
+    enum { ALL = (1 << 22) + 4000, COUNT = 4000, STEP = ALL / COUNT };
+    static tarei_layout byte = {.size = 1, .dtype = TARE_DTYPE_U8}; /* a scalar */
+    tarei_shard shard = {.source = {.descriptor = -1, .size = ALL}};
+    tare_model model = {.layouts = (const uint64_t *)&byte, .shards = &shard, .shard_count = 1};
+    model.tensors.records = calloc(ALL, sizeof *model.tensors.records);
+    model.tensors.count = ALL;
+    cr_assert_not_null(model.tensors.records);
+    const tare_tensor **list = malloc(COUNT * sizeof *list);
+    uint32_t *places = name_shuffle(COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t index = places[i] * (size_t)STEP + STEP - 1;
+        model.tensors.records[index].where = index;
+        list[i] = &model.tensors.records[index];
+    }
+    tarei_load_plan plan;
+    begin(&plan, &model, list, COUNT);
+    cr_assert_eq(plan.part_count, COUNT);
+    for (uint32_t i = 1; i < COUNT; i++)
+        cr_assert_gt(plan.parts[i].where, plan.parts[i - 1].where, "%u", i);
+    tarei_load_plan_free(&plan);
+    free(places);
+    free(list);
+    free(model.tensors.records);
+}
+
 Test(load_plan, small_gaps_are_read_along_and_larger_ones_are_not)
 {
     static const uint64_t sizes[] = {100, 500, 100, 501, 100, 500};
@@ -360,4 +388,18 @@ Test(load_plan, more_than_can_be_counted_is_an_error)
     expect_status("as many as there are", TARE_E_LIMIT, status, NULL, &error);
     free(list);
     tare_close(model);
+}
+
+/* That the last place is moved to where direct reads want it must not lead beyond 64 bits either. */
+Test(load_plan, places_beyond_64_bits_are_an_error)
+{
+    for (uint64_t room = 64; room <= UNIT; room += 64) {
+        tarei_load_part parts[] = {{.size = UINT64_MAX - room + 1, .entry = 0},
+                                   {.where = 64, .size = 2 << 20, .entry = 1}};
+        tarei_load_plan plan = {.parts = parts, .part_count = 2};
+        uint64_t size;
+        tare_error error = expect_poison();
+        tare_status status = tarei_load_plan_place(&plan, 64, true, &size, &error);
+        expect_status("2^64 bytes", TARE_E_LIMIT, status, NULL, &error);
+    }
 }
