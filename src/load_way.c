@@ -68,11 +68,10 @@ bool tarei_load_ways_open(tarei_load_ways *ways, const tare_load_options *option
         tarei_load_way *way = &ways->shards[shard];
         int descriptor = shards[shard].source.descriptor;
         bool absent = options->io != TARE_IO_DIRECT && !is_cached(descriptor, part, next);
-        if (direct && (absent || options->io == TARE_IO_DIRECT)) {
-            if (tarei_os_open_direct(descriptor, &way->direct) != 0) way->direct = -1;
-        }
+        /* By a damaged index file a shard may come again. */
+        if (direct && (absent || options->io == TARE_IO_DIRECT) && way->direct < 0)
+            ways->direct_count += tarei_os_open_direct(descriptor, &way->direct) == 0;
         way->absent = absent && way->direct < 0;
-        ways->direct_count += way->direct >= 0;
         ways->absent_count += way->absent;
     }
     return true;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "support/expect.h"
+#include "support/index_probe.h"
 #include "support/process_probe.h"
 #include "support/temp_files.h"
 
@@ -112,6 +113,35 @@ Test(prebuilt_shard, the_last_one_is_loaded_past_the_page_cache_too)
         tare_block_close(block);
         tare_close(model);
     }
+}
+
+/* A damaged index may have tensors of one shard here and there. */
+Test(prebuilt_shard, one_that_comes_again_is_opened_once_to_be_read_past_the_page_cache)
+{
+    enum { RECORDS = 8, RECORD_SIZE = 16 };
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *model = open_indexed(TARE_BACKING_AUTO);
+    index_image image = index_make(model, temp_join(&folder, "copy").text);
+    tare_close(model);
+    uint8_t *records = image.bytes + index_section_offset(&image, RECORDS);
+    memcpy(records + 3 * RECORD_SIZE, records, sizeof(uint64_t)); /* where t0 is */
+    index_seal(&image);
+    options.index = TARE_INDEX_REQUIRE;
+    options.index_bytes = image.bytes;
+    options.index_size = image.size;
+    size_t descriptors = probe_descriptor_count();
+    tare_error error = expect_poison();
+    tare_status status = tare_open(folder.text, &options, &model, &error);
+    expect_opened("out of order", status, model, &error);
+    tare_load_options direct = TARE_LOAD_OPTIONS_INIT;
+    tare_block *block;
+    direct.io = TARE_IO_DIRECT;
+    cr_assert_eq(tare_load(model, NULL, 0, &direct, &block, &error), TARE_OK, "%s", error.message);
+    cr_expect_eq(memcmp(tare_block_data(block, 3), tare_block_data(block, 0), 100), 0);
+    tare_block_close(block);
+    tare_close(model);
+    cr_expect_eq(probe_descriptor_count(), descriptors);
+    index_free(&image);
 }
 
 Test(prebuilt_shard, opened_late_they_can_be_written_to_where_that_was_asked_for)
