@@ -200,14 +200,16 @@ bool tarei_load_report(tarei_load_course *course, uint64_t done)
     return false;
 }
 
-/* The error names the tensor that holds the byte at `at`. */
+/* The error names the tensor that holds the byte at `at`, or comes first behind it. */
 static tare_status fail_chunk(const loading *load, const tarei_load_chunk *chunk,
                               tare_status status, uint64_t at, int system_error, tare_error *error)
 {
     tare_error failure;
     const tarei_load_part *part = &load->plan.parts[chunk->part];
-    for (uint32_t left = chunk->part_count; left > 1; left--, part++)
-        if ((part[1].where & TAREI_OFFSET_MAX) > at) break;
+    tarei_load_span span = tarei_load_span_of(chunk, part);
+    for (uint32_t left = chunk->part_count; left > 1 && span.begin + span.size <= at; left--)
+        span = tarei_load_span_of(chunk, ++part);
+    if (at < span.begin) at = span.begin;
     tarei_source_fail(&failure, status, system_error, chunk->shard, at, chunk->end - at);
     return tarei_bytes_fail(load->model, tarei_load_tensor(&load->plan, part->entry), &failure,
                             error);

@@ -109,9 +109,9 @@ Test(load_chunk, every_call_may_fail_once_or_from_then_on)
 {
     static const enum os_call calls[] = {OS_PREADV,  OS_PREAD,    OS_OPEN,  OS_THREAD,
                                          OS_MADVISE, OS_AFFINITY, OS_NOWAIT};
-    static const int failures[] = {EIO, EINVAL, 0}; /* 0: the file ends */
+    static const int failures[] = {EIO, EINVAL, ENOMEM, 0}; /* 0: the file ends */
     for (size_t c = 0; c < sizeof calls / sizeof calls[0]; c++)
-        for (size_t f = 0; f < (calls[c] == OS_PREADV || calls[c] == OS_PREAD ? 3 : 2); f++)
+        for (size_t f = 0; f < (calls[c] == OS_PREADV || calls[c] == OS_PREAD ? 4 : 3); f++)
             for (uint32_t io = TARE_IO_AUTO; io <= TARE_IO_DIRECT; io++)
                 for (uint32_t threads = 1; threads <= 3; threads += 2)
                     check_every_failure(calls[c], failures[f], threads == 1, io, threads);
@@ -137,6 +137,29 @@ Test(load_chunk, an_error_names_the_tensor_and_the_byte)
         expect_refused("EIO", TARE_E_READ, first + got, status, NULL, &error);
         expect_message("EIO", got < 7 ? "'t2'" : got < 71 ? "'t3'" : "'t4'", &error);
     }
+}
+
+/* Where reading ends between two tensors, the first one is complete. */
+Test(load_chunk, an_error_names_the_tensor_behind_a_gap)
+{
+    const tare_model *model = models.way[LOAD_READ];
+    const tare_tensor *list[] = {tare_find(model, "t3", 2), tare_find(model, "t5", 2)};
+    uint64_t gap = tare_offset(model, list[0]) + tare_size(model, list[0]);
+    uint64_t wanted = tare_offset(model, list[1]);
+    cr_assert_eq(wanted - gap, 100);
+    for (uint32_t io = TARE_IO_BUFFERED; io <= TARE_IO_DIRECT; io++)
+        for (uint64_t size = wanted; size + 30 > gap; size -= 10) {
+            tare_block *block;
+            tare_error error = expect_poison();
+            tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+            options.io = io;
+            cr_assert_eq(truncate(models.path.text, (off_t)models.file.size), 0);
+            cr_assert_eq(truncate(models.path.text, (off_t)size), 0);
+            tare_status status = tare_load(model, list, 2, &options, &block, &error);
+            uint64_t at = size < gap ? size : wanted;
+            expect_refused("in a gap", TARE_E_CHANGED, at, status, NULL, &error);
+            expect_message("in a gap", size < gap ? "tensor 't3'" : "tensor 't5'", &error);
+        }
 }
 
 Test(load_chunk, a_file_system_without_direct_reads_is_read_through_the_cache)
