@@ -55,7 +55,7 @@ static tare_status hash_tensor(const tare_model *model, const tare_tensor *tenso
     if (source == NULL) return error->status;
     bool in_memory = source->descriptor < 0 && source->bytes != NULL;
     bool drop = h != NULL && (h->options.flags & TARE_LOAD_DROP_BEHIND) && source->descriptor >= 0;
-    uint64_t offset = look.offset, size = look.size;
+    uint64_t offset = look.offset, size = look.size, kept = 0;
     size_t step = in_memory ? STEP_SIZE : sizeof piece;
     tarei_digest_begin(&state);
     for (uint64_t at = 0; at < size; at += step) {
@@ -66,11 +66,10 @@ static tare_status hash_tensor(const tare_model *model, const tare_tensor *tenso
             status = tarei_bytes_read(model, tensor, source, &look, at, piece, some, error);
         if (status != TARE_OK) return status;
         tarei_digest_add(&state, bytes, some);
-        /* A page that the last piece shared goes with this one. */
-        uint64_t first = (offset + at) & ~(uint64_t)(TAREI_OS_DIRECT_UNIT - 1);
-        if (drop)
-            tarei_os_advise_file(source->descriptor, first, offset + at + some - first,
-                                 TAREI_OS_DO_NOT_NEED);
+        if (drop && (at + some == size || at + some - kept >= TAREI_LOAD_FOLIO_SIZE)) {
+            tarei_load_drop(source, offset + kept, offset + at + some);
+            kept = at + some;
+        }
         if (h != NULL && !advance(h, thread, some)) break;
     }
     *out = tarei_digest_end(&state);
@@ -110,6 +109,26 @@ static void work(void *context, uint32_t thread)
         uint64_t done = atomic_load(&course->done);
         if (done < course->size) tarei_load_report(course, done);
     }
+}
+
+/* What tensors could not drop, since the next ones share a folio with them. */
+static void drop_rest(const hashing *h)
+{
+    const tarei_source *source = NULL;
+    uint64_t begin = 0, end = 0;
+    for (size_t i = 0; i < h->count; i++) {
+        tare_error unused;
+        tarei_look look;
+        const tarei_source *next = tarei_bytes_source(h->model, tensor_at(h, i), &look, &unused);
+        if (next == NULL || next->descriptor < 0 || look.size == 0) continue;
+        if (next != source || look.offset < end || look.offset > end + TAREI_LOAD_FOLIO_SIZE) {
+            if (source != NULL) tarei_load_drop(source, begin, end);
+            source = next;
+            begin = look.offset;
+        }
+        end = look.offset + look.size;
+    }
+    if (source != NULL) tarei_load_drop(source, begin, end);
 }
 
 static uint32_t thread_count(const hashing *h)
@@ -153,6 +172,8 @@ tare_status tare_hash_many(const tare_model *model, const tare_tensor *const *te
     if (status == TARE_OK) {
         tarei_load_report(course, 0);
         tarei_pool_run(thread_count(&h), work, &h);
+        bool drop = (h.options.flags & TARE_LOAD_DROP_BEHIND) != 0;
+        if (drop && !atomic_load(&course->stopped)) drop_rest(&h);
         if (!atomic_load(&course->stopped)) tarei_load_report(course, course->size);
         if (!atomic_load(&course->stopped)) tarei_error_clear(course->error);
         status = course->error->status;

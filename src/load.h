@@ -150,8 +150,11 @@ typedef struct tarei_load_input {
 
 #define TAREI_LOAD_TAPER_SIZE (UINT64_C(512) << 10) /* of the smallest chunks at the end */
 
-/* What the page cache keeps or drops as one: at most a huge page. */
+/* What the page cache keeps or gives up as one: at most a huge page. */
 #define TAREI_LOAD_FOLIO_SIZE ((uint64_t)2 << 20)
+
+/* Drops the pages of these bytes of a file, but for a folio that others behind them share. */
+void tarei_load_drop(const tarei_source *source, uint64_t begin, uint64_t end);
 
 /* Loads one chunk. `bounce` has room for a chunk, aligned to TAREI_OS_DIRECT_UNIT; it may be NULL
  * for files that are not read directly and for memory. On failure *at is the first byte of the

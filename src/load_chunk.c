@@ -182,12 +182,11 @@ static tare_status fetch(const tarei_source *source, const tarei_load_plan *plan
     return status;
 }
 
-/* The page cache gives up whole folios only, which are as large as a huge page and may reach into
- * the chunk before; that one is most likely complete. */
-static void drop_pages(int descriptor, const tarei_load_chunk *chunk)
+/* The first folio may reach into what lies before; that is most likely read by now. */
+void tarei_load_drop(const tarei_source *source, uint64_t begin, uint64_t end)
 {
-    uint64_t first = chunk->begin & ~(uint64_t)(TAREI_LOAD_FOLIO_SIZE - 1);
-    tarei_os_advise_file(descriptor, first, page_up(chunk->end) - first, TAREI_OS_DO_NOT_NEED);
+    uint64_t first = begin & ~(uint64_t)(TAREI_LOAD_FOLIO_SIZE - 1);
+    tarei_os_advise_file(source->descriptor, first, page_up(end) - first, TAREI_OS_DO_NOT_NEED);
 }
 
 tare_status tarei_load_chunk_run(const tarei_load_input *input, const tarei_load_plan *plan,
@@ -206,6 +205,6 @@ tare_status tarei_load_chunk_run(const tarei_load_input *input, const tarei_load
         if (*system_error != EINVAL || status == TARE_OK) return status;
     }
     tare_status status = scatter(source->descriptor, plan, chunk, at, system_error);
-    if (input->drop) drop_pages(source->descriptor, chunk);
+    if (input->drop) tarei_load_drop(source, chunk->begin, chunk->end);
     return status;
 }

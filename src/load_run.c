@@ -155,12 +155,11 @@ static void drop_rest(const loading *load)
     const tarei_load_chunk *chunks = load->plan.chunks;
     for (uint32_t i = 0, end; i < load->plan.chunk_count; i = end) {
         for (end = i + 1; end < load->plan.chunk_count; end++)
-            if (chunks[end].shard != chunks[i].shard ||
+            if (chunks[end].shard != chunks[i].shard || chunks[end].begin < chunks[end - 1].begin ||
                 chunks[end].begin > chunks[end - 1].end + TAREI_LOAD_FOLIO_SIZE)
                 break;
-        uint64_t first = chunks[i].begin & ~(uint64_t)(CHUNK_SIZE_MIN - 1);
-        tarei_os_advise_file(load->model->shards[chunks[i].shard].source.descriptor, first,
-                             chunks[end - 1].end + CHUNK_SIZE_MIN - first, TAREI_OS_DO_NOT_NEED);
+        tarei_load_drop(&load->model->shards[chunks[i].shard].source, chunks[i].begin,
+                        chunks[end - 1].end);
     }
 }
 

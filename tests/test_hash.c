@@ -9,6 +9,7 @@
 #include "digest.h"
 #include "support/expect.h"
 #include "support/os_faults.h"
+#include "support/process_probe.h"
 #include "support/temp_files.h"
 
 enum { TENSORS = 12, WAYS = 4, LARGE = 9000000 };
@@ -340,4 +341,21 @@ Test(hash, can_drop_the_pages_behind)
     cr_expect_geq(os_fault.advised_size, file.size - tare_shard_at(model, 0).data_offset);
     for (size_t i = 0; i < TENSORS; i++) cr_expect(same(out[i], wanted(model, tare_at(model, i))));
     tare_close(model);
+}
+
+/* The system keeps them in folios as large as a huge page, and gives up none that is asked for in
+ * part. */
+Test(hash, drops_pages_however_the_system_keeps_them)
+{
+    if (!probe_drop_cached(path.text)) cr_skip_test("this file system keeps its pages");
+    for (uint32_t threads = 1; threads <= 4; threads++) {
+        tare_model *model = open_way(2);
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_digest out[TENSORS];
+        options.threads = threads;
+        options.flags = TARE_LOAD_DROP_BEHIND;
+        cr_expect_eq(tare_hash_many(model, NULL, 0, &options, out, NULL), TARE_OK);
+        tare_close(model);
+        cr_expect_leq(probe_cached_size(path.text), 65536, "%u threads", threads);
+    }
 }

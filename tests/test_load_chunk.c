@@ -329,6 +329,30 @@ Test(load_chunk, pages_are_dropped_behind_when_asked)
     cr_expect_geq(os_fault.advised_size, models.file.size - 4096);
 }
 
+/* Two slices of one tensor, the last one first. */
+Test(load_chunk, pages_of_slices_in_any_order_are_dropped)
+{
+    enum { SIZE = 6 << 20 };
+    const build_tensor large = {"large", 0, "U8", "[6291456]", SIZE};
+    const uint64_t bounds[] = {0, 1 << 20, 5 << 20, SIZE};
+    const tare_slice slices[] = {{&bounds[2], &bounds[3]}, {&bounds[0], &bounds[1]}};
+    temp_path path =
+        temp_write_built(&models.folder, "large.safetensors", build_file(&large, 1, NULL));
+    tare_model *model = expect_no_model();
+    cr_assert_eq(tare_open(path.text, NULL, &model, NULL), TARE_OK);
+    const tare_tensor *list[] = {tare_at(model, 0), tare_at(model, 0)};
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_block *block;
+    options.io = TARE_IO_BUFFERED;
+    options.flags = TARE_LOAD_DROP_BEHIND;
+    options.slices = slices;
+    cr_assert_eq(tare_load(model, list, 2, &options, &block, NULL), TARE_OK);
+    cr_expect_gt(os_fault.calls[OS_FADVISE], 2);
+    cr_expect_eq(os_fault.advised_wrong, 0);
+    tare_block_close(block);
+    tare_close(model);
+}
+
 /* Nor is anything asked where nothing is read. */
 Test(load_chunk, of_a_reader_no_pages_are_dropped)
 {

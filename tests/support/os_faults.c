@@ -236,6 +236,7 @@ int __wrap_madvise(void *memory, size_t size, int advice)
 int __wrap_posix_fadvise64(int descriptor, off_t offset, off_t size, int advice)
 {
     os_fault.advised_size += (uint64_t)size;
+    os_fault.advised_wrong += size <= 0;
     if (fails(OS_FADVISE)) return errno;
     return __real_posix_fadvise64(descriptor, offset, size, advice);
 }

@@ -1,11 +1,14 @@
-#define _XOPEN_SOURCE 700
+#define _DEFAULT_SOURCE /* mincore */
 #include "process_probe.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 size_t probe_descriptor_count(void)
@@ -53,6 +56,33 @@ uint64_t probe_mapping_resident(const char *path)
     }
     fclose(file);
     return resident;
+}
+
+uint64_t probe_cached_size(const char *path)
+{
+    struct stat facts;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint64_t cached = 0;
+    int file = open(path, O_RDONLY);
+    if (file < 0 || fstat(file, &facts) != 0) abort();
+    size_t size = (size_t)facts.st_size, count = (size + page - 1) / page;
+    void *mapping = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
+    unsigned char *pages = malloc(count);
+    if (mapping == MAP_FAILED || pages == NULL || mincore(mapping, size, pages) != 0) abort();
+    for (size_t i = 0; i < count; i++) cached += (pages[i] & 1) * page;
+    free(pages);
+    munmap(mapping, size);
+    close(file);
+    return cached;
+}
+
+int probe_drop_cached(const char *path)
+{
+    int file = open(path, O_RDONLY);
+    if (file < 0 || fsync(file) != 0) abort();
+    int failure = posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    close(file);
+    return failure == 0 && probe_cached_size(path) == 0;
 }
 
 uint64_t probe_resident_size(void)

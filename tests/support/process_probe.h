@@ -13,6 +13,12 @@ size_t probe_mapping_count(const char *path);
 /* Bytes of such mappings that this process has touched: their pages in its page table. */
 uint64_t probe_mapping_resident(const char *path);
 
+/* Bytes of a file that are in the page cache, whoever brought them there. */
+uint64_t probe_cached_size(const char *path);
+
+/* Brings a file to the disk and drops its pages from there on. False: they stay, as on tmpfs. */
+int probe_drop_cached(const char *path);
+
 uint64_t probe_resident_size(void); /* of the whole process */
 uint64_t probe_read_size(void);     /* bytes that read calls have brought in so far */
 
