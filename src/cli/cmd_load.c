@@ -2,6 +2,8 @@
 #include "cli.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "latency.h"
@@ -131,7 +133,24 @@ static void json_report(const load_report *made)
     json_end();
 }
 
-/* Linux and the BSDs count ru_maxrss in KiB. */
+/* Linux counts in ru_maxrss what ran before exec too, such as the Python that starts this program,
+ * and tells the truth elsewhere. Both count in KiB, as the BSDs do. */
+static uint64_t peak_size(const struct rusage *used)
+{
+    static const char key[] = "VmHWM:";
+    char line[128];
+    uint64_t size = (uint64_t)used->ru_maxrss * 1024;
+    FILE *status = fopen("/proc/self/status", "r");
+    if (status == NULL) return size;
+    while (fgets(line, sizeof line, status) != NULL) {
+        if (strncmp(line, key, sizeof key - 1) != 0) continue;
+        size = strtoull(line + sizeof key - 1, NULL, 10) * 1024;
+        break;
+    }
+    fclose(status);
+    return size;
+}
+
 static void load(const tare_model *model, load_report *made, int *status)
 {
     struct rusage before;
@@ -153,7 +172,7 @@ static void load(const tare_model *model, load_report *made, int *status)
     getrusage(RUSAGE_SELF, &after);
     made->minor_faults = (uint64_t)(after.ru_minflt - before.ru_minflt);
     made->major_faults = (uint64_t)(after.ru_majflt - before.ru_majflt);
-    made->peak_size = (uint64_t)after.ru_maxrss * 1024;
+    made->peak_size = peak_size(&after);
     tare_block_memory(block, &made->block_size);
     tare_block_close(block);
 }

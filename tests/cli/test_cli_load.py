@@ -79,6 +79,14 @@ class Load(cli_support.CliTest):
         self.assertEqual((report["threads"], report["io"], report["alignment"],
                           report["drop_behind"]), (None, "buffered", 64, True))
 
+    def test_the_peak_is_that_of_the_load_alone(self):
+        """Whoever starts it may have been large."""
+        ballast = bytearray(400 << 20)
+        for at in range(0, len(ballast), 4096):
+            ballast[at] = 1
+        report = self.good("load", "--json", self.path).json
+        self.assertLess(report["peak_size"], len(ballast))
+
     def test_nothing(self):
         self.assertEqual(self.loaded(self.write("none.safetensors", [])), (0, 0))
 
