@@ -6,6 +6,7 @@
 #ifdef __wasm__ /* whoever compiles all of src/ elsewhere gets nothing from this file */
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <wasi/api.h>
 
@@ -241,12 +242,10 @@ void tarei_os_library_close(void *library)
 /* The few that this file and open_files give; libc's table of all is 3 KB. */
 void tarei_os_error_text(int failure, char *text, size_t size)
 {
-    const char *what = failure == ENOTSUP  ? "not supported"
-                       : failure == ENOENT ? "no such file"
-                                           : "system error";
-    if (size == 0) return;
-    strncpy(text, what, size - 1);
-    text[size - 1] = 0;
+    if (failure == ENOTSUP || failure == ENOENT)
+        snprintf(text, size, "%s", failure == ENOTSUP ? "not supported" : "no such file");
+    else
+        snprintf(text, size, "system error %d", failure);
 }
 
 uint64_t tarei_os_random(void)

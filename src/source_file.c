@@ -43,9 +43,10 @@ tare_status tarei_source_fail(tare_error *error, tare_status status, int system_
     const char *why = status == TARE_E_CHANGED
                           ? "the data ends early: it shrank since it was opened"
                           : "reading failed";
-    tarei_error_set(error, status, shard, offset,
-                    "%s (%" PRIu64 " bytes at %" PRIu64 ", system error %d)", why, size, offset,
-                    system_error);
+    char reason[96];
+    tarei_os_error_text(system_error, reason, sizeof reason);
+    tarei_error_set(error, status, shard, offset, "%s (%" PRIu64 " bytes at %" PRIu64 ")%s%.96s",
+                    why, size, offset, system_error ? ": " : "", system_error ? reason : "");
     error->system_error = system_error;
     return status;
 }
