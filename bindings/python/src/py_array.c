@@ -21,7 +21,7 @@ typedef int set_base_object(PyObject *array, PyObject *base);
 static void **numpy_api;
 static PyObject *torch_from_dlpack;
 
-enum { DTYPE_COUNT = TARE_DTYPE_Q2_0 + 1, RANK_MAX = 64 };
+enum { DTYPE_COUNT = TARE_DTYPE_Q2_0 + 1 };
 
 /* What the dtype is called there. */
 typedef struct dtype_names {

@@ -125,6 +125,7 @@ memory *memory_new(uint64_t size)
         self->data = malloc((size_t)size + 1);
     else if (size < SIZE_MAX - 64)
         self->data = aligned_alloc(64, ((size_t)size + 64) & ~(size_t)63);
+    self->size = size;
     if (self->data != NULL) return self;
     Py_DECREF(self);
     PyErr_NoMemory();

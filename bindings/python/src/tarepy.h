@@ -8,6 +8,7 @@
  *   py_array.c    arrays of numpy and torch over bytes that are there
  *   py_dlpack.c   the same for everybody else
  *   py_slice.c    indices to a box, and the box to an array
+ *   py_step.c     boxes with steps
  *   py_load.c     many tensors into one block
  *   py_device.c   GPUs to load to, and tensors in their memory
  *   py_save.c     files and bytes of safetensors
@@ -36,6 +37,8 @@
 /* A method with arguments by keyword, in a PyMethodDef. */
 #define TAREPY_WORDS(call) (PyCFunction)(void (*)(void)) call, METH_VARARGS | METH_KEYWORDS
 
+enum { RANK_MAX = 64 }; /* of arrays, as numpy has it */
+
 /* Calls shorter than this keep the GIL. */
 #define TAREPY_SHORT_SIZE ((uint64_t)256 << 10)
 
@@ -56,6 +59,7 @@ typedef struct owner {
 typedef struct memory {
     PyObject_HEAD tare_block *block; /* or NULL, and then */
     void *data;
+    uint64_t size; /* bytes of data */
 } memory;
 
 /* How to open. */
@@ -170,8 +174,24 @@ PyObject *device_tensor_make(const piece *from);
 int device_add_types(void);
 
 /* ------------------------------------------------------------------------------------------------
- * py_slice.c
+ * py_slice.c, py_step.c
  */
+
+/* What a key spans of a tensor. Of a dimension that is from `start` to `stop`, `count` indices,
+ * `step` apart; the first of them is the last one before `stop` where that is negative. */
+typedef struct box {
+    uint64_t shape[RANK_MAX]; /* of the tensor */
+    uint64_t start[RANK_MAX], stop[RANK_MAX], count[RANK_MAX];
+    int64_t step[RANK_MAX];
+    uint64_t made[2 * RANK_MAX]; /* of the result: without integers, with None */
+    uint32_t rank, made_rank;
+    bool safe;
+} box;
+
+/* What is wanted of a box of `size` bytes, packed. `whole_bytes`: elements are; else the last
+ * dimension has no step. */
+memory *step_read(const owner *self, const tare_tensor *at, const box *b, uint64_t size,
+                  bool whole_bytes);
 
 /* tensor[key] of the framework: reads the box that the key spans, and no more. */
 PyObject *slice_read(framework kind, owner *self, const tare_tensor *tensor, PyObject *key);

@@ -79,8 +79,11 @@ def test_dtypes_without_whole_bytes_are_bytes_of_rows():
     assert model.load()["f4"].tolist() == [[0, 1], [2, 3], [4, 5]]
     with pytest.raises(tare.FormatError, match="dimension 1"):
         model["f4"][:, 1:]
-    with pytest.raises(IndexError, match="a step"):
-        model["f4"][::2]
+    assert model["f4"][::-2].tolist() == [[4, 5], [0, 1]] and model["f6"][1::4].shape == (1, 3)
+    with pytest.raises(IndexError, match="no steps"):
+        model["f4"][:, ::2]
+    with pytest.raises(tare.FormatError, match="dimension 0"):
+        model["odd"][::1, :2]
     with pytest.raises(BufferError, match="no such dtype"):
         model["f4"].__dlpack__()
 
@@ -239,6 +242,13 @@ def test_slices_with_a_step_of_zero_are_value_errors(path):
         tare.open(path)["t.F32"][::0]
 
 
+@pytest.mark.parametrize("key", [1 << 70, -1 << 70, (0, 1 << 63)], ids=repr)
+def test_integers_of_any_size_are_index_errors(path, key):
+    with pytest.raises(tare.SliceError, match="out of bounds"):
+        tare.open(path)["t.F32"][key]
+    assert tare.open(path)["t.F32"][: 1 << 70].shape == (3, 4, 5)
+
+
 def test_slices_of_scalars_and_of_nothing(path):
     model = tare.open(path)
     assert model["scalar"][()] == 7 and model["scalar"][...] == 7
@@ -263,8 +273,49 @@ def test_slices_read_only_those_bytes(tmp_path):
         return int(pathlib.Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
 
     tensor = tare.open(file)["t"]
-    before = read_bytes()
-    assert tensor[100:110].shape == (10, width)
-    assert tensor[:, 7:9].shape == (rows, 2)
-    own = read_bytes()
-    assert 10 * width + 2 * rows <= own - before < 10 * width + 2 * rows + 200_000
+    for key, shape in (
+        (slice(100, 110), (10, width)),
+        ((slice(None), slice(7, 9)), (rows, 2)),
+        (slice(None, None, 1000), (17, width)),
+        ((slice(None, None, -1000), slice(None, None, 30_000)), (17, 3)),
+    ):
+        before = read_bytes()
+        assert tensor[key].shape == shape
+        size = shape[0] * shape[1]
+        assert size <= read_bytes() - before < size + 200_000
+
+
+#: More than a piece of what has steps is read in, and gaps that are passed over.
+STEPPED = [
+    ((3000, 40), (slice(None, None, 2),)),
+    ((3000, 40), (slice(-2, 5, -7), slice(None, None, -3))),
+    ((40, 3000), (slice(None), slice(1, None, 2))),
+    ((40, 3000), (slice(None, None, -2), slice(100, 2000))),
+    ((200, 3, 500), (slice(None, None, 3), 1, slice(None, None, 2))),
+    ((3, 5, 70000), (..., slice(None, None, 4097))),
+    ((3, 5, 70000), (slice(None, None, 2), slice(None, None, -1), slice(10, 60000))),
+    ((2, 60000, 2), (slice(None), slice(None, None, 50), None, 1)),
+    ((100_000,), (slice(None, None, -1),)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "c8", "f8"])
+@pytest.mark.parametrize("shape, key", STEPPED, ids=repr)
+def test_large_slices_with_steps_are_those_of_numpy(tmp_path, shape, key, dtype):
+    array = numpy.arange(numpy.prod(shape)).astype(dtype).reshape(shape)
+    file = tmp_path / "t.safetensors"
+    tare.save_file({"t": array}, file)
+    for mmap in (True, False):
+        found = tare.open(file, mmap=mmap)["t"][key]
+        assert found.dtype == array.dtype and found.flags.c_contiguous
+        numpy.testing.assert_array_equal(found, array[key])
+
+
+def test_slices_with_steps_of_a_file_that_shrank_are_errors(tmp_path):
+    file = tmp_path / "t.safetensors"
+    tare.save_file({"t": numpy.zeros((1000, 1000))}, file)
+    tensor = tare.open(file)["t"]
+    file.write_bytes(file.read_bytes()[:4_000_000])
+    for key in (slice(None, None, 2), slice(None, None, 100), (slice(None), slice(None, None, -1))):
+        with pytest.raises(tare.FileError, match="shrank"):
+            tensor[key]
