@@ -76,7 +76,7 @@ def save_file(
 ) -> None:
     """Writes a safetensors file of arrays of numpy or torch, or of tensors of open models. The file
     replaces another one as a whole, when it is complete and on the disk."""
-    write(path, tensors, metadata, align)
+    write(os.fspath(path), tensors, metadata, align)
 
 
 def save(

@@ -1,6 +1,7 @@
 """tare.safetensors where it is not about arrays: signatures, exceptions, closed files."""
 
 import errno
+import importlib
 import inspect
 import os
 import pathlib
@@ -15,37 +16,28 @@ import tare.safetensors.numpy
 from tare.safetensors import SafetensorError, safe_open
 
 
-def test_names_and_signatures_are_theirs():
-    for theirs, ours in (
-        (safetensors, tare.safetensors),
-        (safetensors.numpy, tare.safetensors.numpy),
-    ):
-        for name in (
-            "SafetensorError",
-            "TensorSpec",
-            "deserialize",
-            "safe_open",
-            "serialize",
-            "serialize_file",
-            "load",
-            "load_file",
-            "save",
-            "save_file",
-        ):
-            if name.startswith("_") or not hasattr(theirs, name) or not hasattr(ours, name):
-                continue
-            if inspect.isfunction(getattr(theirs, name)):
-                one, other = (inspect.signature(getattr(m, name)) for m in (theirs, ours))
-                assert [(p.name, p.kind, p.default) for p in one.parameters.values()] == [
-                    (p.name, p.kind, p.default) for p in other.parameters.values()
-                ], name
-    missing = [
-        name
-        for name in dir(safetensors)
-        if not name.startswith("_") and not hasattr(tare.safetensors, name)
-    ]
-    assert missing == []
-    methods = {name for name in dir(safetensors.safe_open) if not name.startswith("__")}
+def parameters(call):
+    return [(p.name, p.kind, p.default) for p in inspect.signature(call).parameters.values()]
+
+
+@pytest.mark.parametrize("name", ["", ".numpy", ".torch"])
+def test_names_and_signatures_are_theirs(name):
+    if name == ".torch":
+        pytest.importorskip("torch", reason="torch is not installed")
+    theirs, ours = (importlib.import_module(m + name) for m in ("safetensors", "tare.safetensors"))
+    public = {
+        key: value
+        for key, value in vars(theirs).items()
+        if not key.startswith("_")
+        and (inspect.isfunction(value) or inspect.isbuiltin(value) or inspect.isclass(value))
+        and value.__module__.partition(".")[0] in ("safetensors", "safetensors_rust", "builtins")
+    }
+    assert {"safe_open", "deserialize", "serialize", "serialize_file", "TensorSpec"} <= set(public)
+    for key, value in public.items():
+        assert hasattr(ours, key) and key in ours.__all__, key
+        if inspect.isfunction(value):
+            assert parameters(value) == parameters(getattr(ours, key)), key
+    methods = {key for key in dir(safetensors.safe_open) if not key.startswith("__")}
     assert methods <= set(dir(safe_open))
 
 
@@ -62,6 +54,8 @@ def test_exceptions_are_caught_by_who_catches_theirs(path, tmp_path):
         lambda: part[5],
         lambda: part[0, 0, 0, 0],
         lambda: part["x"],
+        lambda: part[1 << 70],
+        lambda: part[::0],
         lambda: tare.safetensors.load(b"\0"),
         lambda: tare.safetensors.serialize(
             {"a": tare.safetensors.TensorSpec(dtype="int8", shape=[1], data_ptr=0, data_len=1)}
@@ -96,6 +90,11 @@ def test_exceptions_are_caught_by_who_catches_theirs(path, tmp_path):
         lambda: safe_open(3, "np"),
         lambda: file.get_tensor(3),
         lambda: tare.safetensors.save({"a": numpy.zeros(1)}, {"a": 1}),
+        lambda: tare.safetensors.save({"a": numpy.zeros(1)}, "ab"),
+        lambda: tare.safetensors.save({"a": numpy.zeros(1)}, [("a", "b")]),
+        lambda: tare.safetensors.save_file({"a": numpy.zeros(1)}, None),
+        lambda: tare.safetensors.serialize_file({}, None),
+        lambda: tare.save_file({"a": numpy.zeros(1)}, None),
     ):
         with pytest.raises(TypeError):
             wrong()
@@ -211,6 +210,39 @@ def test_specs_look_as_theirs():
         getattr(specs[0], name) == getattr(specs[1], name)
         for name in ("dtype", "shape", "data_ptr", "data_len")
     )
+
+
+def test_specs_take_what_theirs_take():
+    array = numpy.arange(6, dtype="f4").reshape(2, 3)
+    good = {"dtype": "float32", "shape": (2, 3), "data_ptr": array.ctypes.data, "data_len": 24}
+    for change in (
+        {"shape": numpy.array([2, 3])},
+        {"shape": [numpy.int32(6)]},
+        {"data_ptr": numpy.int64(array.ctypes.data), "data_len": numpy.int64(24)},
+        {"shape": (2, 0, 3), "data_ptr": 0, "data_len": 0},
+        {"shape": 3},
+        {"shape": (-2, -3)},
+        {"shape": (1.5,)},
+        {"shape": "23"},
+        {"data_ptr": -8},
+        {"data_ptr": "8"},
+        {"data_ptr": 1 << 64},
+        {"data_len": -24},
+        {"dtype": 3},
+        {"dtype": "float33"},
+    ):
+        found = []
+        for module in (safetensors, tare.safetensors):
+            try:
+                spec = module.TensorSpec(**{**good, **change})
+                found.append((repr(spec), bytes(module.serialize({"t": spec}))))
+            except Exception as error:
+                found.append(error)
+        theirs, ours = found
+        if isinstance(theirs, Exception):
+            assert isinstance(ours, type(theirs)), (change, found)
+        else:
+            assert ours == theirs, change
 
 
 def test_metadata_of_a_file_without_any_is_none(path, tmp_path):

@@ -1,5 +1,7 @@
 """The calls of safetensors that know no framework, and what its other calls have in common here."""
 
+import operator
+import os
 from collections.abc import Sequence
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -37,8 +39,10 @@ def translated_write(error: Exception) -> Exception:
 def write(
     path: Optional[Path], specs: List[Spec], metadata: Optional[Dict[str, str]]
 ) -> Optional[bytes]:
+    if metadata is not None and not isinstance(metadata, dict):
+        raise TypeError(f"metadata is a dict of str, not {type(metadata)}")
     try:
-        return _tare.save(path, specs, dict(metadata or {}), 0)
+        return _tare.save(path, specs, metadata or {}, 0)
     except (errors.TareError, ValueError) as error:
         raise translated_write(error) from None
 
@@ -50,20 +54,30 @@ def open_bytes(data: bytes) -> Model:
         raise translated(error) from None
 
 
+def _size(number: Any) -> int:
+    """What has an address or a count, as int."""
+    made = operator.index(number)
+    if not 0 <= made < 1 << 64:
+        raise OverflowError(f"{made} is no address and no size")
+    return made
+
+
 class TensorSpec:
     """One tensor to serialize: `data_ptr` is an address, whose bytes must stay until then, and
     `shape` that of the framework, which is doubled where two elements share a byte."""
 
     def __init__(self, *, dtype: str, shape: "Sequence[int]", data_ptr: int, data_len: int) -> None:
+        if not isinstance(dtype, str):
+            raise TypeError(f"dtype is a str, not {type(dtype)}")
         try:
             self.dtype = dtype_code(dtype)
         except ValueError as error:
             raise translated(error) from None
-        self.shape = list(shape)
+        self.shape = [_size(number) for number in shape]
         if dtype == "float4_e2m1fn_x2" and self.shape:
             self.shape[-1] *= 2
-        self.data_ptr = data_ptr
-        self.data_len = data_len
+        self.data_ptr = _size(data_ptr)
+        self.data_len = _size(data_len)
 
     def __repr__(self) -> str:
         return (
@@ -92,7 +106,7 @@ def serialize_file(
     tensor_dict: "Dict[str, TensorSpec]", filename: Path, metadata: Optional[Dict[str, str]] = None
 ) -> None:
     """Writes a safetensors file of these tensors."""
-    write(filename, specs_of(tensor_dict), metadata)
+    write(os.fspath(filename), specs_of(tensor_dict), metadata)
 
 
 def deserialize(bytes: bytes) -> List[Tuple[str, Dict[str, Any]]]:

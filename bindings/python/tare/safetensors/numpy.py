@@ -1,12 +1,31 @@
 """What `safetensors.numpy` has."""
 
+import os
 from typing import Any, Dict, List, Optional
 
 from .._tare import safe_open
 from ..saving import Path, Spec, numpy_spec
-from ._serialize import open_bytes, translated, write
+from ._serialize import (
+    TensorSpec,
+    deserialize,
+    open_bytes,
+    serialize,
+    serialize_file,
+    translated,
+    write,
+)
 
-__all__ = ["load", "load_file", "safe_open", "save", "save_file"]
+__all__ = [
+    "TensorSpec",
+    "deserialize",
+    "load",
+    "load_file",
+    "safe_open",
+    "save",
+    "save_file",
+    "serialize",
+    "serialize_file",
+]
 
 
 def _specs(tensor_dict: Dict[str, Any], kept: List[Any]) -> List[Spec]:
@@ -29,7 +48,7 @@ def save_file(
 ) -> None:
     """Writes a safetensors file of these arrays. Arrays that are not contiguous are packed."""
     kept: List[Any] = []
-    write(filename, _specs(tensor_dict, kept), metadata)
+    write(os.fspath(filename), _specs(tensor_dict, kept), metadata)
 
 
 def load(data: bytes) -> Dict[str, Any]:

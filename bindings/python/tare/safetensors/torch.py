@@ -1,14 +1,25 @@
 """What `safetensors.torch` has."""
 
+import os
 from typing import Any, Dict, Iterable, List, Optional, Set, Tuple, Union
 
 import torch
 
 from .._tare import safe_open
 from ..saving import Path, Spec, torch_spec
-from ._serialize import open_bytes, translated, write
+from ._serialize import (
+    TensorSpec,
+    deserialize,
+    open_bytes,
+    serialize,
+    serialize_file,
+    translated,
+    write,
+)
 
 __all__ = [
+    "TensorSpec",
+    "deserialize",
     "load",
     "load_file",
     "load_model",
@@ -16,6 +27,8 @@ __all__ = [
     "save",
     "save_file",
     "save_model",
+    "serialize",
+    "serialize_file",
     "storage_ptr",
     "storage_size",
 ]
@@ -134,7 +147,7 @@ def save_file(
 ) -> None:
     """Writes a safetensors file of these tensors."""
     kept: List[Any] = []
-    write(filename, _specs(tensors, kept), metadata)
+    write(os.fspath(filename), _specs(tensors, kept), metadata)
 
 
 def load(data: bytes) -> Dict[str, torch.Tensor]:
@@ -192,11 +205,9 @@ def load_model(
         missing -= set(names)
     if strict and (missing or unexpected):
         lines = [f"Error(s) in loading state_dict for {type(model).__name__}:"]
-        if missing:
-            lines.append("Missing key(s) in state_dict: " + ", ".join(map(repr, sorted(missing))))
-        if unexpected:
-            lines.append(
-                "Unexpected key(s) in state_dict: " + ", ".join(map(repr, sorted(unexpected)))
-            )
+        for what, names in (("Missing", missing), ("Unexpected", unexpected)):
+            if names:
+                quoted = ", ".join(f'"{name}"' for name in sorted(names))
+                lines.append(f"{what} key(s) in state_dict: {quoted}")
         raise RuntimeError("\n    ".join(lines))
     return missing, unexpected
