@@ -207,10 +207,13 @@ class UrlSource {
             await drop(response);
             throw this.fail('TARE_E_CHANGED', 'the file changed since it was opened', offset);
         }
-        let bytes = await readAll(response, undefined, options.signal);
-        /* A server may at any time send all of it instead. */
-        if (response.status === 200) bytes = bytes.slice(offset, offset + size);
-        else if (range.start !== null && range.start !== offset)
+        const bytes = await readAll(response, undefined, options.signal);
+        if (response.status === 200) { // a server may at any time send all of it instead
+            if (bytes.length === this.size) return bytes.slice(offset, offset + size);
+            throw this.fail('TARE_E_CHANGED', `it has ${bytes.length} bytes, and had ${this.size}`,
+                            offset);
+        }
+        if (range.start !== null && range.start !== offset)
             throw this.fail('TARE_E_READ', `bytes from ${range.start} came, not ${offset}`, offset);
         if (bytes.length !== size)
             throw this.fail('TARE_E_CHANGED', `${bytes.length} bytes came, not ${size}`, offset);

@@ -112,6 +112,26 @@ test('a file that changes is told', async () => {
     assert.equal((await errorOf(model.read('w'))).status, 'TARE_E_CHANGED');
 });
 
+test('a file of another size is told, also by a server that then sends all of it, without an ETag', async () => {
+    const file = (size) => safetensors([['w', 'U8', [size], weights.subarray(0, size)]]);
+    let now = null;
+    const answer = (url, init) => {
+        if (now !== null) return Promise.resolve(new Response(now));
+        const from = file(100_000), [, begin, end] = /(\d+)-(\d+)/.exec(init.headers.range).map(Number);
+        const part = from.subarray(begin, end + 1);
+        return Promise.resolve(new Response(part, { status: 206, headers: {
+            'content-range': `bytes ${begin}-${begin + part.length - 1}/${from.length}` } }));
+    };
+    const model = await Model.fromUrl('http://any.where/m.safetensors', { fetch: answer });
+    assert.deepEqual(Buffer.from(await model.read('w')), weights.subarray(0, 100_000));
+    now = file(100_000);
+    assert.deepEqual(Buffer.from(await model.read('w')), weights.subarray(0, 100_000), 'the same, whole');
+    for (now of [file(99_999), file(200_000), Buffer.alloc(100_000)]) {
+        const error = await errorOf(model.read('w'));
+        assert.deepEqual([error.status, error.offset], ['TARE_E_CHANGED', model.find('w').offset]);
+    }
+});
+
 test('failures have a status', async () => {
     assert.equal((await errorOf(open('absent.safetensors'))).status, 'TARE_E_OPEN');
     assert.match((await errorOf(open('absent.safetensors'))).message, /404/);
