@@ -190,6 +190,7 @@ export class Metadata implements Iterable<Entry> {
     has(key: string | Uint8Array): boolean;
     /** The value of a key, from the first shard that has it. */
     get(key: string | Uint8Array): Value | undefined;
+    /** By place; below 0 from the end. */
     at(index: number): Entry | undefined;
     [Symbol.iterator](): IterableIterator<Entry>;
 }

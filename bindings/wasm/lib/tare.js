@@ -4,7 +4,7 @@
  */
 import { Instance, init, listFiles, openHeads, openIndex } from './instance.js';
 import { BytesSource, drop, isBytes, mapSome, openUrl, readAll, sourceOf } from './sources.js';
-import { Tensor, Metadata, copyNames, listPrefix } from './tensor.js';
+import { Tensor, Metadata, copyNames, listPrefix, placeOf } from './tensor.js';
 import { TareError, failure } from './tare_error.js';
 
 export { init, TareError, Tensor, Metadata };
@@ -78,8 +78,10 @@ async function tryIndex(files, { index, requireIndex }) {
 
 async function openFiles(named, options) {
     checkOptions(options);
-    const files = named.map(({ name, source }) =>
-        ({ name, source, size: source.size, head: new Uint8Array(0) }));
+    const files = named.map(({ name, source }) => {
+        if (typeof name !== 'string') throw new TypeError('the name of a file is a string');
+        return { name, source, size: source.size, head: new Uint8Array(0) };
+    });
     const made = await tryIndex(files, options);
     if (made.instance !== undefined) return new Model(made.instance, files, null);
     if (files.length === 1) files[0].head = await headOf(files[0].source,
@@ -202,17 +204,17 @@ export class Model {
     static async fromBlob(blob, options = {}) {
         if (blob instanceof Blob)
             return openFiles([{ name: nameOf(blob), source: sourceOf(blob) }], options);
-        return Model.fromFiles(Array.from(blob, (one) => ({ name: nameOf(one), bytes: one })),
-                               options);
+        return Model.fromFiles([...blob].map((one) => ({ name: nameOf(one), bytes: one })), options);
     }
 
     static async fromFiles(files, options = {}) {
-        const named = Array.from(files, ({ name, bytes }) => ({ name, source: sourceOf(bytes) }));
-        return openFiles(named, options);
+        return openFiles([...files].map(({ name, bytes }) => ({ name, source: sourceOf(bytes) })),
+                         options);
     }
 
     static async fromResponse(response, options = {}) {
         const given = await response;
+        if (typeof given?.ok !== 'boolean') throw new TypeError('a Response, or a promise of one');
         if (!given.ok) {
             await drop(given);
             throw failure('TARE_E_OPEN', `${given.url}: HTTP status ${given.status}`);
@@ -250,11 +252,8 @@ export class Model {
     }
 
     at(index) {
-        const instance = this.#open();
-        const count = instance.calls.tare_js_count();
-        const place = index < 0 ? index + count : index;
-        if (!Number.isInteger(place) || place < 0 || place >= count) return undefined;
-        return this.#tensor(instance.calls.tare_js_at(place));
+        const { calls } = this.#open(), place = placeOf(index, calls.tare_js_count());
+        return place === -1 ? undefined : this.#tensor(calls.tare_js_at(place));
     }
 
     find(name) {

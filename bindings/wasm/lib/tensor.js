@@ -163,6 +163,12 @@ export class Tensor {
  * Lists
  */
 
+/** The place that an index means, which may count from the end; -1 for none. */
+export function placeOf(index, count) {
+    const place = index < 0 ? index + count : index;
+    return Number.isInteger(place) && place >= 0 && place < count ? place : -1;
+}
+
 const BATCH = 4096, BATCH_TEXT = 1 << 18;
 
 function slices(instance, sizes, count, text) {
@@ -303,8 +309,9 @@ export class Metadata {
 
     /** {key, kind, itemKind, count, shard, value} of an entry, in the order of the file. */
     at(index) {
-        const instance = this.#instance, entry = this.#calls().tare_js_metadata_at(index);
-        if (entry === 0) return undefined;
+        const instance = this.#instance, place = placeOf(index, this.size);
+        if (place === -1) return undefined;
+        const entry = this.#calls().tare_js_metadata_at(place);
         const { words } = instance, word = entry >>> 2, at = entry + ENTRY_VALUE;
         const itemKind = words[(at + VALUE.itemKind) >>> 2];
         const kind = kindName(instance, words[(at + VALUE.kind) >>> 2]);
@@ -317,7 +324,7 @@ export class Metadata {
             count: instance.number(at + VALUE.count),
             shard: words[word + 2],
             get value() {
-                return valueOf(instance, calls().tare_js_metadata_at(index));
+                return valueOf(instance, calls().tare_js_metadata_at(place));
             },
         };
     }

@@ -241,7 +241,10 @@ test('GGUF: headers of several pieces, typed metadata, arrays that outlive the h
         assert.deepEqual([entries[8].itemKind, entries[8].count, entries[0].itemKind],
                          ['string', 30_000, null]);
         assert.equal(entries[9].value.length, 1001);
-        assert.equal(metadata.at(13), undefined);
+        for (const index of [13, -14, 2 ** 32, 0.5, NaN, '0'])
+            assert.equal(metadata.at(index), undefined, String(index));
+        assert.equal(metadata.at(-1).key, 'nothing');
+        assert.deepEqual(metadata.at(-4).value, metadata.get('scores'));
         assert.deepEqual(model.find('t.weight').shape, [3]);
         assert.equal(model.shards[0].format, 'gguf');
         assert.equal((await model.read('u')).length, 32);
@@ -394,6 +397,12 @@ test('errors have status, code, place and message', async () => {
     assert.equal((await Model.fromBytes(small, { headerSizeMax: 2 ** 31 - 1 })).length, 4);
     await assert.rejects(Model.fromBytes('text'), TypeError);
     await assert.rejects(Model.fromFiles([{ name: 'a', bytes: 5 }]), TypeError);
+    for (const name of [5, null, undefined])
+        await assert.rejects(Model.fromFiles([{ name, bytes: small }]), TypeError, String(name));
+    await assert.rejects(Model.fromBytes(small, { name: 5 }), TypeError);
+    for (const open of [Model.fromFiles, Model.fromBlob, Model.fromResponse])
+        for (const wrong of [5, null, undefined, {}])
+            await assert.rejects(open(wrong), TypeError, `${open.name} of ${wrong}`);
     const zero = await errorOf(Model.fromFiles([{ name: 'a\0b', bytes: small }]));
     assert.equal(zero.status, 'TARE_E_ARGUMENT');
 });
