@@ -100,6 +100,7 @@ async function send(url, options, headers, method = 'GET') {
         return await get(url, { method, headers, signal: options.signal });
     } catch (cause) {
         options.signal?.throwIfAborted();
+        if (cause instanceof TareError) throw cause;
         throw failure('TARE_E_READ', `${url}: ${cause?.message ?? cause}`, { cause });
     }
 }

@@ -35,7 +35,7 @@ test('npm packs the library, its types and the module, and no more', (t) => {
     if (error !== undefined) return t.skip(`npm: ${error.message}`);
     const [{ files }] = JSON.parse(stdout);
     assert.deepEqual(files.map(({ path }) => path).sort(), [
-        'LICENSE', 'README.md', 'lib/instance.js', 'lib/sources.js', 'lib/tare.d.ts', 'lib/tare.js',
+        'LICENSE', 'README.md', 'lib/instance.js', 'lib/node.d.ts', 'lib/node.js', 'lib/sources.js', 'lib/tare.d.ts', 'lib/tare.js',
         'lib/tare.wasm', 'lib/tare_error.js', 'lib/tensor.js', 'package.json']);
 });
 
