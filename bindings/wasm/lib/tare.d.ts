@@ -1,12 +1,23 @@
 /** Where the bytes of one file are, if the caller has them. */
 export type Bytes = ArrayBuffer | SharedArrayBuffer | ArrayBufferView;
 
+/* As "dom" and "esnext.disposable" of TypeScript have them, for projects without: those of Node need
+ * @types/node, for Response and the others, and no more. */
+declare global {
+    namespace WebAssembly {
+        interface Module {}
+    }
+    interface SymbolConstructor {
+        readonly dispose: unique symbol;
+    }
+}
+
 /** What the module may be compiled from. */
 export type ModuleSource =
     | WebAssembly.Module
-    | BufferSource
+    | Bytes
     | Response
-    | Promise<WebAssembly.Module | BufferSource | Response>;
+    | Promise<WebAssembly.Module | Bytes | Response>;
 
 /**
  * Compiles the module, once. Needed only where `tare.wasm` is not beside the scripts (bundlers) or
@@ -252,4 +263,7 @@ export class Model implements Iterable<Tensor> {
     /** Lets go of all that the model has. Any call after that throws TARE_E_ARGUMENT. A model that
      *  is forgotten instead goes when garbage is collected. */
     close(): void;
+
+    /** The same, of `using`, in engines that have the symbol. */
+    [Symbol.dispose](): void;
 }
