@@ -6,6 +6,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import {
     Model, PACKAGE, TareError, errorOf, gguf, raw, safetensors, tare, temporaryFolder,
 } from './support.js';
@@ -21,6 +22,10 @@ const small = safetensors([
 test('the module is at most 100 KB, asks for no files, and tells its version', async () => {
     const bytes = readFileSync(join(PACKAGE, 'lib/tare.wasm'));
     assert.ok(bytes.length <= 100_000, `${bytes.length} bytes`);
+    const compressed = gzipSync(bytes, { level: 9 }).length;
+    assert.ok(compressed <= 45_000, `${compressed} bytes, compressed`);
+    const said = readFileSync(join(PACKAGE, 'README.md'), 'utf8');
+    assert.match(said, /module of at most 100 KB\s+\(45 KB compressed\)/);
     const imports = WebAssembly.Module.imports(await WebAssembly.compile(bytes));
     assert.deepEqual(imports.map(({ name }) => name).filter((name) => !name.startsWith('fd_')),
                      ['missing', 'visit', 'random_get']);
