@@ -1,6 +1,7 @@
 /* The page: opens what is dropped, picked or typed, and shows it. */
 import { Model, TareError } from './lib/tare.js';
 import { bar, dtypeChart, layerChart, sumUp } from './charts.js';
+import { droppedFolder, isModelFile } from './dropped.js';
 import { measureLookups } from './measure.js';
 import { Table } from './table.js';
 import { firstValues, formatCount, formatSize } from './values.js';
@@ -64,9 +65,10 @@ function describeFiles(files) {
     return folder || `${formatCount(files.length)} files`;
 }
 
-function openFiles(files) {
-    if (files.length === 0) return;
-    open(describeFiles(files), () => Model.fromBlob(files.length === 1 ? files[0] : files));
+function openFiles(given) {
+    if (given.length === 0) return;
+    const files = given.length === 1 ? given : given.filter((file) => isModelFile(file.name));
+    open(describeFiles(given), () => Model.fromBlob(files.length === 1 ? files[0] : files));
 }
 
 function parseUrl(text) {
@@ -151,19 +153,33 @@ function showMetadata(metadata) {
         at('metadata').replaceChildren(make('p', 'muted', 'There is none.'));
         return;
     }
-    const table = make('table'), body = make('tbody');
-    for (let i = 0; i < Math.min(metadata.size, METADATA_MAX); i++) {
-        const entry = metadata.at(i), row = make('tr'), key = make('th', '', entry.key);
+    const rows = metadataRows(metadata), table = make('table'), body = make('tbody');
+    for (const { entry, text, count } of rows.slice(0, METADATA_MAX)) {
+        const row = make('tr'), key = make('th', '', entry.key);
         key.scope = 'row';
-        key.append(make('span', 'kind', entry.kind === 'array'
-            ? `${formatCount(entry.count)} × ${entry.itemKind}` : entry.kind));
-        row.append(key, make('td', '', shorten(entry.value)));
+        key.append(make('span', 'kind', (entry.kind === 'array'
+            ? `${formatCount(entry.count)} × ${entry.itemKind}` : entry.kind) +
+            (count > 1 ? `, in ${formatCount(count)} shards` : '')));
+        row.append(key, make('td', '', text));
         body.append(row);
     }
     table.append(body);
     at('metadata').replaceChildren(table);
-    if (metadata.size > METADATA_MAX)
-        at('metadata').append(make('p', 'note', `and ${formatCount(metadata.size - METADATA_MAX)} more`));
+    if (rows.length > METADATA_MAX)
+        at('metadata').append(make('p', 'note', `and ${formatCount(rows.length - METADATA_MAX)} more`));
+}
+
+/** {entry, text, count}: what several shards say alike is one. */
+function metadataRows(metadata) {
+    const rows = new Map();
+    for (const entry of metadata) {
+        const text = shorten(entry.value), { key, kind, itemKind, count } = entry;
+        const alike = JSON.stringify([key, kind, itemKind, count, text]);
+        const row = rows.get(alike);
+        if (row === undefined) rows.set(alike, { entry, text, count: 1 });
+        else row.count++;
+    }
+    return [...rows.values()];
 }
 
 function showChart(kind) {
@@ -295,7 +311,9 @@ document.addEventListener('dragleave', (event) => {
 document.addEventListener('drop', (event) => {
     event.preventDefault();
     at('drop').classList.remove('over');
-    openFiles([...event.dataTransfer.files]);
+    const folder = droppedFolder(event.dataTransfer);
+    if (folder === null) openFiles([...event.dataTransfer.files]);
+    else open(folder.what, async () => Model.fromFiles(await folder.files));
 });
 
 const asked = new URLSearchParams(location.search).get('url');

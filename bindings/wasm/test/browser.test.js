@@ -1,11 +1,11 @@
 /* The demo in a real Chromium: files that are picked, addresses with ranges, the table, the keyboard. */
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serve } from '../demo/serve.js';
-import { Model, PACKAGE, ROOT, raw } from './support.js';
+import { Model, PACKAGE, ROOT, raw, safetensors, temporaryFolder } from './support.js';
 
 const DEV = join(PACKAGE, 'dev');
 const SHOTS = join(PACKAGE, 'screenshots');
@@ -177,6 +177,44 @@ test('shards: by address, and picked together', async () => {
     await opened('323');
     await page.fill('#search', 'layers.31 q_proj');
     await page.waitForFunction(() => document.getElementById('count').textContent === '1 of 323');
+    assert.match(await page.textContent('#metadata'), /^formatstring, in 3 shardspt/);
+});
+
+/** As the pointer of a system would, which knows of paths. */
+async function drop(files) {
+    const session = await page.context().newCDPSession(page);
+    for (const type of ['dragEnter', 'dragOver', 'drop'])
+        await session.send('Input.dispatchDragEvent', { type, x: 300, y: 300, data: {
+            items: [], files, dragOperationsMask: 1 } });
+}
+
+test('files and folders are dropped, also a folder of many files beside the model', async () => {
+    await freshPage();
+    await drop(SHARDED_FILES.map((name) => join(SHARDED, name)));
+    await opened('323');
+    await freshPage();
+    await drop([SHARDED]);
+    await opened('323');
+    assert.match(await page.textContent('#summary'), /^Modelmodel.*Shards3/);
+    await rows().nth(1).click();
+    await page.waitForFunction(() => document.querySelector('.values')?.textContent.length > 5);
+    assert.deepEqual(complaints, []);
+    const folder = temporaryFolder();
+    mkdirSync(join(folder, '.git/safetensors'), { recursive: true });
+    mkdirSync(join(folder, 'sub'));
+    for (let i = 0; i < 250; i++) writeFileSync(join(folder, `note-${i}.txt`), 'no model');
+    writeFileSync(join(folder, '.git/other.safetensors'), 'no model');
+    writeFileSync(join(folder, 'sub/part.safetensors'), safetensors([['w', 'U8', [2], Buffer.from([7, 9])]]));
+    writeFileSync(join(folder, 'z.safetensors.index.json'), '{"weight_map":{"w":"sub/part.safetensors"}}');
+    await freshPage();
+    await drop([folder]);
+    await opened('1');
+    await rows().nth(0).click();
+    await page.waitForFunction(() => document.querySelector('.values')?.textContent === '7  9');
+    await freshPage();
+    await drop([join(folder, '.git')]);
+    await page.waitForSelector('#error:not([hidden])');
+    assert.match(await page.textContent('#error'), /TARE_E_HEADER_SIZE'other\.safetensors'/);
 });
 
 const SHARDED_FILES = ['model-00001-of-00003.safetensors', 'model-00002-of-00003.safetensors',
