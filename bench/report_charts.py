@@ -136,7 +136,11 @@ def log_log(title, notes, series, counts):
         body.append(f'<polyline class="line l-{colour}" points="{path}"{dash}{bold}/>')
         body += [f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>'
                  for x, y in points]
-        ends.append((engine, points[-1]))
+        x, y = points[-1]
+        if x == x_of(counts[-1]):
+            ends.append((engine, (x, y)))
+        else:  # beside it the lines of others would go through its label
+            body.append(text(x, y - 10, ENGINES[engine][1], f"{colour} middle"))
     places = spread([y for _, (_, y) in ends], 17, top, height - bottom)
     for (engine, (x, y)), place in zip(ends, places):
         colour, label = ENGINES[engine]
