@@ -9,6 +9,7 @@
 
 #include "support/alloc_probe.h"
 #include "support/expect.h"
+#include "support/gguf_text.h"
 #include "support/name_sets.h"
 #include "support/os_faults.h"
 #include "support/process_probe.h"
@@ -155,6 +156,7 @@ Test(advise, leaves_the_bytes_as_they_are)
                 cr_expect_eq(status, count == 0 ? TARE_OK : wanted, "%s %u %zu: %s", way_names[how],
                              (unsigned)advice, count, error.message);
                 cr_expect_eq(error.status, status);
+                cr_expect_eq(error.system_error, 0, "the system was not asked");
             }
             cr_expect_eq(tare_advise(model, NULL, 0, advice, NULL), wanted);
             cr_expect_eq(tare_advise(model, NULL, TENSORS, advice, NULL), wanted);
@@ -318,6 +320,27 @@ Test(advise, do_not_need_drops_pages_but_those_of_others)
     cr_expect_leq(probe_mapping_resident(folder.text), page, "the page of the header");
     check_bytes("all dropped", model, WAY_MAP);
     close_model(model);
+}
+
+/* In GGUF there is padding between them, which is nobody's. */
+Test(advise, do_not_need_takes_tensors_together_that_follow_one_another)
+{
+    build_text padded = gguf_text(
+        GGUF_HEAD("3", "0") GGUF_TENSOR("a", "51202", "0", "0")
+            GGUF_TENSOR("b", "51202", "0", "204832")
+                GGUF_TENSOR("c", "51202", "0", "409664") "p32 d204808 p32 d204808 p32 d204808 p32",
+        NULL);
+    temp_path at = temp_write_text(&folder, "model.gguf", &padded);
+    tare_model *model = expect_open_path("padded", at.text, TARE_BACKING_MAP);
+    os_faults_reset();
+    cr_expect_eq(tare_advise(model, NULL, 0, TARE_ADVISE_DO_NOT_NEED, NULL), TARE_OK);
+    cr_expect_eq(os_fault.calls[OS_FADVISE], 1);
+    const tare_tensor *apart[] = {tare_at(model, 0), tare_at(model, 2)};
+    os_faults_reset();
+    cr_expect_eq(tare_advise(model, apart, 2, TARE_ADVISE_DO_NOT_NEED, NULL), TARE_OK);
+    cr_expect_eq(os_fault.calls[OS_FADVISE], 2);
+    tare_close(model);
+    build_free(&padded);
 }
 
 Test(advise, do_not_need_never_drops_memory)

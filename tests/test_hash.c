@@ -172,6 +172,20 @@ Test(hash, of_many_is_that_of_each)
         }
 }
 
+Test(hash, of_little_starts_no_thread_unless_asked)
+{
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_model *model = open_way(0);
+    const tare_tensor *list[] = {tare_at(model, 0), tare_at(model, 1), tare_at(model, 2)};
+    tare_digest out[3];
+    for (options.threads = 0; options.threads < 4; options.threads++) {
+        os_faults_reset();
+        cr_expect_eq(tare_hash_many(model, list, 3, &options, out, NULL), TARE_OK);
+        cr_expect_eq(os_fault.calls[OS_THREAD] == 0, options.threads < 2, "%u", options.threads);
+    }
+    tare_close(model);
+}
+
 Test(hash, of_no_tensor_is_nothing)
 {
     tare_model *model = open_way(0), *none;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -254,6 +255,33 @@ Test(os_posix, pages_are_no_childs)
     }
     cr_expect_null(tarei_os_take_pages(SIZE_MAX - 4095));
     cr_expect_null(tarei_os_take_pages(SIZE_MAX / 2 + 1));
+}
+
+Test(os_posix, locking_tells_how_much_may_be_locked)
+{
+    static char byte;
+    uint64_t size_max = 1;
+    const struct rlimit limit = {65536, 65536};
+    cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    os_faults_reset();
+    tarei_os_lock(&byte, 1, &size_max);
+    cr_expect_eq(size_max, 65536);
+    os_faults_reset();
+    os_fault.fail_at[OS_RLIMIT] = 1;
+    os_fault.error = EPERM;
+    tarei_os_lock(&byte, 1, &size_max);
+    cr_expect_eq(size_max, UINT64_MAX);
+}
+
+Test(os_posix, pages_are_there_before_anybody_writes)
+{
+    size_t size = 32 << 20;
+    uint64_t before = probe_resident_size();
+    void *memory = tarei_os_take_pages(size);
+    cr_assert_not_null(memory);
+    cr_expect_gt(probe_resident_size(), before + size / 2);
+    tarei_os_give_pages(memory, size);
+    cr_expect_lt(probe_resident_size(), before + size / 2);
 }
 
 Test(os_posix, without_random_bytes_names_are_still_found)

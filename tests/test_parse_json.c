@@ -2,6 +2,7 @@
  * JSON as strict as RFC 8259 has it: S-UTF8, S-JSON, S-BEGIN, S-PAD, S-OBJ and S-DEPTH of
  * docs/format_safetensors.md, seen through whole headers, with the status and place of each error.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,6 +131,41 @@ Test(parse_json, s_json_refuses_bad_strings)
         {"byte 7F", "{'\x7F':" ONE "}", 1, TARE_OK},
     };
     DAMAGE_CHECK(rows);
+}
+
+/* By digits of base 64, as RFC 3629 draws it; a surrogate pair is one code. */
+static void expect_escape(uint32_t code)
+{
+    static const uint32_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    uint32_t size = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4, rest = code;
+    char wanted[5] = "", escape[32];
+    for (uint32_t i = size - 1; i > 0; i--, rest /= 64) wanted[i] = (char)(0x80 + rest % 64);
+    wanted[0] = (char)(lead[size] + rest);
+    if (code < 0x10000)
+        snprintf(escape, sizeof escape, "\\u%04X", code);
+    else
+        snprintf(escape, sizeof escape, "\\u%04x\\u%04X", 0xD800 + (code - 0x10000) / 1024,
+                 0xDC00 + code % 1024);
+    build_text header = {0};
+    build_addf(&header, "{\"<%s>\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}",
+               escape);
+    build_text file = build_raw(header.data, header.size, 1);
+    tare_model *model = expect_open_bytes(escape, &file);
+    tare_string name = tare_name(model, tare_at(model, 0));
+    cr_expect_eq(name.size, size + 2, "%s", escape);
+    cr_expect(memcmp(name.data + 1, wanted, size) == 0 && name.data[size + 1] == '>', "%s", escape);
+    tare_close(model);
+    build_free(&header);
+    build_free(&file);
+}
+
+Test(parse_json, escapes_stand_for_utf_8)
+{
+    for (uint32_t code = 0; code < 0x110000; code += code < 0x1000 ? 1 : 251)
+        if (code < 0xD800 || code >= 0xE000) expect_escape(code);
+    expect_escape(0xFFFF);
+    expect_escape(0x10000);
+    expect_escape(0x10FFFF);
 }
 
 Test(parse_json, s_json_refuses_bad_values_in_members_that_nobody_reads)

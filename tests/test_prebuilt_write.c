@@ -160,7 +160,12 @@ Test(prebuilt_write, what_is_wrong_is_said)
     size_t size;
     uint8_t *bytes = temp_read(index_path.text, &size);
     index_image image = index_copy(bytes, size);
-    size_t text = index_section_offset(&image, 9);
+    size_t shards = index_section_offset(&image, 0), text = index_section_offset(&image, 9);
+    image.bytes[shards] ^= 1;
+    temp_write(&folder, "m.safetensors.tareidx", image.bytes, size);
+    check_check("damage in front", NULL, TARE_E_PREBUILT, shards,
+                "its shards do not have their digest");
+    image.bytes[shards] ^= 1;
     image.bytes[text + 3] ^= 1;
     temp_write(&folder, "m.safetensors.tareidx", image.bytes, size);
     check_check("damage", NULL, TARE_E_PREBUILT, text, "its text do not have their digest");

@@ -87,6 +87,20 @@ Test(suggest, the_start_of_a_longer_name_where_a_prefix_was_asked_for_only)
     tare_close(model);
 }
 
+/* However much more they have: only among those does it count how much that is. */
+Test(suggest, names_that_begin_or_end_with_it_come_without_those_that_have_it_inside)
+{
+    const char *const some[] = {"x.bb.cc.y", "bb.cc.longer", "longest.bb.cc"};
+    tare_model *model = open_names(some, 3);
+    tare_string out[TARE_SUGGEST_COUNT];
+    cr_expect_eq(tare_suggest(model, "bb.cc", 5, 0, out), 2);
+    cr_expect_eq(out[0].size, 13);
+    cr_expect_arr_eq(out[0].data, "longest.bb.cc", out[0].size);
+    cr_expect_eq(out[1].size, 12);
+    cr_expect_arr_eq(out[1].data, "bb.cc.longer", out[1].size);
+    tare_close(model);
+}
+
 Test(suggest, components_may_be_far_from_what_was_asked_for)
 {
     char asked[300];
@@ -116,9 +130,9 @@ Test(suggest, distances)
         const char *a, *b;
         uint32_t edits;
     } rows[] = {
-        {"", "", 0},        {"abc", "abc", 0},      {"abc", "ABC", 0}, {"abc", "acb", 1},
-        {"abc", "abcd", 1}, {"abc", "xbc", 1},      {"abc", "", 3},    {"kitten", "sitting", 3},
-        {"ab", "ba", 1},    {"abcdef", "badcfe", 3}};
+        {"", "", 0},        {"abc", "abc", 0},       {"abc", "ABC", 0},  {"abc", "acb", 1},
+        {"abc", "abcd", 1}, {"abc", "xbc", 1},       {"abc", "", 3},     {"kitten", "sitting", 3},
+        {"ab", "ba", 1},    {"abcdef", "badcfe", 3}, {"wxab", "abyz", 4}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         for (uint32_t bound = 0; bound < 9; bound++) {
             uint32_t wanted = rows[i].edits <= bound ? rows[i].edits : bound + 1;
@@ -126,6 +140,16 @@ Test(suggest, distances)
                          rows[i].a, rows[i].b, bound);
         }
     }
+}
+
+Test(suggest, distances_go_by_sizes_and_not_by_what_lies_behind)
+{
+    tare_string a = {"xc", 2}, b = {"yb?c", 2};
+    cr_expect_eq(tare_name_distance(a, b, 9), 2);
+    cr_expect_eq(tare_name_distance(b, a, 9), 2);
+    a = (tare_string){"xb", 2}, b = (tare_string){"yxb", 1};
+    cr_expect_eq(tare_name_distance(a, b, 9), 2);
+    cr_expect_eq(tare_name_distance(b, a, 9), 2);
 }
 
 Test(suggest, distances_of_long_names_are_beyond_every_bound)

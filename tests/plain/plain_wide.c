@@ -72,6 +72,11 @@ static void load_ends(const tare_model *model)
     if (!is_narrow) return; /* 5 GiB of memory are too much for a test */
     PLAIN_CHECK(tare_load(model, NULL, 0, NULL, &block, &error) == TARE_E_LIMIT && block == NULL);
     PLAIN_CHECK(strlen(error.message) != 0);
+    const tare_tensor *many[2049]; /* and 4 GiB of what lies between them */
+    for (size_t i = 0; i < 2049; i++) many[i] = after;
+    options.slices = NULL;
+    options.alignment = (size_t)2 << 20;
+    PLAIN_CHECK(tare_load(model, many, 2049, &options, &block, NULL) == TARE_E_LIMIT);
 }
 
 static void use_backing(const temp_path *path, uint32_t backing, uint32_t index)

@@ -237,6 +237,8 @@ int __wrap_posix_fadvise64(int descriptor, off_t offset, off_t size, int advice)
 {
     os_fault.advised_size += (uint64_t)size;
     os_fault.advised_wrong += size <= 0;
+    if (os_fault.calls[OS_FADVISE] == 0) os_fault.advised_at[0] = (uint64_t)offset;
+    os_fault.advised_at[1] = (uint64_t)offset;
     if (fails(OS_FADVISE)) return errno;
     return __real_posix_fadvise64(descriptor, offset, size, advice);
 }

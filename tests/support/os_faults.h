@@ -54,9 +54,10 @@ typedef struct os_faults {
     size_t piece;                  /* most bytes of one pread, preadv or write; 0 is all */
     int halve;                     /* each of them stops halfway */
     size_t asked_max;              /* most bytes that one of them was asked for */
-    uint64_t advised_size; /* bytes that madvise, posix_fadvise, mlock and munlock were given */
-    size_t advised_wrong;  /* calls of posix_fadvise about no bytes or fewer */
-    int advice_refused;    /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
+    size_t advised_wrong;   /* calls of posix_fadvise about no bytes or fewer */
+    uint64_t advised_size;  /* bytes that madvise, posix_fadvise, mlock and munlock were given */
+    uint64_t advised_at[2]; /* offsets that posix_fadvise was given, the first and the last */
+    int advice_refused;     /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
     int direct_refused;   /* files read past the page cache: 1 cannot be opened, 2 cannot be read */
     int uncached;         /* the page cache has nothing: what must not wait for it fails */
     int rename_refused;   /* renameat2 is EINVAL, as on NFS */
