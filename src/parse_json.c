@@ -110,7 +110,7 @@ static size_t utf8_size(const uint8_t *at, const uint8_t *end)
 
 bool tarei_json_is_utf8(const void *text, uint64_t size)
 {
-    const uint8_t *at = text, *end = at + size;
+    const uint8_t *at = text, *end = size != 0 ? at + size : at; /* NULL has no places */
     while (at < end) {
         size_t step = *at < 0x80 ? 1 : utf8_size(at, end);
         if (step == 0) return false;
