@@ -21,6 +21,18 @@ static void add_axis(box *b, uint64_t size)
     b->made[b->made_rank++] = size;
 }
 
+/* An array or tensor of one number in a dimension of its own would pass for that number. */
+static bool is_integer(PyObject *item)
+{
+    if (PyLong_Check(item)) return true;
+    if (!PyIndex_Check(item)) return false;
+    PyObject *rank = PyObject_GetAttrString(item, "ndim");
+    bool scalar = rank == NULL || (PyLong_Check(rank) && PyLong_AsLong(rank) == 0);
+    PyErr_Clear();
+    Py_XDECREF(rank);
+    return scalar;
+}
+
 static int take_integer(box *b, uint32_t axis, PyObject *index)
 {
     Py_ssize_t at = PyNumber_AsSsize_t(index, NULL); /* beyond the largest: that one, and so out */
@@ -105,7 +117,7 @@ static int take_key(box *b, PyObject *key)
             add_axis(b, 1);
         } else if (PySlice_Check(item)) {
             failed = take_slice(b, axis++, item);
-        } else if (PyIndex_Check(item) && (b->safe || !PyBool_Check(item))) { /* theirs: 0 and 1 */
+        } else if (is_integer(item) && (b->safe || !PyBool_Check(item))) { /* theirs: 0 and 1 */
             failed = take_integer(b, axis++, item);
         } else {
             failed = fail(b, NO_INDEX, item, 0);
@@ -166,8 +178,33 @@ static PyObject *read_box(framework kind, owner *self, const tare_tensor *at, co
     return made;
 }
 
+static bool is_basic(PyObject *item)
+{
+    return item == Py_Ellipsis || item == Py_None || PySlice_Check(item) ||
+           (is_integer(item) && !PyBool_Check(item));
+}
+
+/* safetensors leaves the index to torch: lists, masks and tensors are some, too. */
+static bool is_for_torch(PyObject *key)
+{
+    if (!PyTuple_Check(key)) return !is_basic(key);
+    for (Py_ssize_t i = 0; i < PyTuple_Size(key); i++)
+        if (!is_basic(PyTuple_GetItem(key, i))) return true;
+    return false;
+}
+
+static PyObject *index_by_torch(owner *self, const tare_tensor *at, PyObject *key)
+{
+    PyObject *whole = array_of(FRAMEWORK_TORCH, self, at);
+    PyObject *made = whole != NULL ? PyObject_GetItem(whole, key) : NULL;
+    Py_XDECREF(whole);
+    return made;
+}
+
 PyObject *slice_read(framework kind, owner *self, const tare_tensor *at, PyObject *key)
 {
+    if (kind == FRAMEWORK_TORCH && self->safe && is_for_torch(key))
+        return index_by_torch(self, at, key);
     const tare_info info = tare_describe(self->model, at);
     box b = {.rank = info.rank, .safe = self->safe};
     if (info.rank > RANK_MAX)

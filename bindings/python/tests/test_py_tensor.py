@@ -214,6 +214,15 @@ def test_slices_are_those_of_numpy(path, tensors, key):
         assert found.flags.writeable and found.flags.c_contiguous
 
 
+class Shaped:
+    """As a tensor of torch with one number: an index of its own, that is no integer."""
+
+    ndim = 1
+
+    def __index__(self):
+        return 1
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -228,6 +237,9 @@ def test_slices_are_those_of_numpy(path, tensors, key):
         1.5,
         (slice(None),) * 4,
         numpy.array([True, False, True]),
+        numpy.array([1]),
+        (0, numpy.array([[1]])),
+        Shaped(),
     ],
     ids=repr,
 )

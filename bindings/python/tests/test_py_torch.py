@@ -119,6 +119,35 @@ def test_slices_are_those_of_safetensors(every, key):
             assert other.get_slice(name)[key].is_contiguous()
 
 
+ODD_KEYS = {
+    "list": [1, 0],
+    "tensor": torch.tensor([1, 1, 0]),
+    "tensor of one": torch.tensor([1]),
+    "tensor of none": torch.tensor(1),
+    "mask": torch.tensor([False, True]),
+    "columns": (slice(None), [3, 0]),
+    "both": ([0, 1], [2, 3]),
+    "true": True,
+    "rows of a list": (slice(1), ..., [2]),
+}
+
+
+@pytest.mark.parametrize("key", ODD_KEYS.values(), ids=ODD_KEYS)
+def test_what_torch_takes_for_an_index_is_one(every, key):
+    with theirs.safe_open(every, "pt") as one, ours.safe_open(every, "pt") as other:
+        for name in ("F32", "BF16", "BOOL"):
+            same(other.get_slice(name)[key], one.get_slice(name)[key])
+        for wrong in ([7], "x", (0, 0, [0])):
+            with pytest.raises((IndexError, TypeError)):
+                other.get_slice("F32")[wrong]
+
+
+def test_slices_may_go_backwards(every):
+    with ours.safe_open(every, "pt") as file:
+        whole = file.get_tensor("F32")
+        same(file.get_slice("F32")[::-1, 20:3:-4], whole.flip(0)[:, [20, 16, 12, 8, 4]])
+
+
 def test_empty_scalar_and_unaligned_tensors(tmp_path):
     file = tmp_path / "odd.safetensors"
     file.write_bytes(
