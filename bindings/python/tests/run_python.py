@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""run_python.py BUILD CACHE COMPILER SANITIZERS XXHASH [--install] [PYTEST ARGUMENTS]
+"""run_python.py BUILD CACHE COMPILER SANITIZERS XXHASH [--install | --torch] [PYTEST ARGUMENTS]
 
 Builds the binding and runs its tests, in a virtual environment below CACHE that builds share.
 With --install it is installed instead as a user does: `pip install` of the folder and of a source
 distribution, into an environment of its own, with a header that is fetched.
+With --torch the tests that torch has a part in are run by a Python that has torch, and with its
+numpy: this one, Debian's, or the one that TARE_TORCH_PYTHON names.
 """
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -18,6 +21,13 @@ import peer  # noqa: E402  the other tests with packages of PyPI
 
 PACKAGES = ["scikit-build-core>=1.0", "pytest", "hypothesis>=6.98", "numpy>=1.24", "ml_dtypes>=0.5",
             "safetensors==0.8.0", "tqdm", "mypy>=1.10", "ninja", "pip>=23"]  # fmt: skip
+
+
+# What the tests need beside torch and what it brings, with nothing that these ask for.
+TORCH_PACKAGES = ["pytest", "iniconfig", "packaging", "pluggy", "pygments", "hypothesis>=6.98",
+                  "sortedcontainers", "safetensors==0.8.0", "ml_dtypes==0.5.*", "tqdm"]  # fmt: skip
+TORCH_TESTS = ["test_py_torch.py", "test_py_safetensors.py", "test_py_tensor.py", "test_py_help.py",
+               "test_py_random.py"]  # fmt: skip
 
 
 def run(*command, **environment):
@@ -81,8 +91,8 @@ def sanitizer(compiler):
     return " ".join(os.path.realpath(path) for path in paths if os.path.isabs(path))
 
 
-def test(python, folder, preload, arguments):
-    more = {"PYTHONPATH": str(folder / "site")}
+def test(python, folder, preload, tests, arguments, packages=()):
+    more = {"PYTHONPATH": os.pathsep.join(map(str, (folder / "site", *packages)))}
     if preload:
         more.update(
             LD_PRELOAD=preload,
@@ -99,10 +109,44 @@ def test(python, folder, preload, arguments):
         BINDING / "pyproject.toml",
         "--rootdir",
         BINDING,
-        TESTS,
+        *tests,
         *arguments,
         **more,
     )
+
+
+VERSION = "import sys; print(*sys.version_info[:2])"
+VERSIONS = "import sys, torch; print(*sys.version_info[:2], torch.__version__)"
+
+
+def python_with_torch(own):
+    """(Python, its version) of one that takes what the Python `own` was given a binding for."""
+    for python in (os.environ.get("TARE_TORCH_PYTHON"), sys.executable, "/usr/bin/python3"):
+        found = output(python, "-c", VERSIONS).split() if python and shutil.which(python) else []
+        if len(found) != 3:
+            continue
+        version = tuple(map(int, found[:2]))
+        if version == own or min(version, own) >= (3, 11):  # one wheel for all of these
+            print(f"torch {found[2]} of {python}", flush=True)
+            return python, ".".join(found[:2])
+    return peer.skip(
+        f"no torch for Python {'.'.join(map(str, own))} is installed; Debian has python3-torch, "
+        "and TARE_TORCH_PYTHON names any other Python that has it"
+    )
+
+
+def torch_packages(pip, cache, version):
+    folder = pathlib.Path(cache, f"torch-{version}")
+    done = folder / "installed"
+    stamp = " ".join(TORCH_PACKAGES)
+    if not done.is_file() or done.read_text() != stamp:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not peer.run_pip(pip, "install", "--quiet", "--no-deps", "--only-binary=:all:",
+                            "--python-version", version, "--target", folder,
+                            *TORCH_PACKAGES):  # fmt: skip
+            peer.skip("no package registry is reached, so there are no packages to compare with")
+        done.write_text(stamp)
+    return folder
 
 
 USE = """if True:
@@ -143,10 +187,19 @@ def main():
     python = environment(cache)
     if arguments == ["--install"]:
         sys.exit(install(python, folder, compiler))
+    torch, packages = None, []
+    if arguments[:1] == ["--torch"]:
+        version = tuple(map(int, output(python, "-c", VERSION).split()))
+        torch, version = python_with_torch(version)
+        with peer.lock(cache):
+            packages.append(torch_packages(python, cache, version))
     preload = sanitizer(compiler) if sanitizers else ""
     if build(python, folder, compiler, sanitizers if preload else "", xxhash) != 0:
         sys.exit(1)
-    sys.exit(test(python, folder, preload, arguments))
+    if torch:
+        tests = [TESTS / name for name in TORCH_TESTS]
+        sys.exit(test(torch, folder, preload, tests, arguments[1:], packages))
+    sys.exit(test(python, folder, preload, [TESTS], arguments))
 
 
 if __name__ == "__main__":

@@ -133,6 +133,8 @@ def test_array_refuses_a_copy_where_one_is_needed(path):
 def test_dlpack_goes_to_numpy(path, tensors):
     model = tare.open(path)
     for name, array in tensors.items():
+        if array.dtype == "?" and not NUMPY_LENDS:
+            continue  # these know no truth values there
         found = numpy.from_dlpack(model[name])
         assert found.dtype == array.dtype
         numpy.testing.assert_array_equal(found, array)

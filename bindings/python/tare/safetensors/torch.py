@@ -39,14 +39,20 @@ SHARED = (
 )
 
 
+def _storage(tensor: torch.Tensor) -> Any:
+    if hasattr(tensor, "untyped_storage"):
+        return tensor.untyped_storage()
+    return tensor.storage()  # before torch 2
+
+
 def storage_ptr(tensor: torch.Tensor) -> int:
     """The address of the memory that a tensor is a part of."""
-    return tensor.untyped_storage().data_ptr()
+    return int(_storage(tensor).data_ptr())
 
 
 def storage_size(tensor: torch.Tensor) -> int:
     """The size of that memory in bytes."""
-    return tensor.untyped_storage().nbytes()
+    return int(_storage(tensor).nbytes())
 
 
 def _extent(tensor: torch.Tensor) -> Tuple[int, int]:
