@@ -99,13 +99,20 @@ static bool extent_add(extent *e, const tare_tensor *tensor, const tarei_look *l
  * One extent
  */
 
-static tare_status fail_extent(const tare_model *model, const extent *e, tare_status status,
-                               int system_error, const char *what, tare_error *error)
+/* The error names the tensor that holds the byte at `at`, or comes first behind it. */
+static tare_status fail_extent(const tare_model *model, const extent *e, uint64_t at,
+                               tare_status status, int system_error, const char *what,
+                               tare_error *error)
 {
     char reason[96];
-    tare_string name = tarei_names_get(&model->tensors, e->first);
+    tarei_look look;
+    const tare_tensor *tensor = e->first;
+    while (tensor < e->last && tarei_model_look(model, tensor, &look) &&
+           look.offset + look.size <= at)
+        tensor++;
+    tare_string name = tarei_names_get(&model->tensors, tensor);
     tarei_os_error_text(system_error, reason, sizeof reason);
-    tarei_error_set(error, status, e->shard, e->begin, "tensor %s: %.120s%s%.96s",
+    tarei_error_set(error, status, e->shard, at, "tensor %s: %.120s%s%.96s",
                     tarei_quote(name.data, name.size).text, what, system_error ? ": " : "",
                     system_error ? reason : "");
     error->system_error = system_error;
@@ -126,15 +133,17 @@ static const void *pages_around(const tarei_source *source, const extent *e, siz
 static const char cut_short[] = "the data ends early: it shrank since it was opened";
 
 /* Pages of a file that was cut short fail in the same ways as those of a disk that does. */
-static tare_status fail_pages(const tare_model *model, const extent *e, tare_status status,
-                              int failure, const char *what, tare_error *error)
+static tare_status fail_pages(const tare_model *model, const extent *e, uint64_t at,
+                              tare_status status, int failure, const char *what, tare_error *error)
 {
     const tarei_source *source = &model->shards[e->shard].source;
     tarei_os_identity now;
     if (source->descriptor >= 0 && tarei_os_identify(source->descriptor, &now) == 0 &&
-        now.size < e->end)
-        return fail_extent(model, e, TARE_E_CHANGED, 0, cut_short, error);
-    return fail_extent(model, e, status, failure, what, error);
+        now.size < e->end) {
+        if (now.size > e->begin) at = now.size;
+        return fail_extent(model, e, at, TARE_E_CHANGED, 0, cut_short, error);
+    }
+    return fail_extent(model, e, at, status, failure, what, error);
 }
 
 static tare_status read_through(const tare_model *model, const extent *e, tare_error *error)
@@ -146,8 +155,8 @@ static tare_status read_through(const tare_model *model, const extent *e, tare_e
         int failure = 0;
         tare_status status = source->read_at(source, at, scratch, some, &failure);
         if (status != TARE_OK)
-            return fail_extent(model, e, status, failure,
-                               status == TARE_E_CHANGED ? cut_short : "reading failed", error);
+            return fail_pages(model, e, at, status, failure,
+                              status == TARE_E_CHANGED ? cut_short : "reading failed", error);
         at += some;
     }
     return TARE_OK;
@@ -172,7 +181,7 @@ static tare_status populate(const tare_model *model, const extent *e, size_t pag
     }
     if (failure == 0) return TARE_OK;
     if (failure != ENOTSUP)
-        return fail_pages(model, e, TARE_E_READ, failure, "cannot be brought in", error);
+        return fail_pages(model, e, e->begin, TARE_E_READ, failure, "cannot be brought in", error);
     if (source->descriptor >= 0) return read_through(model, e, error);
     if (source->bytes != NULL) touch(source->bytes + e->begin, e->end - e->begin, page);
     return TARE_OK;
@@ -186,19 +195,21 @@ static tare_status lock(const tare_model *model, const extent *e, size_t page, u
     size_t size;
     uint64_t size_max = 0;
     if (source->bytes == NULL)
-        return fail_extent(model, e, TARE_E_UNSUPPORTED, 0, "not in memory, cannot be locked",
-                           error);
+        return fail_extent(model, e, e->begin, TARE_E_UNSUPPORTED, 0,
+                           "not in memory, cannot be locked", error);
     const void *pages = pages_around(source, e, page, &size);
     if (advice == TARE_ADVISE_UNLOCK) {
         int failure = tarei_os_unlock(pages, size);
         if (failure == 0) return TARE_OK;
-        return fail_extent(model, e, TARE_E_UNSUPPORTED, failure, "cannot be unlocked", error);
+        return fail_extent(model, e, e->begin, TARE_E_UNSUPPORTED, failure, "cannot be unlocked",
+                           error);
     }
     int failure = tarei_os_lock(pages, size, &size_max);
     if (failure == 0) return TARE_OK;
     snprintf(what, sizeof what, "cannot lock %zu bytes, of %" PRIu64 " allowed (ulimit -l)", size,
              size_max);
-    return fail_pages(model, e, failure == EIO ? TARE_E_READ : TARE_E_LIMIT, failure, what, error);
+    return fail_pages(model, e, e->begin, failure == EIO ? TARE_E_READ : TARE_E_LIMIT, failure,
+                      what, error);
 }
 
 static tare_status hint(const tare_model *model, const extent *e, size_t page,
@@ -223,8 +234,9 @@ static tare_status hint(const tare_model *model, const extent *e, size_t page,
         failure =
             tarei_os_advise_file(source->descriptor, whole.begin, whole.end - whole.begin, advice);
     if (failure == 0) return TARE_OK;
-    return fail_extent(model, e, failure == EIO ? TARE_E_READ : TARE_E_UNSUPPORTED, failure,
-                       drop ? "its pages cannot be given back" : "cannot be read ahead", error);
+    return fail_extent(model, e, e->begin, failure == EIO ? TARE_E_READ : TARE_E_UNSUPPORTED,
+                       failure, drop ? "its pages cannot be given back" : "cannot be read ahead",
+                       error);
 }
 
 static tare_status extent_advise(const tare_model *model, const extent *e, size_t page,

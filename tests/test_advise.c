@@ -427,6 +427,35 @@ Test(advise, of_a_file_that_shrank_is_an_error_and_no_signal)
     }
 }
 
+/* Neighbours are taken together; the one that the file ends in is named all the same. */
+Test(advise, of_a_file_that_shrank_names_the_tensor_at_its_end)
+{
+    static const struct {
+        way how;
+        uint32_t advice;
+        int refused;
+    } rows[] = {
+        {WAY_MAP, TARE_ADVISE_POPULATE, 0},
+        {WAY_MAP, TARE_ADVISE_POPULATE, MADV_POPULATE_READ},
+        {WAY_MAP, TARE_ADVISE_LOCK, 0},
+        {WAY_READ, TARE_ADVISE_POPULATE, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (size_t cut = 0; cut <= 20 * page; cut += 5 * page) {
+            temp_write_text(&folder, "model.safetensors", &file);
+            tare_model *model = open_way(rows[i].how);
+            uint64_t size = tare_offset(model, tare_at(model, TENSORS - 1)) - cut;
+            size_t named = TENSORS - 1 - (cut + tensor_size - 1) / tensor_size;
+            temp_write(&folder, "model.safetensors", file.data, size);
+            os_fault.advice_refused = rows[i].refused;
+            tare_error error = expect_poison();
+            tare_status status = tare_advise(model, NULL, 0, rows[i].advice, &error);
+            expect_refused("cut", TARE_E_CHANGED, size, status, NULL, &error);
+            expect_message("cut", tare_name(model, tare_at(model, named)).data, &error);
+            close_model(model);
+        }
+}
+
 Test(advise, lock_says_how_much_may_be_locked)
 {
     static const int failures[] = {ENOMEM, EAGAIN, EPERM};
