@@ -355,6 +355,13 @@ Test(hash, can_drop_the_pages_behind)
     cr_expect_geq(os_fault.advised_size, file.size - tare_shard_at(model, 0).data_offset);
     for (size_t i = 0; i < TENSORS; i++) cr_expect(same(out[i], wanted(model, tare_at(model, i))));
     tare_close(model);
+    for (size_t way = 0; way <= 3; way += 3) { /* of no file there are none */
+        model = open_way(way);
+        os_faults_reset();
+        cr_expect_eq(tare_hash_many(model, NULL, 0, &options, out, NULL), TARE_OK);
+        cr_expect_eq(os_fault.calls[OS_FADVISE], 0);
+        tare_close(model);
+    }
 }
 
 /* The system keeps them in folios as large as a huge page, and gives up none that is asked for in

@@ -182,14 +182,19 @@ int __wrap_fstat64(int descriptor, struct stat *facts)
     return fails(OS_FSTAT) ? -1 : __real_fstat64(descriptor, facts);
 }
 
+/* A file that could be opened to be read past the page cache, and cannot be read so. */
+static int is_refused(int descriptor)
+{
+    return os_fault.direct_refused == 2 && (fcntl(descriptor, F_GETFL) & O_DIRECT) != 0 &&
+           refuse(EINVAL);
+}
+
 ssize_t __wrap_pread64(int descriptor, void *target, size_t size, off_t offset)
 {
     if (size > os_fault.asked_max) os_fault.asked_max = size;
     if (fails(OS_PREAD) && broken(&size) <= 0) return errno == 0 ? 0 : -1;
     if (os_fault.pretend) return (ssize_t)size;
-    if (os_fault.direct_refused == 2 && (fcntl(descriptor, F_GETFL) & O_DIRECT) != 0 &&
-        refuse(EINVAL))
-        return -1;
+    if (is_refused(descriptor)) return -1;
     return __real_pread64(descriptor, target, in_piece(size), offset);
 }
 
@@ -264,6 +269,7 @@ ssize_t __wrap_preadv64(int descriptor, const struct iovec *vectors, int count, 
     size_t piece = size;
     if (fails(OS_PREADV) && broken(&piece) <= 0) return errno == 0 ? 0 : -1;
     if (os_fault.pretend) return (ssize_t)size;
+    if (is_refused(descriptor)) return -1;
     piece = in_piece(piece);
     if (size <= piece) return __real_preadv64(descriptor, vectors, count, offset);
     /* Short: some whole vectors, or a part of the first. */
