@@ -206,6 +206,29 @@ Test(advise, takes_neighbours_together_in_whatever_order)
     }
 }
 
+/* The list is sorted by a bit for each tensor of the model. */
+Test(advise, of_many_tensors_a_few_that_lie_far_apart)
+{
+    enum { MANY = 300 };
+    static char names[MANY][8], shape[16];
+    static build_tensor many[MANY];
+    snprintf(shape, sizeof shape, "[%zu]", 2 * page);
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "t%03u", i);
+        many[i] = (build_tensor){names[i], 0, "U8", shape, 2 * page};
+    }
+    temp_path at = temp_write_built(&folder, "many.safetensors", build_file(many, MANY, NULL));
+    tare_model *model = expect_open_path("many", at.text, TARE_BACKING_MAP);
+    static const size_t places[] = {299, 3, 130, 63, 64, 260};
+    const tare_tensor *list[6];
+    for (size_t i = 0; i < 6; i++) list[i] = tare_at(model, places[i]);
+    os_faults_reset();
+    cr_expect_eq(tare_advise(model, list, 6, TARE_ADVISE_WILL_NEED, NULL), TARE_OK);
+    cr_expect_eq(calls_of_all(), 5, "63 and 64 are neighbours: %zu", calls_of_all());
+    cr_expect_geq(os_fault.advised_size, 12 * page);
+    tare_close(model);
+}
+
 Test(advise, allocates_for_a_list_out_of_order_only)
 {
     tare_model *model = open_way(WAY_MAP);

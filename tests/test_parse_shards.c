@@ -196,7 +196,7 @@ Test(parse_shards, x_path_lets_other_names_through)
         "sub/b.safetensors",   "s u b/b.safetensors",   ".hidden.safetensors",
         "...safetensors",      "..b.safetensors",       "mod\xC3\xA8le-\xC3\xA9.safetensors",
         "sub/x:y.safetensors", "sub/..x/b.safetensors", "~.safetensors",
-        "%2e%2e.safetensors",  "-.safetensors",
+        "%2e%2e.safetensors",  "-.safetensors",         ".safetensors",
     };
     build_tensor b = {"b", 0, "F32", "[]", 4};
     temp_make_folder(&folder, "sub");

@@ -67,6 +67,9 @@ Test(suggest, nothing_to_an_empty_or_an_endless_name)
     tare_string out[TARE_SUGGEST_COUNT];
     cr_expect_eq(tare_suggest(model, NULL, 0, 0, out), 0);
     tare_close(model);
+    model = open_names((const char *[]){"a"}, 1); /* is one edit away */
+    cr_expect_eq(tare_suggest(model, "", 0, 0, out), 0);
+    tare_close(model);
 }
 
 Test(suggest, the_start_of_a_longer_name_where_a_prefix_was_asked_for_only)
