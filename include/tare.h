@@ -745,7 +745,8 @@ TARE_API void *tare_block_data(const tare_block *block, size_t index);
 TARE_API size_t tare_block_size(const tare_block *block, size_t index);
 
 /* The one piece of memory that all of them lie in and its size, to lock it or to make it known to a
- * device. Not NULL, also where *size is 0. */
+ * device. Not NULL, also where *size is 0. Bytes of it that are no tensor's are unspecified. `size`
+ * must not be NULL. */
 TARE_API void *tare_block_memory(const tare_block *block, size_t *size);
 
 /* The device that the memory is of, as long as the block; NULL for memory of the host. */
@@ -870,8 +871,8 @@ TARE_API tare_status tare_hash_many(const tare_model *model, const tare_tensor *
  * less than a byte (F4, F6) and those in blocks (quantized types) can be sliced only where every
  * run of the box that is contiguous in the tensor begins and ends between two blocks of
  * tare_dtype_block_count elements; else TARE_E_SUBBYTE, which names the dimension. In GGUF rows are
- * whole blocks, so only the last dimension can be that. On failure *size is 0. Allocates nothing,
- * reads nothing.
+ * whole blocks, so only the last dimension can be that. `size` must not be NULL; on failure *size
+ * is 0. Allocates nothing, reads nothing.
  */
 TARE_API tare_status tare_slice_size(const tare_model *model, const tare_tensor *tensor,
                                      const uint64_t *start, const uint64_t *stop, uint64_t *size,

@@ -139,9 +139,11 @@ static void choose_faults(trial *t)
     if (pick(t, 4) == 0) os_fault.error = EINTR, os_fault.fail_count++;
 }
 
-static void choose(trial *t, unsigned round)
+static void choose(trial *t, unsigned round, uint64_t seed)
 {
-    *t = (trial){.seed = round + UINT64_C(0x9E3779B97F4A7C15), .round = round, .wrong = LIST_MAX};
+    *t = (trial){.seed = (seed + round) * UINT64_C(0x9E3779B97F4A7C15) | 1,
+                 .round = round,
+                 .wrong = LIST_MAX};
     os_faults_reset();
     models.probe.answer_at = 0;
     choose_list(t);
@@ -253,8 +255,10 @@ Test(load_random, gives_right_bytes_or_a_reason_and_leaves_nothing)
 {
     static trial t;
     size_t descriptors = probe_descriptor_count(), ends[TARE_E_DIGEST + 1] = {0};
+    const char *given = getenv("LOAD_SEED");
+    uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : 0;
     for (unsigned round = 0; round < ROUNDS; round++) {
-        choose(&t, round);
+        choose(&t, round, seed);
         ends[t.into ? run_into(&t) : run_load(&t)]++;
         cr_assert_eq(t.probe.block_count + t.probe.mistakes, 0, "%u", round);
         cr_assert_eq(probe_descriptor_count(), descriptors, "%u: a descriptor is left", round);
