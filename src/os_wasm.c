@@ -133,6 +133,11 @@ bool tarei_os_is_cached(int descriptor, uint64_t offset)
     return true;
 }
 
+uint64_t tarei_os_memory_size(void)
+{
+    return (uint64_t)SIZE_MAX + 1; /* the engine does not tell; there are so many addresses */
+}
+
 int tarei_os_map(int descriptor, size_t size, bool writable, const void **mapping)
 {
     (void)descriptor, (void)size, (void)writable;
