@@ -85,7 +85,7 @@ static PyObject *make_dict(owner *self, const wanted *list, framework kind, memo
 {
     const tare_device *device = tare_block_device(block->block);
     tare_device_info place = {.kind = 0};
-    PyObject *made = dict_new(list->count);
+    PyObject *made = PyDict_New();
     if (device != NULL) place = tare_device_describe(device);
     for (size_t i = 0; made != NULL && i < list->count; i++) {
         const tare_info info = tare_describe(self->model, tensor_at(self, list, i));

@@ -1,7 +1,5 @@
-#define _GNU_SOURCE
 #include "tarepy.h"
 
-#include <dlfcn.h>
 #include <string.h>
 
 static PyObject *this_module;
@@ -44,30 +42,6 @@ PyObject *module_attribute(const char *module, const char *name)
     PyObject *found = PyObject_GetAttrString(imported, name);
     Py_DECREF(imported);
     return found;
-}
-
-#ifdef Py_LIMITED_API
-#define VERSION Py_Version
-#else
-#define VERSION PY_VERSION_HEX
-#endif
-
-/*
- * A dict that grows looks at whatever key is in the way of a new one, all over memory, and is built
- * anew ten times and more: a fifth of a load of 90,000 tensors. No public call takes a size. The
- * one that Python's own code has is the same from 3.9 to 3.13; of later ones that is not known.
- */
-PyObject *dict_new(size_t count)
-{
-    typedef PyObject *new_presized(Py_ssize_t count);
-    static new_presized *make;
-    static bool looked;
-    if (!looked) {
-        void *found = VERSION < 0x030E0000 ? dlsym(RTLD_DEFAULT, "_PyDict_NewPresized") : NULL;
-        memcpy(&make, &found, sizeof make);
-        looked = true;
-    }
-    return make != NULL ? make((Py_ssize_t)count) : PyDict_New();
 }
 
 int module_add_type(PyType_Spec *spec, PyTypeObject **type)

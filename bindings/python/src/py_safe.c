@@ -246,7 +246,7 @@ static PyObject *tensors_one_by_one(const held *all)
 {
     const tare_model *source = all->owner->model;
     size_t count = tare_count(source);
-    PyObject *made = dict_new(count);
+    PyObject *made = PyDict_New();
     for (size_t i = 0; made != NULL && i < count; i++) {
         tare_string text = tare_name(source, tare_at(source, i));
         PyObject *name = text_decode(text.data, text.size);

@@ -269,9 +269,6 @@ int text_encode(PyObject *text, tare_string *bytes, PyObject **kept);
 /* An attribute of a module, imported now; a new reference. */
 PyObject *module_attribute(const char *module, const char *name);
 
-/* An empty dict that has room for so many items, where this Python can make one. */
-PyObject *dict_new(size_t count);
-
 /* Makes a type of the spec, adds it to the module and keeps it in *type. */
 int module_add_type(PyType_Spec *spec, PyTypeObject **type);
 
