@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{fs, io, ptr, slice};
+use std::{io, ptr, slice};
 
 use tare_sys as sys;
 
@@ -44,7 +44,7 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
 }
 
 #[cfg(unix)]
-impl ReadAt for fs::File {
+impl ReadAt for std::fs::File {
     fn read_at(&self, offset: u64, target: &mut [u8]) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(self, target, offset)
     }
