@@ -343,6 +343,12 @@ Test(hash, of_a_file_that_shrank_is_an_error_also_when_mapped)
     }
 }
 
+static int stop_at_once(void *context, uint64_t done, uint64_t total)
+{
+    (void)context, (void)done, (void)total;
+    return 1;
+}
+
 Test(hash, can_drop_the_pages_behind)
 {
     tare_model *model = open_way(2);
@@ -354,6 +360,15 @@ Test(hash, can_drop_the_pages_behind)
     cr_expect_eq(tare_hash_many(model, NULL, 0, &options, out, NULL), TARE_OK);
     cr_expect_geq(os_fault.advised_size, file.size - tare_shard_at(model, 0).data_offset);
     for (size_t i = 0; i < TENSORS; i++) cr_expect(same(out[i], wanted(model, tare_at(model, i))));
+    tare_close(model);
+    model = open_way(2); /* in any order, and stopped */
+    const tare_tensor *list[] = {tare_find(model, "h", 1), tare_find(model, "a", 1),
+                                 tare_find(model, "i", 1)};
+    cr_expect_eq(tare_hash_many(model, list, 3, &options, out, NULL), TARE_OK);
+    for (size_t i = 0; i < 3; i++) cr_expect(same(out[i], wanted(model, list[i])));
+    options.progress = stop_at_once;
+    cr_expect_eq(tare_hash_many(model, list, 3, &options, out, NULL), TARE_E_CANCELLED);
+    options.progress = NULL;
     tare_close(model);
     for (size_t way = 0; way <= 3; way += 3) { /* of no file there are none */
         model = open_way(way);
