@@ -41,42 +41,61 @@ static PyObject *name_of(PyObject *object)
     return PyObject_Str(object);
 }
 
+static device *open_device(PyTypeObject *type, const char *name, const tare_device_options *options)
+{
+    tare_device *opened = open_name(name, options);
+    device *self = opened != NULL ? object_new(type) : NULL;
+    if (self != NULL)
+        self->device = opened;
+    else
+        tare_device_close(opened);
+    return self;
+}
+
+static device_use use_of(device *self)
+{
+    Py_INCREF((PyObject *)self);
+    self->loads++;
+    return (device_use){self->device, (PyObject *)self};
+}
+
 int device_begin(device_use *use, PyObject *object)
 {
     *use = (device_use){NULL, NULL};
     if (object == NULL || object == Py_None) return 0;
     if (Py_TYPE(object) == device_type) {
         device *self = (device *)object;
-        if (self->closed) {
+        if (self->closed)
             PyErr_SetString(PyExc_ValueError, "the device was closed");
-            return -1;
-        }
-        self->loads++;
-        Py_INCREF(object);
-        *use = (device_use){self->device, object};
-        return 0;
+        else
+            *use = use_of(self);
+        return self->closed ? -1 : 0;
     }
     PyObject *text = name_of(object);
     const char *name = text != NULL ? PyUnicode_AsUTF8AndSize(text, NULL) : NULL;
-    int status = name != NULL ? 0 : -1;
-    if (name != NULL && strcmp(name, "cpu") != 0) {
-        use->device = open_name(name, NULL);
-        status = use->device != NULL ? 0 : -1;
+    bool host = name != NULL && strcmp(name, "cpu") == 0;
+    device *made = name != NULL && !host ? open_device(device_type, name, NULL) : NULL;
+    if (made != NULL) {
+        *use = use_of(made);
+        Py_DECREF((PyObject *)made);
     }
     Py_XDECREF(text);
-    return status;
+    return host || made != NULL ? 0 : -1;
+}
+
+device_use device_again(const device_use *use)
+{
+    return use->kept != NULL ? use_of((device *)use->kept) : *use;
 }
 
 void device_end(device_use *use)
 {
-    if (use->kept == NULL) {
-        tare_device_close(use->device);
-        return;
-    }
     device *self = (device *)use->kept;
+    *use = (device_use){NULL, NULL};
+    if (self == NULL) return;
     self->loads--;
     close_unused(self);
-    Py_DECREF(use->kept);
+    Py_DECREF((PyObject *)self);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -96,13 +115,8 @@ static PyObject *device_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     }
     PyObject *text = name_of(name);
     const char *bytes = text != NULL ? PyUnicode_AsUTF8AndSize(text, NULL) : NULL;
-    tare_device *opened = bytes != NULL ? open_name(bytes, &options) : NULL;
+    device *self = bytes != NULL ? open_device(type, bytes, &options) : NULL;
     Py_XDECREF(text);
-    device *self = opened != NULL ? object_new(type) : NULL;
-    if (self != NULL)
-        self->device = opened;
-    else
-        tare_device_close(opened);
     return (PyObject *)self;
 }
 

@@ -17,6 +17,8 @@ typedef struct loading {
 typedef struct wanted {
     PyObject *names;             /* a list of str; NULL: all */
     const tare_tensor **tensors; /* NULL: all */
+    slice_part *parts;           /* NULL: whole ones */
+    tare_slice *slices;          /* the same as the library has them */
     size_t count;
 } wanted;
 
@@ -81,23 +83,30 @@ static int check_dtypes(const owner *self, const wanted *list, framework kind)
     return 0;
 }
 
+void load_place(piece *made, const tare_block *block, size_t i)
+{
+    const tare_device *device = tare_block_device(block);
+    made->data = tare_block_data(block, i);
+    made->size = tare_block_size(block, i);
+    if (device == NULL) return;
+    const tare_device_info place = tare_device_describe(device);
+    made->device_kind = (int)place.kind;
+    made->device_number = (int)place.number;
+}
+
 static PyObject *make_dict(owner *self, const wanted *list, framework kind, memory *block)
 {
-    const tare_device *device = tare_block_device(block->block);
-    tare_device_info place = {.kind = 0};
     PyObject *made = PyDict_New();
-    if (device != NULL) place = tare_device_describe(device);
     for (size_t i = 0; made != NULL && i < list->count; i++) {
         const tare_info info = tare_describe(self->model, tensor_at(self, list, i));
-        const piece from = {.base = (PyObject *)block,
-                            .data = tare_block_data(block->block, i),
-                            .shape = info.shape,
-                            .size = info.size,
-                            .rank = info.rank,
-                            .dtype = info.dtype,
-                            .writable = true,
-                            .device_kind = (int)place.kind,
-                            .device_number = (int)place.number};
+        const slice_part *part = list->parts != NULL ? &list->parts[i] : NULL;
+        bool whole = part == NULL || part->start == NULL;
+        piece from = {.base = (PyObject *)block,
+                      .shape = whole ? info.shape : part->shape,
+                      .rank = whole ? info.rank : part->rank,
+                      .dtype = info.dtype,
+                      .writable = true};
+        load_place(&from, block->block, i);
         PyObject *name = list->names != NULL ? PyList_GetItem(list->names, (Py_ssize_t)i)
                                              : text_decode(info.name, info.name_size);
         PyObject *array = name != NULL ? array_make(kind, &from) : NULL;
@@ -112,6 +121,7 @@ static PyObject *load_list(owner *self, const wanted *list, framework kind,
                            tare_load_options *options, PyObject *progress)
 {
     if (check_dtypes(self, list, kind) != 0) return NULL;
+    options->slices = list->slices;
     tare_block *block = load_block(self, list, options, progress);
     memory *loaded = block != NULL ? memory_of_block(block) : NULL;
     if (loaded == NULL) return NULL;
@@ -140,6 +150,16 @@ PyObject *load_one(owner *self, framework kind, const tare_tensor *at, tare_devi
     Py_XDECREF(values);
     Py_XDECREF(made);
     return array;
+}
+
+memory *load_slice(owner *self, const tare_tensor *at, const tare_slice *part, tare_device *device)
+{
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    const wanted one = {.tensors = &at, .count = 1};
+    options.device = device;
+    options.slices = part;
+    tare_block *block = load_block(self, &one, &options, NULL);
+    return block != NULL ? memory_of_block(block) : NULL;
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -174,6 +194,98 @@ static int take_names(const owner *self, PyObject *names, wanted *list)
         if (list->tensors[i] == NULL) return -1;
     }
     return list->tensors != NULL ? 0 : -1;
+}
+
+/* A new dict of what `slices` has, by names: tensors may stand for theirs. */
+static PyObject *slices_by_name(PyObject *slices)
+{
+    PyObject *items = PyMapping_Items(slices), *made = items != NULL ? PyDict_New() : NULL;
+    for (Py_ssize_t i = 0; made != NULL && i < PyList_Size(items); i++) {
+        PyObject *item = PyList_GetItem(items, i), *name = NULL, *key = NULL;
+        PyObject *pair = PySequence_Tuple(item);
+        if (pair != NULL && PyArg_ParseTuple(pair, "OO", &name, &key) != 0) {
+            PyObject *text = tensor_is(name) ? PyObject_GetAttrString(name, "name") : name;
+            if (text == NULL || PyDict_SetItem(made, text, key) != 0) Py_CLEAR(made);
+            if (text != name) Py_XDECREF(text);
+        } else {
+            Py_CLEAR(made);
+        }
+        Py_XDECREF(pair);
+    }
+    Py_XDECREF(items);
+    return made;
+}
+
+/* A name that nothing is loaded by would leave a tensor whole that was to be cut. */
+static int refuse_unused(const owner *self, PyObject *slices, PyObject *used)
+{
+    PyObject *name, *key;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(slices, &at, &name, &key)) {
+        int known = PySet_Contains(used, name);
+        if (known > 0) continue;
+        if (known == 0 && model_find(self, name) != NULL)
+            PyErr_Format(PyExc_ValueError, "slices has %R, which is not among names", name);
+        return -1;
+    }
+    return 0;
+}
+
+static int take_parts(const owner *self, PyObject *slices, wanted *list)
+{
+    PyObject *used = PySet_New(NULL);
+    int failed = used == NULL;
+    for (size_t i = 0; failed == 0 && i < list->count; i++) {
+        const tare_tensor *at = tensor_at(self, list, i);
+        tare_string text = tare_name(self->model, at);
+        PyObject *name = text_decode(text.data, text.size);
+        PyObject *key = name != NULL ? PyDict_GetItemWithError(slices, name) : NULL;
+        failed = name == NULL || (key == NULL && PyErr_Occurred() != NULL);
+        if (key != NULL) {
+            Py_INCREF(key);
+            failed = PySet_Add(used, name) != 0 || slice_take(&list->parts[i], self, at, key) != 0;
+            Py_DECREF(key);
+        }
+        list->slices[i] = (tare_slice){list->parts[i].start, list->parts[i].stop};
+        Py_XDECREF(name);
+    }
+    if (failed == 0) failed = refuse_unused(self, slices, used);
+    Py_XDECREF(used);
+    return failed != 0 ? -1 : 0;
+}
+
+static int take_slices(const owner *self, PyObject *object, wanted *list)
+{
+    if (object == Py_None) return 0;
+    if (!PyObject_HasAttrString(object, "items")) {
+        PyErr_SetString(PyExc_TypeError, "slices is a mapping of names to indices");
+        return -1;
+    }
+    PyObject *slices = slices_by_name(object);
+    if (slices == NULL) return -1;
+    int failed = 0;
+    if (PyDict_Size(slices) != 0) {
+        list->parts = PyMem_Calloc(list->count + 1, sizeof *list->parts);
+        list->slices = PyMem_Calloc(list->count + 1, sizeof *list->slices);
+        if (list->parts != NULL && list->slices != NULL) {
+            failed = take_parts(self, slices, list);
+        } else {
+            PyErr_NoMemory();
+            failed = -1;
+        }
+    }
+    Py_DECREF(slices);
+    return failed;
+}
+
+static void wanted_free(wanted *list)
+{
+    for (size_t i = 0; list->parts != NULL && i < list->count; i++)
+        PyMem_Free(list->parts[i].start);
+    PyMem_Free(list->parts);
+    PyMem_Free(list->slices);
+    PyMem_Free(list->tensors);
+    Py_XDECREF(list->names);
 }
 
 static int take_number(PyObject *object, const char *name, unsigned long most,
@@ -237,17 +349,17 @@ static void end_progress(PyObject *progress)
 
 PyObject *load_call(owner *self, PyObject *args, PyObject *kwargs)
 {
-    static char *words[] = {"names",  "align",     "threads", "progress",
-                            "direct", "framework", "device",  NULL};
+    static char *words[] = {"names",     "align",  "threads", "progress", "direct",
+                            "framework", "device", "slices",  NULL};
     PyObject *names = Py_None, *align = Py_None, *threads = Py_None, *progress = Py_None;
-    PyObject *direct = Py_None, *device = Py_None, *call = NULL, *made = NULL;
+    PyObject *direct = Py_None, *device = Py_None, *slices = Py_None, *call = NULL, *made = NULL;
     const char *name = NULL;
     unsigned long alignment = 0, thread_count = 0; /* the library's own */
     framework kind;
     wanted list = {0};
     device_use use;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOOO$zO:load", words, &names, &align,
-                                     &threads, &progress, &direct, &name, &device) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOOOO$zOO:load", words, &names, &align,
+                                     &threads, &progress, &direct, &name, &device, &slices) ||
         take_number(align, "align", 2 << 20, &alignment) != 0 ||
         take_number(threads, "threads", 1024, &thread_count) != 0)
         return NULL;
@@ -260,13 +372,13 @@ PyObject *load_call(owner *self, PyObject *args, PyObject *kwargs)
     if (device_begin(&use, device) != 0) return NULL;
     options.device = use.device;
     if (take_framework(name, use.device == NULL, &kind) == 0 &&
-        take_names(self, names, &list) == 0 && take_progress(progress, &call) == 0) {
+        take_names(self, names, &list) == 0 && take_slices(self, slices, &list) == 0 &&
+        take_progress(progress, &call) == 0) {
         made = load_list(self, &list, kind, &options, call);
         if (call != NULL && progress == Py_True) end_progress(call);
     }
     Py_XDECREF(call);
-    Py_XDECREF(list.names);
-    PyMem_Free(list.tensors);
+    wanted_free(&list);
     device_end(&use);
     return made;
 }

@@ -422,7 +422,7 @@ static PyMethodDef model_methods[] = {
                 "A list of the names that start so, in the order of the file.")},
     {"load", TAREPY_WORDS(load),
      TAREPY_DOC("load($self, /, names=None, align=None, threads=None, progress=None, direct=None, "
-                "*, framework=None, device=None)",
+                "*, framework=None, device=None, slices=None)",
                 "Reads tensors into one block of memory: a dict of arrays.\n\n"
                 "names: an iterable of names or tensors; None is all.\n"
                 "align: bytes that each is aligned to, a power of two up to 2 MiB; None is 64.\n"
@@ -430,7 +430,9 @@ static PyMethodDef model_methods[] = {
                 "progress: True for a bar of tqdm, or a function of bytes done and in all.\n"
                 "direct: whether to read past the page cache; None takes the faster way.\n"
                 "framework: 'numpy' or 'torch'.\n"
-                "device: a GPU to load to: a Device, 'cuda:0', a number, a torch.device.")},
+                "device: a GPU to load to: a Device, 'cuda:0', a number, a torch.device.\n"
+                "slices: a mapping of names to the part that is read of each: an index without\n"
+                "steps, as tensor[...] takes it, or (start, stop) for each dimension.")},
     {"save_index", TAREPY_WORDS(save_index),
      TAREPY_DOC("save_index($self, /, path=None, *, replace=False)",
                 "Writes the index file, with which open() need not read headers.\n\n"

@@ -9,7 +9,6 @@ typedef struct opened {
     PyObject_HEAD owner *owner; /* NULL once closed */
     PyObject *device;           /* where tensors of torch go; NULL: where they are */
     device_use use;             /* the same, where the library loads to it */
-    unsigned loads;             /* to it, under way: meanwhile it is not given back */
     framework kind;
 } opened;
 
@@ -17,6 +16,7 @@ typedef struct opened {
 typedef struct slice {
     PyObject_HEAD owner *owner;
     PyObject *device;
+    device_use use;
     const tare_tensor *at;
     framework kind;
 } slice;
@@ -129,19 +129,11 @@ static PyObject *open_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return NULL;
 }
 
-static void give_device_back(opened *self)
-{
-    if (self->loads != 0) return; /* the last of them does */
-    device_use use = self->use;
-    self->use = (device_use){NULL, NULL};
-    device_end(&use);
-}
-
 static int open_clear(PyObject *object)
 {
     Py_CLEAR(((opened *)object)->owner);
     Py_CLEAR(((opened *)object)->device);
-    give_device_back((opened *)object);
+    device_end(&((opened *)object)->use);
     return 0;
 }
 
@@ -187,25 +179,24 @@ static PyObject *move(PyObject *made, PyObject *device)
 /* What one call works with. Reading lets other threads run, and one may close the file
  * meanwhile. */
 typedef struct held {
-    opened *from;
     owner *owner;
     PyObject *device;
+    device_use use;
+    framework kind;
 } held;
 
 static int hold(held *all, PyObject *object)
 {
     opened *self = check_open(object);
     if (self == NULL) return -1;
-    *all = (held){self, owner_keep(self->owner), self->device};
+    *all = (held){owner_keep(self->owner), self->device, device_again(&self->use), self->kind};
     Py_XINCREF(all->device);
-    self->loads++;
     return 0;
 }
 
 static void let_go(held *all)
 {
-    all->from->loads--;
-    if (all->from->owner == NULL) give_device_back(all->from);
+    device_end(&all->use);
     Py_XDECREF(all->device);
     Py_DECREF(all->owner);
 }
@@ -213,10 +204,9 @@ static void let_go(held *all)
 /* numpy's are copies, each the caller's own; torch's lie where they are mapped. */
 static PyObject *tensor_of(const held *all, const tare_tensor *at)
 {
-    const opened *self = all->from;
-    if (self->use.device != NULL) return load_one(all->owner, self->kind, at, self->use.device);
-    if (self->kind == FRAMEWORK_NUMPY) return array_copy(self->kind, all->owner, at);
-    return move(array_of(self->kind, all->owner, at), all->device);
+    if (all->use.device != NULL) return load_one(all->owner, all->kind, at, all->use.device);
+    if (all->kind == FRAMEWORK_NUMPY) return array_copy(all->kind, all->owner, at);
+    return move(array_of(all->kind, all->owner, at), all->device);
 }
 
 /* The one argument of a call, `name`, also by keyword; borrowed. */
@@ -265,10 +255,9 @@ static PyObject *get_tensors(PyObject *object, PyObject *unused)
     (void)unused;
     held all;
     if (hold(&all, object) != 0) return NULL;
-    const opened *self = all.from;
-    bool block = self->kind == FRAMEWORK_NUMPY || self->use.device != NULL;
+    bool block = all.kind == FRAMEWORK_NUMPY || all.use.device != NULL;
     PyObject *made =
-        block ? load_all(all.owner, self->kind, self->use.device) : tensors_one_by_one(&all);
+        block ? load_all(all.owner, all.kind, all.use.device) : tensors_one_by_one(&all);
     let_go(&all);
     return made;
 }
@@ -285,7 +274,8 @@ static PyObject *get_slice(PyObject *object, PyObject *const *args, Py_ssize_t c
         Py_XINCREF(all.device);
         made->owner = owner_keep(all.owner);
         made->device = all.device;
-        made->kind = all.from->kind;
+        made->use = device_again(&all.use);
+        made->kind = all.kind;
         made->at = at;
     }
     let_go(&all);
@@ -346,6 +336,7 @@ static void slice_free(PyObject *object)
     slice *self = (slice *)object;
     Py_DECREF(self->owner);
     Py_XDECREF(self->device);
+    device_end(&self->use);
     object_free(self);
 }
 
@@ -370,7 +361,9 @@ static PyObject *slice_dtype(PyObject *object, PyObject *unused)
 static PyObject *slice_item(PyObject *object, PyObject *key)
 {
     const slice *self = (const slice *)object;
-    return move(slice_read(self->kind, self->owner, self->at, key), self->device);
+    bool host;
+    PyObject *made = slice_read(self->kind, self->owner, self->at, key, self->use.device, &host);
+    return made == NULL || !host ? made : move(made, self->device);
 }
 
 /* ------------------------------------------------------------------------------------------------

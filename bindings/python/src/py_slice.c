@@ -4,12 +4,19 @@
  */
 #include "tarepy.h"
 
+#include <string.h>
+
 #define NO_INDEX \
     "%R is no index: integers, slices, ... and None are. For others take Tensor.numpy()"
 
 static int fail(const box *b, const char *format, PyObject *object, uint64_t number)
 {
     PyObject *text = PyUnicode_FromFormat(format, object, (unsigned long long)number);
+    if (text != NULL && b->name != NULL) {
+        PyObject *named = PyUnicode_FromFormat("tensor '%s': %U", b->name, text);
+        Py_DECREF(text);
+        text = named;
+    }
     if (text == NULL) return -1;
     error_raise_named("SliceError", b->safe, text);
     Py_DECREF(text);
@@ -77,6 +84,29 @@ static int take_slice(box *b, uint32_t axis, PyObject *index)
     return 0;
 }
 
+/* (start, stop): nothing is cut off, so that a share that was computed wrong shows. */
+static int take_pair(box *b, uint32_t axis, PyObject *pair)
+{
+    uint64_t ends[2];
+    if (PyTuple_Size(pair) != 2) return fail(b, NO_INDEX, pair, 0);
+    for (Py_ssize_t i = 0; i < 2; i++) {
+        PyObject *number = PyNumber_Index(PyTuple_GetItem(pair, i));
+        ends[i] = number != NULL ? PyLong_AsUnsignedLongLong(number) : 0;
+        Py_XDECREF(number);
+        if (!PyErr_Occurred()) continue;
+        PyErr_Clear();
+        return fail(b, "%R is no start and stop of a dimension of %llu", pair, b->shape[axis]);
+    }
+    if (ends[0] > ends[1] || ends[1] > b->shape[axis])
+        return fail(b, "%R is not within a dimension of %llu", pair, b->shape[axis]);
+    b->start[axis] = ends[0];
+    b->stop[axis] = ends[1];
+    b->count[axis] = ends[1] - ends[0];
+    b->step[axis] = 1;
+    add_axis(b, b->count[axis]);
+    return 0;
+}
+
 static void take_all(box *b, uint32_t axis)
 {
     b->start[axis] = 0;
@@ -117,6 +147,8 @@ static int take_key(box *b, PyObject *key)
             add_axis(b, 1);
         } else if (PySlice_Check(item)) {
             failed = take_slice(b, axis++, item);
+        } else if (b->name != NULL && PyTuple_Check(item)) {
+            failed = take_pair(b, axis++, item);
         } else if (is_integer(item) && (b->safe || !PyBool_Check(item))) { /* theirs: 0 and 1 */
             failed = take_integer(b, axis++, item);
         } else {
@@ -155,7 +187,8 @@ static bool has_step(const box *b)
     return false;
 }
 
-static PyObject *read_box(framework kind, owner *self, const tare_tensor *at, const box *b)
+static PyObject *make_array(framework kind, owner *self, const tare_tensor *at, const box *b,
+                            tare_device *device)
 {
     tare_error error;
     uint64_t size;
@@ -163,16 +196,19 @@ static PyObject *read_box(framework kind, owner *self, const tare_tensor *at, co
     if (array_check(kind, info.dtype) != 0) return NULL;
     if (tare_slice_size(self->model, at, b->start, b->stop, &size, &error) != TARE_OK)
         return error_raise(&error, b->safe);
-    memory *target = has_step(b) ? step_read(self, at, b, size, array_is_plain(info.dtype))
-                                 : read_plain(self, at, b, size);
+    const tare_slice part = {b->start, b->stop};
+    memory *target = device != NULL ? load_slice(self, at, &part, device)
+                     : has_step(b)  ? step_read(self, at, b, size, array_is_plain(info.dtype))
+                                    : read_plain(self, at, b, size);
     if (target == NULL) return NULL;
-    const piece from = {.base = (PyObject *)target,
-                        .data = target->data,
-                        .shape = b->made,
-                        .size = target->size,
-                        .rank = b->made_rank,
-                        .dtype = info.dtype,
-                        .writable = true};
+    piece from = {.base = (PyObject *)target,
+                  .data = target->data,
+                  .shape = b->made,
+                  .size = target->size,
+                  .rank = b->made_rank,
+                  .dtype = info.dtype,
+                  .writable = true};
+    if (device != NULL) load_place(&from, target->block, 0);
     PyObject *made = array_make(kind, &from);
     Py_DECREF(target);
     return made;
@@ -201,27 +237,64 @@ static PyObject *index_by_torch(owner *self, const tare_tensor *at, PyObject *ke
     return made;
 }
 
-PyObject *slice_read(framework kind, owner *self, const tare_tensor *at, PyObject *key)
+/* Takes the key; 0, or an exception. */
+static int take(box *b, const owner *self, const tare_tensor *at, PyObject *key)
 {
-    if (kind == FRAMEWORK_TORCH && self->safe && is_for_torch(key))
-        return index_by_torch(self, at, key);
     const tare_info info = tare_describe(self->model, at);
-    box b = {.rank = info.rank, .safe = self->safe};
-    if (info.rank > RANK_MAX)
-        return PyErr_Format(PyExc_ValueError, "a tensor of more than 64 dimensions");
-    for (uint32_t i = 0; i < info.rank; i++) b.shape[i] = info.shape[i];
-    PyObject *items = key, *made = NULL;
+    b->rank = info.rank;
+    b->safe = self->safe;
+    if (info.rank > RANK_MAX) {
+        PyErr_Format(PyExc_ValueError, "a tensor of more than 64 dimensions");
+        return -1;
+    }
+    for (uint32_t i = 0; i < info.rank; i++) b->shape[i] = info.shape[i];
+    PyObject *items = key;
     if (PyTuple_Check(key))
         Py_INCREF(items);
+    else if (b->name != NULL && PyList_Check(key))
+        items = PyList_AsTuple(key);
     else
         items = PyTuple_Pack(1, key);
-    if (items != NULL && take_key(&b, items) == 0) {
-        if (info.rank > 0 && b.step[info.rank - 1] != 1 && !array_is_plain(info.dtype))
-            fail(&b, "%R: the last dimension has no steps where elements are less than a byte", key,
-                 0);
-        else
-            made = read_box(kind, self, at, &b);
-    }
+    int failed = items != NULL ? take_key(b, items) : -1;
     Py_XDECREF(items);
-    return made;
+    if (failed == 0 && b->name != NULL && has_step(b))
+        return fail(b, "%R: a load takes no steps", key, 0);
+    if (failed == 0 && info.rank > 0 && b->step[info.rank - 1] != 1 && !array_is_plain(info.dtype))
+        return fail(b, "%R: the last dimension has no steps where elements are less than a byte",
+                    key, 0);
+    return failed;
+}
+
+PyObject *slice_read(framework kind, owner *self, const tare_tensor *at, PyObject *key,
+                     tare_device *device, bool *host)
+{
+    box b = {.rank = 0};
+    *host = true;
+    if (kind == FRAMEWORK_TORCH && self->safe && is_for_torch(key))
+        return index_by_torch(self, at, key);
+    if (take(&b, self, at, key) != 0) return NULL;
+    *host = device == NULL || has_step(&b);
+    return make_array(kind, self, at, &b, *host ? NULL : device);
+}
+
+int slice_take(slice_part *made, const owner *self, const tare_tensor *at, PyObject *key)
+{
+    tare_error error;
+    uint64_t size;
+    box b = {.name = tare_name(self->model, at).data};
+    if (take(&b, self, at, key) != 0) return -1;
+    if (tare_slice_size(self->model, at, b.start, b.stop, &size, &error) != TARE_OK) {
+        error_raise(&error, self->safe);
+        return -1;
+    }
+    uint64_t *numbers = PyMem_Malloc((2 * b.rank + b.made_rank + 1) * sizeof *numbers);
+    if (numbers == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    *made = (slice_part){numbers, numbers + b.rank, numbers + 2 * b.rank, b.made_rank};
+    memcpy(made->start, b.start, b.rank * sizeof *numbers);
+    memcpy(made->stop, b.stop, b.rank * sizeof *numbers);
+    memcpy(made->shape, b.made, b.made_rank * sizeof *numbers);
+    return 0;
 }

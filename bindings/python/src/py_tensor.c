@@ -267,7 +267,8 @@ static PyObject *to_bytes(PyObject *object, PyObject *unused)
 static PyObject *get_item(PyObject *object, PyObject *key)
 {
     const tensor *self = (const tensor *)object;
-    return slice_read(FRAMEWORK_NUMPY, self->owner, self->at, key);
+    bool host;
+    return slice_read(FRAMEWORK_NUMPY, self->owner, self->at, key, NULL, &host);
 }
 
 static PyObject *dlpack(PyObject *object, PyObject *args, PyObject *kwargs)

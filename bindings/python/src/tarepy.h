@@ -160,14 +160,17 @@ PyObject *dlpack_export_device(const piece *from, PyObject *args, PyObject *kwar
  * py_device.c
  */
 
-/* A device for the time of a call. */
+/* A device for the time of a call, or longer: meanwhile it is not given back. */
 typedef struct device_use {
     tare_device *device; /* NULL: the host */
-    PyObject *kept;      /* the Device that it is of; NULL: it was opened for the call */
+    PyObject *kept;      /* the Device that it is of */
 } device_use;
 
 /* Takes a Device, or what names one; NULL, None and "cpu" are the host. 0, or an exception. */
 int device_begin(device_use *use, PyObject *object);
+
+/* The same once more, which device_end ends by itself. */
+device_use device_again(const device_use *use);
 void device_end(device_use *use);
 
 PyObject *device_tensor_make(const piece *from);
@@ -186,6 +189,7 @@ typedef struct box {
     uint64_t made[2 * RANK_MAX]; /* of the result: without integers, with None */
     uint32_t rank, made_rank;
     bool safe;
+    const char *name; /* of the tensor, where it is one of many: pairs are indices then */
 } box;
 
 /* What is wanted of a box of `size` bytes, packed. `whole_bytes`: elements are; else the last
@@ -193,8 +197,21 @@ typedef struct box {
 memory *step_read(const owner *self, const tare_tensor *at, const box *b, uint64_t size,
                   bool whole_bytes);
 
-/* tensor[key] of the framework: reads the box that the key spans, and no more. */
-PyObject *slice_read(framework kind, owner *self, const tare_tensor *tensor, PyObject *key);
+/* tensor[key] of the framework: reads the box that the key spans, and no more. To memory of the
+ * device, if that is not NULL and there are no steps: *host says whether it is the host's. */
+PyObject *slice_read(framework kind, owner *self, const tare_tensor *tensor, PyObject *key,
+                     tare_device *device, bool *host);
+
+/* A box of one of many tensors, and the shape of its array. PyMem_Free(start) frees all. */
+typedef struct slice_part {
+    uint64_t *start; /* NULL: the whole tensor */
+    uint64_t *stop;
+    uint64_t *shape;
+    uint32_t rank; /* of the array */
+} slice_part;
+
+/* Takes tensor[key], without steps, and with (start, stop) for a dimension. 0, or an exception. */
+int slice_take(slice_part *made, const owner *self, const tare_tensor *tensor, PyObject *key);
 
 /* ------------------------------------------------------------------------------------------------
  * py_tensor.c, py_model.c, py_metadata.c, py_load.c, py_save.c, py_safe.c
@@ -231,6 +248,12 @@ PyObject *load_all(owner *self, framework kind, tare_device *device);
 
 /* One tensor, by itself. */
 PyObject *load_one(owner *self, framework kind, const tare_tensor *at, tare_device *device);
+
+/* A box of one to a device; NULL with an exception. */
+memory *load_slice(owner *self, const tare_tensor *at, const tare_slice *part, tare_device *device);
+
+/* Where in the block, and on which device, the bytes of number `i` are. */
+void load_place(piece *made, const tare_block *block, size_t i);
 PyObject *load_call(owner *self, PyObject *args, PyObject *kwargs);
 
 PyObject *save_call(PyObject *module, PyObject *args);

@@ -13,6 +13,7 @@ else:
 
 _Default = TypeVar("_Default")
 _Index = Union[SupportsIndex, slice, EllipsisType, None]
+_Part = Union[_Index, tuple[int, int]]
 _Path = Union[str, os.PathLike[str]]
 _Bytes = Union[bytes, bytearray, memoryview]
 
@@ -131,6 +132,7 @@ class Model(Mapping[str, Tensor]):
         *,
         framework: Optional[Literal["numpy", "torch"]] = None,
         device: Union[str, int, Device, Any, None] = None,
+        slices: Optional[Mapping[Any, Union[_Index, tuple[_Part, ...], list[_Part]]]] = None,
     ) -> dict[str, Any]: ...
     def save_index(self, path: Optional[_Path] = None, *, replace: bool = False) -> None: ...
     def check_index(self, path: Optional[_Path] = None) -> None: ...

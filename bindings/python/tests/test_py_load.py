@@ -102,3 +102,83 @@ def test_a_file_that_shrinks_is_an_error(tmp_path):
             use()
         assert isinstance(caught.value, OSError) and caught.value.status == "TARE_E_CHANGED"
         assert "'t'" in str(caught.value)
+
+
+PARTS = {
+    "t.F32": numpy.s_[1:3, :2],
+    "t.I8": (slice(0, 2), 3, slice(None, -1)),
+    "t.U64": (..., slice(2, 4)),
+    "t.F64": 1,
+    "t.I16": slice(1, None),
+    "t.BOOL": (None, slice(9)),
+    "scalar": (),
+    "empty": (slice(0, 0),),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"direct": True}, {"threads": 2, "align": 4096}])
+def test_slices_are_parts_of_tensors_and_the_others_come_whole(path, tensors, options):
+    arrays = tare.open(path).load(slices=PARTS, **options)
+    assert list(arrays) == list(tare.open(path))
+    for name, array in arrays.items():
+        wanted = tensors[name][PARTS.get(name, ...)]
+        assert array.dtype == wanted.dtype and array.shape == wanted.shape
+        numpy.testing.assert_array_equal(array, wanted)
+        assert array.flags.writeable and array.ctypes.data % options.get("align", 64) == 0
+
+
+def test_slices_may_be_pairs_of_start_and_stop(path, tensors):
+    model = tare.open(path)
+    wanted = tensors["t.F32"][1:3, 0:2, :]
+    for key in (((1, 3), (0, 2)), [(1, 3), (0, 2)], [slice(1, 3), (0, 2), (0, 5)],
+                ((numpy.int64(1), 3), slice(2))):  # fmt: skip
+        (array,) = model.load(["t.F32"], slices={"t.F32": key}).values()
+        numpy.testing.assert_array_equal(array, wanted)
+    (array,) = model.load([model["t.F32"]], slices={model["t.F32"]: ([(1, 3)])}).values()
+    numpy.testing.assert_array_equal(array, tensors["t.F32"][1:3])
+    twice = model.load(["t.I8", "t.I8"], slices={"t.I8": 0})
+    numpy.testing.assert_array_equal(twice["t.I8"], tensors["t.I8"][0])
+    assert len(model.load(slices={})) == len(model)
+
+
+@pytest.mark.parametrize(
+    "key, message",
+    [
+        (slice(None, None, 2), "a load takes no steps"),
+        (slice(None, None, -1), "a load takes no steps"),
+        (3, "index 3 is out of bounds for a dimension of 3"),
+        ((0, 0, 0, 0), "more indices than the tensor dimensions, of which there are 3"),
+        ((..., ...), "more than once"),
+        ("x", "'x' is no index"),
+        ([[1, 2]], "is no index"),
+        (((0, 4),), r"\(0, 4\) is not within a dimension of 3"),
+        (((2, 1),), r"\(2, 1\) is not within a dimension of 3"),
+        (((-1, 2),), r"\(-1, 2\) is no start and stop of a dimension of 3"),
+        (((0, 1 << 70),), "is no start and stop of a dimension of 3"),
+        (((0, None),), "is no start and stop of a dimension of 3"),
+        (((0, 1, 2),), "is no index"),
+    ],
+)
+def test_slices_that_do_not_fit_are_told_with_the_tensor(path, key, message):
+    with pytest.raises(tare.SliceError, match="tensor 't.F32': .*" + message):
+        tare.open(path).load(slices={"t.I8": 0, "t.F32": key})
+
+
+def test_slices_of_no_tensor_are_refused(path):
+    model = tare.open(path)
+    with pytest.raises(KeyError, match="did you mean"):
+        model.load(slices={"t.F33": 0})
+    with pytest.raises(ValueError, match="slices has 't.I8', which is not among names"):
+        model.load(["t.F32"], slices={"t.F32": 0, "t.I8": 0})
+    for wrong in (3, ["t.F32"], {3: 0}, "t.F32"):
+        with pytest.raises(TypeError):
+            model.load(slices=wrong)
+
+
+def test_slices_of_elements_below_a_byte_are_whole_bytes():
+    model = tare.open(build([("half", "F4", [4, 6], bytes(range(12)))]))
+    (array,) = model.load(slices={"half": [(1, 3), (2, 4)]}).values()
+    assert array.tolist() == model["half"][1:3, 2:4].tolist() == [[4], [7]]
+    with pytest.raises(tare.TareError, match="half") as caught:
+        model.load(slices={"half": [(1, 3), (1, 4)]})
+    assert caught.value.status == "TARE_E_SUBBYTE"

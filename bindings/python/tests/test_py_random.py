@@ -125,3 +125,36 @@ def test_tensors_of_models_are_saved_without_an_array():
     assert again["c"].numpy().tolist() == [0, 1, 2, 3, 4] and list(again["b"].numpy()) == [1]
     aligned = tare.save({"a": first["a"]}, align=4096)
     assert tare.open(aligned)["a"].offset == 4096
+
+
+def pairs_for_some(key, shape, pairs):
+    """Slices of the key without steps, and as pairs where the list says so."""
+    items, axis, made = key if isinstance(key, tuple) else (key,), 0, []
+    taken = sum(item is not None and item is not Ellipsis for item in items)
+    for number, item in enumerate(items):
+        if isinstance(item, slice):
+            start, stop, _ = slice(item.start, item.stop).indices(shape[axis])
+            item = (start, max(start, stop)) if pairs[number] else slice(item.start, item.stop)
+        made.append(item)
+        axis += len(shape) - taken if item is Ellipsis else item is not None
+    return tuple(made)
+
+
+@SETTINGS
+@given(st.data())
+def test_loads_of_slices_are_those_of_numpy(data):
+    tensors = data.draw(models)
+    parts, wanted = {}, dict(tensors)
+    for name, array in tensors.items():
+        if data.draw(st.booleans()):
+            key = data.draw(
+                arrays.basic_indices(array.shape, allow_newaxis=True, allow_ellipsis=True)
+            )
+            pairs = data.draw(st.lists(st.booleans(), min_size=9, max_size=9))
+            parts[name] = pairs_for_some(key, array.shape, pairs)
+            whole = pairs_for_some(key, array.shape, [False] * 9)
+            wanted[name] = numpy.asarray(array[whole])
+    found = tare.open(tare.save(tensors)).load(slices=parts)
+    assert found.keys() == tensors.keys()
+    for name, array in wanted.items():
+        same(found[name], array)
