@@ -44,6 +44,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128 }; /* + th
 #define OPTION_NO_INDEX 0x400000u
 #define OPTION_LIMIT 0x800000u
 #define OPTION_INDEX_CHECK 0x1000000u
+#define OPTION_SLICE 0x2000000u
 
 typedef struct cli_options {
     unsigned given;       /* OPTION_* that were there */
@@ -59,6 +60,8 @@ typedef struct cli_options {
     tare_options limits;  /* what --limit says, and defaults */
     char **only;          /* prefixes, as often as --only was there */
     int only_count;
+    char **slices; /* NAME=BOX, as often as --slice was there */
+    int slice_count;
     uint64_t shard_size; /* bytes */
     char **operands;     /* what is no option, in order */
     int operand_count;
@@ -277,6 +280,23 @@ bool selection_matches(tare_string name, char **prefixes, int prefix_count);
 bool selection_make(const tare_model *model, const char *path, char **prefixes, int prefix_count,
                     selection *made);
 void selection_free(selection *made);
+
+/* load_boxes.c: parts of tensors */
+
+typedef struct boxes {
+    tare_slice *slices; /* one for each tensor of a selection, or NULL */
+    uint64_t *numbers;  /* what they point to */
+    size_t count;       /* of tensors in part */
+} boxes;
+
+/* Whether it is NAME=BOX. */
+bool boxes_check(const char *text);
+
+/* What these texts ask for of each tensor; what->size becomes that. False after saying why not.
+ * Free it in any case. */
+bool boxes_make(const tare_model *model, char *const *texts, int count, selection *what,
+                boxes *made);
+void boxes_free(boxes *made);
 
 /* transfer.c: work on many bytes: a bar, and a signal that stops it */
 

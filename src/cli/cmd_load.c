@@ -12,6 +12,7 @@ typedef struct load_report {
     const cli_options *options;
     const char *path;
     selection what;
+    boxes parts;
     size_t block_size;
     uint64_t elapsed; /* ns */
     uint64_t minor_faults;
@@ -54,6 +55,10 @@ static void print_report(const load_report *made)
     out_string("\n");
     out_key("tensors");
     out_format("%zu\n", made->what.count);
+    if (made->parts.count != 0) {
+        out_key("parts");
+        out_format("of %zu of them\n", made->parts.count);
+    }
     out_key("size");
     out_human(made->what.size);
     if (made->what.size >= 1024) out_format(" (%llu bytes)", (unsigned long long)made->what.size);
@@ -105,6 +110,7 @@ static void json_report(const load_report *made)
     json_text(made->path);
     json_line();
     json_field("tensors", made->what.count);
+    json_field("tensors_in_part", made->parts.count);
     json_field("size", made->what.size);
     json_field("block_size", made->block_size);
     json_field("load_ns", made->elapsed);
@@ -160,6 +166,7 @@ static void load(const tare_model *model, load_report *made, int *status)
     tare_load_options how = made->options->load;
     getrusage(RUSAGE_SELF, &before);
     how.device = made->device;
+    how.slices = made->parts.slices;
     how.progress = transfer_progress;
     transfer_start();
     uint64_t start = latency_now();
@@ -198,13 +205,16 @@ int cmd_load(const cli_options *options)
     int status = CLI_FAILED;
     if (!open_device(&made)) return CLI_FAILED;
     tare_model *model = cli_open(options, made.path, NULL);
-    if (model != NULL && selection_make(model, made.path, options->operands + 1,
-                                        options->operand_count - 1, &made.what))
+    if (model != NULL &&
+        selection_make(model, made.path, options->operands + 1, options->operand_count - 1,
+                       &made.what) &&
+        boxes_make(model, options->slices, options->slice_count, &made.what, &made.parts))
         load(model, &made, &status);
     if (status == CLI_OK && options_json(options))
         json_report(&made);
     else if (status == CLI_OK)
         print_report(&made);
+    boxes_free(&made.parts);
     selection_free(&made.what);
     tare_close(model);
     tare_device_close(made.device);

@@ -66,8 +66,13 @@ static const cli_command commands[] = {
      "go of\n"
      "them: tells bytes a second, page faults and the peak of memory. Says nothing about a disk if "
      "the\n"
-     "files are in the page cache already.\n",
-     "tare load --threads 4 model.safetensors", 1, 0, FOR_ALL | FOR_LOAD | OPTION_DEVICE, cmd_load},
+     "files are in the page cache already. With --slice NAME=BOX only a part of the tensors of "
+     "that\n"
+     "name is loaded, which may hold * and ?: BOX has START:STOP or RANK/COUNT, a rank's share, "
+     "for\n"
+     "each dimension, and those left out are whole. Of several that fit a name the last counts.\n",
+     "tare load --threads 4 model.safetensors", 1, 0,
+     FOR_ALL | FOR_LOAD | OPTION_DEVICE | OPTION_SLICE, cmd_load},
     {"hash", "write a manifest: one digest for each tensor", "MODEL [PREFIX...]",
      "Writes one line for each tensor, in the byte order of names: its XXH3-128 as 32 digits, two "
      "blanks,\n"

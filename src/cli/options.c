@@ -29,6 +29,8 @@ static const option table[] = {
     {OPTION_DROP_BEHIND, 0, "drop-behind", NULL, "leave nothing in the page cache"},
     {OPTION_ALIGN, 0, "align", "SIZE", "where data begins is a multiple of this, up to 2M"},
     {OPTION_DEVICE, 0, "device", "NAME", "load into the memory of a GPU, such as cuda:0"},
+    {OPTION_SLICE, 0, "slice", "NAME=BOX",
+     "load a part: W=0:8,16:32, *=RANK/COUNT; again for more"},
     {OPTION_OUTPUT, 'o', "output", "OUT", "where to write"},
     {OPTION_ONLY, 0, "only", "PREFIX", "take tensors whose names start so; may be given again"},
     {OPTION_SHARD_SIZE, 0, "shard-size", "SIZE", "begin a new file before so much, such as 5GB"},
@@ -172,16 +174,25 @@ static int parse_size(const option *found, const char *value, uint64_t *out)
     return CLI_OK;
 }
 
-static int parse_only(cli_options *options, char *value)
+static int add_text(char ***list, int *count, char *value)
 {
-    char **grown = realloc(options->only, ((size_t)options->only_count + 1) * sizeof *grown);
+    char **grown = realloc(*list, ((size_t)*count + 1) * sizeof *grown);
     if (grown == NULL) {
         cli_message("out of memory");
         return CLI_FAILED;
     }
-    options->only = grown;
-    options->only[options->only_count++] = value;
+    *list = grown;
+    grown[(*count)++] = value;
     return CLI_OK;
+}
+
+static int parse_slice(cli_options *options, char *value)
+{
+    if (boxes_check(value)) return add_text(&options->slices, &options->slice_count, value);
+    char shown[128];
+    cli_message("--slice is NAME=START:STOP,... or NAME=RANK/COUNT,..., not '%s'",
+                text_escape(text_of(value), shown, sizeof shown));
+    return CLI_USAGE;
 }
 
 static int parse_seconds(cli_options *options, const char *value)
@@ -288,7 +299,8 @@ static int parse_value(cli_options *options, const option *found, char *value)
     case OPTION_DEVICE: options->device = value; return CLI_OK;
     case OPTION_OUTPUT: options->output = value; return CLI_OK;
     case OPTION_INDEX: options->index = value; return CLI_OK;
-    case OPTION_ONLY: return parse_only(options, value);
+    case OPTION_ONLY: return add_text(&options->only, &options->only_count, value);
+    case OPTION_SLICE: return parse_slice(options, value);
     case OPTION_LIMIT: return parse_limit(&options->limits, found, value);
     case OPTION_SHARD_SIZE: return parse_size(found, value, &options->shard_size);
     case OPTION_SEED: return parse_u64(found, value, "whole number", &options->seed);
@@ -372,5 +384,6 @@ int options_parse(cli_options *options, int argc, char **argv)
 void options_free(cli_options *options)
 {
     free(options->only);
-    options->only = NULL;
+    free(options->slices);
+    options->only = options->slices = NULL;
 }

@@ -41,6 +41,12 @@ class Device(cli_support.CliTest):
                                environment=self.driver).json
             self.assertEqual((report["tensors"], report["size"]), (1, 140000))
 
+    def test_slices_are_loaded(self):
+        report = self.good("load", "--json", "--device=cuda:0", self.path, "--slice=a=2/3,1:3",
+                           "--slice=c=0/4", environment=self.driver).json
+        self.assertEqual((report["tensors"], report["tensors_in_part"]), (3, 2))
+        self.assertEqual(report["size"], 100 * 2 * 4 + 17500 * 2)
+
     def test_what_is_missing_is_said(self):
         result = self.bad(1, "load", self.path, "--device=cuda:2", environment=self.driver)
         self.assertEqual(result.err, "tare: cuda: there is no device 2: the driver has 2\n")

@@ -8,7 +8,7 @@ import struct
 
 import cli_support
 
-MEMBERS = {"model", "tensors", "size", "block_size", "load_ns", "minor_faults", "major_faults",
+MEMBERS = {"model", "tensors", "tensors_in_part", "size", "block_size", "load_ns", "minor_faults", "major_faults",
            "peak_size", "threads", "io", "alignment", "drop_behind", "device"}
 
 
@@ -86,6 +86,60 @@ class Load(cli_support.CliTest):
             ballast[at] = 1
         report = self.good("load", "--json", self.path).json
         self.assertLess(report["peak_size"], len(ballast))
+
+    def test_slices(self):
+        a0, a1, b10, c = 8400, 5, 3, 140000  # bytes of whole tensors
+        for slices, in_part, size in (
+                (["a.0=0:8"], 1, 8 * 28 + a1 + b10 + c),
+                (["a.0=8:10,1:4"], 1, 2 * 12 + a1 + b10 + c),
+                (["a.0=:,3:"], 1, 300 * 16 + a1 + b10 + c), (["a.0=:7"], 1, 7 * 28 + a1 + b10 + c),
+                (["a.0=5:5"], 1, a1 + b10 + c), (["a.0=1/3"], 1, 100 * 28 + a1 + b10 + c),
+                (["a.0=0:300,2/4"], 1, 300 * 8 + a1 + b10 + c),
+                (["a.0=0/1,0/1"], 1, a0 + a1 + b10 + c),
+                (["a.?=0/2"], 2, 150 * 28 + 3 + b10 + c), (["a.1=1/2"], 1, a0 + 2 + b10 + c),
+                (["*=9/10", "b.10=:"], 5, 30 * 28 + 0 + b10 + 14000),
+                (["*=0/2", "a.0=:", "b.10=2:6"], 5, a0 + 3 + 2 + c // 2),
+                (["b.0=0/7"], 1, a0 + a1 + b10 + c), (["[bc]*=0:0"], 3, a0 + a1)):
+            with self.subTest(slices):
+                options = [f"--slice={one}" for one in slices]
+                report = self.good("load", "--json", *options, self.path).json
+                self.assertEqual((report["tensors"], report["tensors_in_part"], report["size"]),
+                                 (5, in_part, size))
+
+    def test_shares_of_all_ranks_are_all_of_a_tensor(self):
+        for count in (1, 2, 7, 299, 300, 301):
+            sizes = [self.loaded(self.path, "a.0", f"--slice=a.0={rank}/{count}")[1]
+                     for rank in range(0, count, max(1, count // 7))]
+            self.assertLessEqual(max(sizes) - min(sizes), 28)
+            if count <= 7:
+                self.assertEqual(sum(sizes), 8400)
+
+    def test_slices_that_cannot_be(self):
+        for text in ("", "a.0", "=0:1", "a.0=", "a.0=1", "a.0=1/0", "a.0=2/2", "a.0=/2", "a.0=-1:2",
+                     "a.0=0:1,", "a.0=,0:1", "a.0=0:1;", "a.0=0:99999999999999999999", "a.0=0:1/2",
+                     "a.0= 0:1", "a.0=0:x"):
+            with self.subTest(text):
+                self.assertEqual(
+                    self.bad(2, "load", f"--slice={text}", self.path).err,
+                    f"tare: --slice is NAME=START:STOP,... or NAME=RANK/COUNT,..., not '{text}'\n")
+        for text, message in (
+                ("a.0=0:301", "--slice: tensor 'a.0': "),
+                ("a.0=:,4:3", "--slice: tensor 'a.0': "),
+                ("a.0=:,:,:", "tensor 'a.0' has 2 dimensions, --slice 3"),
+                ("b.10=1:6", "--slice: tensor 'b.10': "),
+                ("a=0:1", "--slice a=0:1: no tensor that is loaded has such a name"),
+                ("x*=0:1", "--slice x*=0:1: no tensor that is loaded has such a name")):
+            with self.subTest(text):
+                error = self.bad(1, "load", "--slice", text, self.path).err
+                self.assertTrue(error.startswith("tare: " + message), error)
+        self.assertIn("no tensor that is loaded",
+                      self.bad(1, "load", "--slice=c=0:1", self.path, "a.").err)
+        self.bad(2, "ls", "--slice=c=0:1", self.path)
+
+    def test_slices_in_text(self):
+        lines = self.good("load", self.path, "--slice=a.?=1:3").lines
+        self.assertEqual(lines[2].split(), ["parts", "of", "2", "of", "them"])
+        self.assertEqual(lines[3].split()[:2], ["size", "136.8"])
 
     def test_nothing(self):
         self.assertEqual(self.loaded(self.write("none.safetensors", [])), (0, 0))
