@@ -777,6 +777,7 @@ TARE_API void tare_block_close(tare_block *block);
  *   - Pinned memory is twice that of all reads at one time (flight_size_max), and within the
  *     device's staging_size_max in any case: fewer threads or smaller chunks are used to keep it.
  *   - With digests, one tensor is read by one thread.
+ *   - The device's context may be current while `progress` is called, which leaves it so.
  *
  * The driver is looked for at run time: libcuda.so.1 for "cuda". Nothing of CUDA is needed to build
  * the library, or to use the rest of it. Where the driver, one of its functions or the device is
@@ -835,7 +836,7 @@ TARE_API tare_device_info tare_device_describe(const tare_device *device);
 /*
  * Measures the link: copies `size` bytes (0 is 2 GiB) from 64 MiB of pinned memory to the device, a
  * few dozen milliseconds, after taking that much on both sides; *rate becomes bytes a second, the
- * limit of any load. 0 after a failure.
+ * limit of any load. 0 after a failure. `rate` must not be NULL (TARE_E_ARGUMENT).
  */
 TARE_API tare_status tare_device_measure(tare_device *device, uint64_t size, double *rate,
                                          tare_error *error);

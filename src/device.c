@@ -176,12 +176,16 @@ static tare_status lane_make(tare_device *device, uint64_t slot_size, bool anywa
 tare_status tarei_device_lane_take(tare_device *device, uint64_t slot_size, bool anyway,
                                    tarei_lane **lane, tare_error *error)
 {
-    lock(device);
-    *lane = lane_pop(device, slot_size);
-    unlock(device);
-    if (*lane != NULL && (*lane)->slot_size >= slot_size) return TARE_OK;
-    if (*lane != NULL) lane_free(device, *lane); /* too small, and no others are kept */
-    return lane_make(device, slot_size, anyway, lane, error);
+    for (;;) {
+        lock(device);
+        tarei_lane *kept = lane_pop(device, slot_size);
+        unlock(device);
+        *lane = kept;
+        if (kept != NULL && kept->slot_size >= slot_size) return TARE_OK;
+        if (kept != NULL) lane_free(device, kept); /* too small: it makes room */
+        tare_status status = lane_make(device, slot_size, anyway && kept == NULL, lane, error);
+        if (status != TARE_OK || *lane != NULL || kept == NULL) return status;
+    }
 }
 
 void tarei_device_lane_give(tare_device *device, tarei_lane *lane)
@@ -315,6 +319,7 @@ tare_status tare_device_measure(tare_device *device, uint64_t size, double *rate
     tare_error unused;
     measuring at = {0};
     if (error == NULL) error = &unused;
+    if (rate == NULL) return fail_argument(error, "rate is NULL");
     *rate = 0;
     tare_status status = tarei_device_enter(device, error);
     if (status != TARE_OK) return status;

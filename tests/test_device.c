@@ -121,6 +121,9 @@ Test(device, the_link_is_measured)
         cr_expect_eq(error.status, TARE_OK);
         cr_expect(rate > FAKE_RATE * 0.999e9 && rate < FAKE_RATE * 1.001e9, "%g", rate);
     }
+    tare_error poison = expect_poison();
+    cr_expect_eq(tare_device_measure(device, 1, NULL, &poison), TARE_E_ARGUMENT);
+    expect_message("no rate", "rate is NULL", &poison);
     cr_expect_eq(fake_cuda()->pins, 0);
     size_t streams = fake_cuda()->streams;
     for (size_t at = 1;; at++) {
@@ -186,6 +189,22 @@ Test(device, pinned_memory_is_bounded)
                 tare_device_close(device);
                 cr_assert(fake_cuda_clean(), "%s", fake_cuda()->mistake);
             }
+}
+
+/* What smaller chunks have left makes room for larger ones, and the other way round. */
+Test(device, pinned_memory_is_bounded_from_one_load_to_the_next)
+{
+    static const uint64_t chunk_sizes[] = {4096, 1 << 20, 65536, 4096, 200000, 1 << 20};
+    enum { BOUND = 1 << 20 };
+    tare_device *device = open_device("cuda:0", BOUND);
+    for (size_t i = 0; i < sizeof chunk_sizes / sizeof chunk_sizes[0]; i++) {
+        tare_block_close(load(device, 8, chunk_sizes[i]));
+        cr_expect_leq(fake_cuda()->pin_size_max, BOUND, "%zu: %zu", i,
+                      (size_t)fake_cuda()->pin_size_max);
+        cr_expect_eq(tare_device_describe(device).staging_size, fake_cuda()->pin_size);
+    }
+    tare_device_close(device);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
 }
 
 typedef struct inner_load {
