@@ -124,7 +124,8 @@ def main():
     known = set()
     folders = ["src", "tests", "bench", "docs"]
     builds = [path for folder in folders for path in (root / folder).rglob("CMakeLists.txt")]
-    builds += (root / "tests").rglob("*.py")
+    for folder in ("tests", "bindings/python/tests"):
+        builds += (root / folder).rglob("*.py")
     for file in [root / "include/tare.h", root / "CMakeLists.txt", *builds]:
         known |= set(re.findall(r"\w+", file.read_text(encoding="utf-8")))
     for name in re.findall(r"X\((\w+), \d+, ", (root / "include/tare.h").read_text("utf-8")):
