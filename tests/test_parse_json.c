@@ -163,6 +163,8 @@ Test(parse_json, escapes_stand_for_utf_8)
 {
     for (uint32_t code = 0; code < 0x110000; code += code < 0x1000 ? 1 : 251)
         if (code < 0xD800 || code >= 0xE000) expect_escape(code);
+    expect_escape(0xD7FF);
+    expect_escape(0xE000);
     expect_escape(0xFFFF);
     expect_escape(0x10000);
     expect_escape(0x10FFFF);
