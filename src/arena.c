@@ -69,7 +69,9 @@ typedef struct tarei_chunk {
     size_t alignment;
 } tarei_chunk;
 
-#define CHUNK_SIZE 16384u
+#ifndef TAREI_CHUNK_SIZE /* tests of failures have every piece in a chunk of its own */
+#define TAREI_CHUNK_SIZE 16384u
+#endif
 
 void tarei_arena_init(tarei_arena *arena, tarei_memory *memory)
 {
@@ -80,7 +82,8 @@ void tarei_arena_init(tarei_arena *arena, tarei_memory *memory)
 static tarei_chunk *chunk_add(tarei_arena *arena, uint64_t size, size_t alignment)
 {
     uint64_t total;
-    if (size < CHUNK_SIZE - sizeof(tarei_chunk)) size = CHUNK_SIZE - sizeof(tarei_chunk);
+    uint64_t least = TAREI_CHUNK_SIZE - sizeof(tarei_chunk);
+    if (size < least) size = least;
     if (tarei_check_round_up(size, _Alignof(tarei_chunk), &size)) return NULL;
     if (tarei_check_add(size, sizeof(tarei_chunk), &total)) return NULL;
     if (alignment < TAREI_BUFFER_ALIGNMENT) alignment = TAREI_BUFFER_ALIGNMENT;
@@ -127,7 +130,9 @@ void tarei_arena_free(tarei_arena *arena)
     }
 }
 
-#define BUFFER_SIZE_MIN 4096u
+#ifndef TAREI_BUFFER_SIZE_MIN /* and arrays grow at once */
+#define TAREI_BUFFER_SIZE_MIN 4096u
+#endif
 
 bool tarei_buffer_reserve(tarei_buffer *buffer, tarei_memory *memory, uint64_t more)
 {
@@ -136,7 +141,7 @@ bool tarei_buffer_reserve(tarei_buffer *buffer, tarei_memory *memory, uint64_t m
     if (needed <= buffer->capacity && buffer->data != NULL) return true;
     uint64_t capacity = buffer->capacity + buffer->capacity / 2;
     if (capacity < needed) capacity = needed;
-    if (capacity < BUFFER_SIZE_MIN) capacity = BUFFER_SIZE_MIN; /* few steps for small things */
+    if (capacity < TAREI_BUFFER_SIZE_MIN) capacity = TAREI_BUFFER_SIZE_MIN; /* few steps */
     void *data = tarei_memory_take(memory, capacity, TAREI_BUFFER_ALIGNMENT);
     if (data == NULL) return false;
     /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): what has a size has data */
@@ -150,7 +155,8 @@ bool tarei_buffer_reserve(tarei_buffer *buffer, tarei_memory *memory, uint64_t m
 void tarei_buffer_trim(tarei_buffer *buffer, tarei_memory *memory, uint64_t spare)
 {
     uint64_t wanted = buffer->size + spare;
-    if (buffer->data == NULL || buffer->capacity < wanted + wanted / 8 + BUFFER_SIZE_MIN) return;
+    if (buffer->data == NULL || buffer->capacity < wanted + wanted / 8 + TAREI_BUFFER_SIZE_MIN)
+        return;
     void *data = tarei_memory_take(memory, wanted, TAREI_BUFFER_ALIGNMENT);
     if (data == NULL) return;
     if (buffer->size != 0) memcpy(data, buffer->data, (size_t)buffer->size);

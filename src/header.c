@@ -70,7 +70,7 @@ static tare_status copy_head(tarei_cursor *cursor, uint64_t size)
     fetching *from = cursor->context;
     if (!tarei_buffer_reserve(from->buffer, from->memory, size))
         return tarei_error_memory(cursor->error);
-    if (size != 0) memcpy(from->buffer->data, cursor->bytes, (size_t)size);
+    memcpy(from->buffer->data, cursor->bytes, (size_t)size);
     from->buffer->size = size;
     cursor->bytes = from->buffer->data;
     return TARE_OK;

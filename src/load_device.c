@@ -158,25 +158,32 @@ static bool place_span(tarei_load_worker *worker, const tarei_load_plan *plan,
     return true;
 }
 
-/* All of a chunk, or nothing of it. */
 static bool place(tarei_load_worker *worker, const tarei_load_plan *plan,
                   const tarei_load_chunk *chunk, bool direct)
 {
-    uint64_t used = worker->used;
-    uint32_t run_count = worker->run_count;
-    tarei_copy last = {0};
-    if (run_count != 0) last = worker->runs[run_count - 1];
     worker->chunk = *chunk;
     worker->chunk.part = 0;
     for (uint32_t i = 0; i < chunk->part_count; i++) {
         const tarei_load_part *part = &plan->parts[chunk->part + i];
-        if (place_span(worker, plan, part, tarei_load_span_of(chunk, part), direct, i)) continue;
-        worker->used = used;
-        worker->run_count = run_count;
-        if (run_count != 0) worker->runs[run_count - 1] = last;
-        return false;
+        if (!place_span(worker, plan, part, tarei_load_span_of(chunk, part), direct, i))
+            return false;
     }
     return true;
+}
+
+/* All of a chunk behind what is in the slot, or nothing of it. */
+static bool place_behind(tarei_load_worker *worker, const tarei_load_plan *plan,
+                         const tarei_load_chunk *chunk, bool direct)
+{
+    uint64_t used = worker->used;
+    uint32_t run_count = worker->run_count;
+    if (run_count == 0) return false;
+    const tarei_copy last = worker->runs[run_count - 1];
+    if (place(worker, plan, chunk, direct)) return true;
+    worker->used = used;
+    worker->run_count = run_count;
+    worker->runs[run_count - 1] = last;
+    return false;
 }
 
 tare_status tarei_load_device_land(tarei_load_device *load, uint32_t thread,
@@ -184,7 +191,7 @@ tare_status tarei_load_device_land(tarei_load_device *load, uint32_t thread,
                                    bool direct, tare_error *error)
 {
     tarei_load_worker *worker = &load->workers[thread];
-    if (worker->run_count != 0 && place(worker, plan, chunk, direct)) return TARE_OK;
+    if (place_behind(worker, plan, chunk, direct)) return TARE_OK;
     tare_status status = tarei_load_device_flush(load, thread, error);
     if (status == TARE_OK) status = slot_open(load, worker, error);
     if (status == TARE_OK)

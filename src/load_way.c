@@ -143,8 +143,7 @@ void tarei_load_ways_choose(const tarei_load_ways *ways, tare_load_options *opti
     uint32_t threads = options->threads != 0 ? options->threads : choose_threads(ways, options);
     if (size == 0) size = choose_chunk_size(ways, options, threads);
     if (flight != 0 && size > flight) size = flight;
-    size &= ~(uint64_t)(CHUNK_SIZE_MIN - 1);
-    if (size < CHUNK_SIZE_MIN) size = CHUNK_SIZE_MIN;
+    size &= ~(uint64_t)(CHUNK_SIZE_MIN - 1); /* options hold no less than one */
     if (flight != 0 && threads > flight / size) threads = (uint32_t)(flight / size);
     options->chunk_size = size;
     options->threads = threads;

@@ -41,7 +41,7 @@ tare_status tarei_json_enter(tarei_json *json, char bracket, bool *more)
 {
     tarei_json_space(json);
     if (json->at == json->end || *json->at != (uint8_t)bracket)
-        return fail_expected(json, bracket == '{' ? "an object" : "an array");
+        return fail_expected(json, "an object"); /* who wants an array has seen its bracket */
     if (++json->depth > TAREI_JSON_DEPTH_MAX)
         return tarei_json_fail(json, TARE_E_DEPTH, json->at, "nested deeper than %d",
                                TAREI_JSON_DEPTH_MAX);

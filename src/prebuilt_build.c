@@ -252,8 +252,10 @@ static tare_status build_tensors(build *b)
         tarei_index_begin(&table, &index, names, choose_seed(b), TAREI_DUPLICATES_REFUSE, arena);
     for (uint32_t i = 0; i < from->count && status == TARE_OK; i++) {
         tare_string name = tarei_names_get(from, &from->records[i]);
-        if (!take_size(&name_size, name)) status = fail_changing(b);
-        if (status != TARE_OK) break;
+        if (!take_size(&name_size, name)) {
+            status = fail_changing(b);
+            break;
+        }
         tarei_pair pair = tarei_names_add(&builder, i, name.data, (uint32_t)name.size, false);
         status =
             tarei_index_add(&table, i, names->text + records[i].name, (uint32_t)name.size, pair);
@@ -312,7 +314,7 @@ static tare_status build_keys(build *b)
     if (!tarei_names_begin(&builder, names, arena, records, from->count, name_size))
         return tarei_error_memory(b->error);
     tare_status status = TARE_OK;
-    for (uint32_t i = 0; i < from->count && status == TARE_OK; i++) {
+    for (uint32_t i = 0; i < from->count; i++) {
         uint32_t shard;
         tare_string key;
         tare_metadata_at(b->model, i, &key, NULL, &shard);

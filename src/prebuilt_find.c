@@ -76,7 +76,7 @@ static const tarei_record *find_in_line(const tarei_prebuilt *prebuilt, const ta
 static const tarei_record *find_sorted(const tarei_names *names, const uint32_t *order,
                                        const char *name, size_t size)
 {
-    uint32_t low = 0, high = names->count;
+    uint32_t low = 0, high = names->count, last = names->count; /* last: the number at `high` */
     while (low < high) {
         uint32_t middle = low + (high - low) / 2, number = tarei_once_32(&order[middle]);
         if (number >= names->count) return NULL;
@@ -84,12 +84,9 @@ static const tarei_record *find_sorted(const tarei_names *names, const uint32_t 
         if (tarei_sort_compare(stored.data, stored.size, name, size) < 0)
             low = middle + 1;
         else
-            high = middle;
+            high = middle, last = number;
     }
-    if (low == names->count) return NULL;
-    uint32_t number = tarei_once_32(&order[low]);
-    return number < names->count && same_name(names, number, name, size) ? &names->records[number]
-                                                                         : NULL;
+    return last < names->count && same_name(names, last, name, size) ? &names->records[last] : NULL;
 }
 
 const tarei_record *tarei_prebuilt_find(const tarei_prebuilt *prebuilt, const char *name,

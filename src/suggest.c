@@ -189,9 +189,7 @@ static void consider(candidates *found, tare_string name, tare_string asked, boo
     unsigned score = score_components(candidate, asked, at);
     score = least(score, score_edits(candidate, asked, bound));
     if (!as_prefix) score = least(score, score_tail(name, asked, bound));
-    if (score < limit && candidate.size <= TARE_SUGGEST_SIZE_MAX && !is_listed(found, candidate)) {
-        add(found, candidate, score);
-    }
+    if (score < limit && !is_listed(found, candidate)) add(found, candidate, score);
 }
 
 size_t tare_suggest(const tare_model *model, const char *name, size_t name_size, uint32_t flags,

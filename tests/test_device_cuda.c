@@ -246,3 +246,20 @@ Test(device_cuda, every_call_of_opening_may_fail)
     fake_cuda_set_current(NULL);
     fake_cuda_context_free(context);
 }
+
+Test(device_cuda, nothing_is_measured_where_its_context_is_refused)
+{
+    tare_device *device = open_device("cuda:0");
+    tare_error error = expect_poison();
+    double rate = 1;
+    fake_cuda_reset();
+    fake_cuda()->fail_call = FAKE_CtxPushCurrent;
+    fake_cuda()->fail_at = 1;
+    tare_status status = tare_device_measure(device, 1, &rate, &error);
+    expect_status("refused", TARE_E_DEVICE, status, NULL, &error);
+    expect_message("refused", "cuda:0: cuCtxPushCurrent_v2: ", &error);
+    cr_expect_eq(rate, 0);
+    fake_cuda_reset();
+    tare_device_close(device);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}

@@ -221,6 +221,18 @@ Test(folder, with_none_or_several_is_refused)
     file_list_read(&list, folder.text);
     tare_error error = check_refused("two", TARE_E_AMBIGUOUS);
     expect_message("two", "a.safetensors", &error);
+    file_list_find(&list, "b.safetensors")->name = NULL; /* which no list can mean */
+    tare_model *named = open_fine("one of two has no name");
+    cr_expect_not_null(tare_find(named, "a", 1));
+    tare_close(named);
+    static char endless[600]; /* nor is a name that no folder can have looked at */
+    memset(endless, 'x', sizeof endless - 1);
+    memcpy(endless + sizeof endless - 13, ".safetensors", 12);
+    for (size_t i = 0; i < list.count; i++)
+        if (list.files[i].name == NULL) list.files[i].name = endless;
+    tare_close(open_fine("one of two has an endless name"));
+    for (size_t i = 0; i < list.count; i++)
+        if (list.files[i].name == endless) list.files[i].name = "b.safetensors";
     file_list_find(&list, "a.safetensors")->name = "a.txt";
     file_list_find(&list, "b.safetensors")->name = "sub/b.safetensors";
     check_refused("no model in the top folder", TARE_E_NO_MODEL);
@@ -255,6 +267,9 @@ Test(folder, files_that_cannot_be_are_refused)
     cr_expect_eq(tare_open_files(NULL, 1, NULL, &model, NULL), TARE_E_ARGUMENT);
     cr_expect_null(model);
     cr_expect_eq(tare_open_files(&good, 1, NULL, NULL, NULL), TARE_E_ARGUMENT);
+    model = expect_no_model();
+    cr_expect_eq(tare_open_files(&good, ((size_t)1 << 30) + 1, NULL, &model, NULL), TARE_E_LIMIT);
+    cr_expect_null(model);
     list.count = 1;
     list.files[0] = good;
 }

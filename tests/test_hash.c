@@ -10,6 +10,7 @@
 #include "support/expect.h"
 #include "support/os_faults.h"
 #include "support/process_probe.h"
+#include "support/reader_probe.h"
 #include "support/temp_files.h"
 
 enum { TENSORS = 12, WAYS = 4, LARGE = 9000000 };
@@ -377,6 +378,43 @@ Test(hash, can_drop_the_pages_behind)
         cr_expect_eq(os_fault.calls[OS_FADVISE], 0);
         tare_close(model);
     }
+}
+
+static int tell_total(void *context, uint64_t done, uint64_t total)
+{
+    *(uint64_t *)context = total;
+    return done == 0;
+}
+
+/* What is told is how many there are, as far as that can be counted; no byte of them is there. */
+Test(hash, of_more_bytes_than_can_be_counted_tells_the_most_there_is)
+{
+    enum { COUNT = 1 << 19 };
+    static const char header[] = "{\"t\":{\"dtype\":\"U8\",\"shape\":[35184372088832],"
+                                 "\"data_offsets\":[0,35184372088832]}}";
+    build_text text = build_raw(header, sizeof header - 1, 0);
+    reader_probe probe;
+    reader_probe_init(&probe, text.data, text.size, 0);
+    probe.reader.total_size += UINT64_C(1) << 45;
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    tare_status status = tare_open_reader(&probe.reader, NULL, &model, &error);
+    expect_opened("32 TiB", status, model, &error);
+    const tare_tensor **list = malloc(COUNT * sizeof *list);
+    tare_digest *out = malloc(COUNT * sizeof *out);
+    uint64_t total = 0;
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    for (size_t i = 0; i < COUNT; i++) list[i] = tare_at(model, 0);
+    options.progress = tell_total;
+    options.progress_context = &total;
+    status = tare_hash_many(model, list, COUNT, &options, out, &error);
+    expect_status("2^64 bytes", TARE_E_CANCELLED, status, NULL, &error);
+    cr_expect_eq(total, UINT64_MAX);
+    expect_zero("2^64 bytes", out, COUNT);
+    free(list);
+    free(out);
+    tare_close(model);
+    build_free(&text);
 }
 
 /* The system keeps them in folios as large as a huge page, and gives up none that is asked for in

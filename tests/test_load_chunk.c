@@ -579,3 +579,22 @@ Test(load_chunk, a_reader_is_asked_on_this_thread_and_seldom)
         expect_loaded("in pieces", models.way[LOAD_READER], status, block, &error);
     }
 }
+
+/* What lies between two tensors that are far apart stays in the page cache. */
+Test(load_chunk, what_nobody_asked_for_is_not_dropped)
+{
+    static const build_tensor tensors[] = {{"first", 0, "U8", "[5000]", 5000},
+                                           {"between", 0, "U8", "[9000000]", 9000000},
+                                           {"last", 0, "U8", "[5000]", 5000}};
+    temp_path path = temp_write_built(&models.folder, "apart", build_file(tensors, 3, NULL));
+    tare_model *model = expect_open_path("apart", path.text, TARE_BACKING_READ);
+    const tare_tensor *list[] = {tare_at(model, 0), tare_at(model, 2)};
+    tare_load_options options = {.struct_size = sizeof options, .io = TARE_IO_BUFFERED};
+    tare_block *block;
+    options.flags = TARE_LOAD_DROP_BEHIND;
+    os_faults_reset();
+    cr_assert_eq(tare_load(model, list, 2, &options, &block, NULL), TARE_OK);
+    cr_expect(os_fault.advised_size >= 10000 && os_fault.advised_size <= 5000000);
+    tare_block_close(block);
+    tare_close(model);
+}

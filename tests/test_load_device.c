@@ -211,15 +211,7 @@ Test(load_device, goes_without_batches)
 Test(load_device, many_small_tensors_fill_many_slots)
 {
     enum { COUNT = 6000 };
-    build_tensor *tensors = calloc(COUNT, sizeof *tensors);
-    char(*names)[2][16] = calloc(COUNT, sizeof *names);
-    cr_assert(tensors != NULL && names != NULL);
-    for (size_t i = 0; i < COUNT; i++) {
-        snprintf(names[i][0], 16, "n%zu", i);
-        snprintf(names[i][1], 16, "[%zu]", i % 7);
-        tensors[i] = (build_tensor){names[i][0], 0, "U8", names[i][1], i % 7};
-    }
-    build_text file = build_file(tensors, COUNT, NULL);
+    build_text file = load_small_tensors(COUNT, 0);
     tare_model *model = expect_open_bytes("small", &file);
     tare_device *device = open_device("cuda:0");
     static const uint64_t chunk_sizes[] = {0, 4096, 1 << 20};
@@ -242,8 +234,6 @@ Test(load_device, many_small_tensors_fill_many_slots)
     tare_device_close(device);
     tare_close(model);
     build_free(&file);
-    free(tensors);
-    free(names);
     expect_clean("small");
 }
 

@@ -25,10 +25,25 @@ static void close_models(void)
 
 TestSuite(load_plan, .init = open_models, .fini = close_models);
 
-/* A model of one file whose tensors have these sizes; their bytes are not there. */
-static tare_model *open_sizes(const uint64_t *sizes, size_t count)
+/* A model of one file with that header, which goes away; the bytes of its tensors are not there. */
+static tare_model *open_header(build_text header, uint64_t data_size)
 {
     static reader_probe probe;
+    build_text file = build_raw(header.data, header.size, 0);
+    reader_probe_init(&probe, (const uint8_t *)file.data, file.size, 0);
+    probe.reader.total_size += data_size;
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    tare_status status = tare_open_reader(&probe.reader, NULL, &model, &error);
+    expect_opened("a header", status, model, &error);
+    build_free(&file);
+    build_free(&header);
+    return model;
+}
+
+/* The same of tensors of these sizes. */
+static tare_model *open_sizes(const uint64_t *sizes, size_t count)
+{
     build_text header = {0};
     uint64_t at = 0;
     for (size_t i = 0; i < count; i++, at += sizes[i - 1])
@@ -37,16 +52,7 @@ static tare_model *open_sizes(const uint64_t *sizes, size_t count)
                    i ? "," : "{", i, (unsigned long long)sizes[i], (unsigned long long)at,
                    (unsigned long long)(at + sizes[i]));
     build_addf(&header, "}");
-    build_text file = build_raw(header.data, header.size, 0);
-    reader_probe_init(&probe, (const uint8_t *)file.data, file.size, 0);
-    probe.reader.total_size += at;
-    tare_model *model = expect_no_model();
-    tare_error error = expect_poison();
-    tare_status status = tare_open_reader(&probe.reader, NULL, &model, &error);
-    expect_opened("sizes", status, model, &error);
-    build_free(&file);
-    build_free(&header);
-    return model;
+    return open_header(header, at);
 }
 
 static void begin(tarei_load_plan *plan, const tare_model *model, const tare_tensor *const *list,
@@ -402,4 +408,48 @@ Test(load_plan, places_beyond_64_bits_are_an_error)
         tare_status status = tarei_load_plan_place(&plan, 64, true, &size, &error);
         expect_status("2^64 bytes", TARE_E_LIMIT, status, NULL, &error);
     }
+}
+
+/* Their sizes come to less than 2^64, and what lies between them to more; no byte is read. */
+Test(load_plan, a_block_beyond_2_to_the_64_bytes_is_an_error)
+{
+    enum { COUNT = 1 << 19, ALIGNMENT = 2 << 20, PAGE = 4096 };
+    static const uint64_t half = UINT64_C(1) << 45;
+    static const uint64_t rows[][2] = {
+        {half - PAGE, 1}, /* the next multiple of the alignment is beyond it */
+        {half - 2 * ALIGNMENT - PAGE, (UINT64_C(1) << 41) + (1 << 30)}, /* the last one's end is */
+    };
+    const tare_tensor **list = malloc((COUNT + 1) * sizeof *list);
+    for (size_t r = 0; r < 2; r++) {
+        tare_model *model = open_sizes(rows[r], 2);
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_block *block = NULL;
+        tare_error error = expect_poison();
+        for (size_t i = 0; i < COUNT; i++) list[i] = tare_at(model, 0);
+        list[COUNT] = tare_at(model, 1);
+        options.alignment = ALIGNMENT;
+        options.io = TARE_IO_BUFFERED;
+        tare_status status = tare_load(model, list, COUNT + 1, &options, &block, &error);
+        expect_status("places", TARE_E_LIMIT, status, NULL, &error);
+        tare_close(model);
+    }
+    free(list);
+}
+
+Test(load_plan, slices_of_2_to_the_30_runs_are_an_error)
+{
+    static const uint64_t start[] = {0, 0}, stop[] = {1 << 30, 1};
+    const tare_slice first_column = {start, stop};
+    build_text header = {0};
+    build_addf(&header, "{\"t\":{\"dtype\":\"U8\",\"shape\":[1073741824,2],"
+                        "\"data_offsets\":[0,2147483648]}}");
+    tare_model *model = open_header(header, UINT64_C(1) << 31);
+    const tare_tensor *tensor = tare_at(model, 0);
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_block *block = NULL;
+    tare_error error = expect_poison();
+    options.slices = &first_column;
+    tare_status status = tare_load(model, &tensor, 1, &options, &block, &error);
+    expect_status("a column", TARE_E_LIMIT, status, NULL, &error);
+    tare_close(model);
 }

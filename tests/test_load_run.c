@@ -464,3 +464,39 @@ Test(load_run, large_blocks_are_loaded_with_pages_of_both_kinds)
             }
     tare_close(model);
 }
+
+typedef struct steps {
+    uint64_t last, most;
+} steps;
+
+static int on_step(void *context, uint64_t done, uint64_t total)
+{
+    steps *seen = context;
+    (void)total;
+    if (done - seen->last > seen->most) seen->most = done - seen->last;
+    seen->last = done;
+    return 0;
+}
+
+/* Of so many bytes that a quarter of a thread's share is more. */
+Test(load_run, chunks_have_four_mebibytes_at_most_unless_they_are_asked_to)
+{
+    static const build_tensor large = {"a", 0, "U8", "[20971520]", 20 << 20};
+    build_text file = build_file(&large, 1, NULL);
+    tare_model *model = expect_open_bytes("20 MiB", &file);
+    for (int asked = 0; asked < 2; asked++) {
+        steps seen = {0, 0};
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_block *block;
+        options.threads = 1;
+        options.chunk_size = asked ? 8 << 20 : 0;
+        options.progress = on_step;
+        options.progress_context = &seen;
+        cr_assert_eq(tare_load(model, NULL, 0, &options, &block, NULL), TARE_OK);
+        cr_expect_leq(seen.most, asked ? 8 << 20 : 4 << 20);
+        cr_expect_gt(seen.most, asked ? 7 << 20 : 3 << 20);
+        tare_block_close(block);
+    }
+    tare_close(model);
+    build_free(&file);
+}

@@ -238,6 +238,9 @@ Test(pairs, refuse_sizes_beyond_all_memory)
         tare_status status = open_pairs(pairs, 2, &options, &model, &error);
         tare_status wanted = status == TARE_E_LIMIT ? TARE_E_LIMIT : TARE_E_MEMORY;
         expect_status("too much", wanted, status, model, &error);
+        pairs[0].size = 1;
+        status = open_pairs(pairs, 2, &options, &model, &error);
+        expect_status("the second", wanted, status, model, &error);
         cr_expect_eq(probe.block_count, 0);
     }
 }

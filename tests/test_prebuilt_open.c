@@ -245,8 +245,7 @@ Test(prebuilt_open, nothing_in_memory_is_no_index_file_wherever_it_lies)
     for (size_t shift = 0; shift < 2; shift++) {
         tare_options options = with_index(TARE_INDEX_AUTO);
         options.index_bytes = room + shift;
-        check_unused("nothing", path.text, &options, TARE_E_PREBUILT, TARE_NO_SHARD,
-                     "is no index file");
+        check_unused("nothing", path.text, &options, TARE_E_PREBUILT, TARE_NO_SHARD, "is no index");
     }
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "support/expect.h"
+#include "support/gguf_text.h"
 #include "support/index_probe.h"
 #include "support/temp_files.h"
 
@@ -203,6 +204,21 @@ static temp_path make_sharded(void)
     return temp_join(&sharded, "model.safetensors.index.json");
 }
 
+static void add_third_shard(void)
+{
+    static const build_tensor third = {"layers.2.a", 0, "U8", "[1]", 1};
+    static const char list[] =
+        "{\"weight_map\":{\"layers.0.a\":\"0.safetensors\",\"layers.1.a\":\"1.safetensors\","
+        "\"layers.2.a\":\"2.safetensors\"}}";
+    temp_path sharded = temp_join(&folder, "sharded");
+    temp_write_built(&sharded, "2.safetensors", build_file(&third, 1, NULL));
+    temp_write(&sharded, "model.safetensors.index.json", list, sizeof list - 1);
+    tare_close(model);
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_NEVER;
+    cr_assert_eq(tare_open(sharded.text, &options, &model, NULL), TARE_OK);
+}
+
 static void touch(const char *at)
 {
     struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
@@ -232,12 +248,18 @@ Test(prebuilt_write, that_of_a_model_of_another_kind_is_stale)
     check_save("one file", NULL, NULL, TARE_OK);
     make_sharded();
     check_check("of one file", index_path.text, TARE_E_STALE, 0, "a model of 1 shards");
+    check_save("in place of one file's", index_path.text, NULL, TARE_E_EXISTS);
     check_save("two shards", NULL, NULL, TARE_OK);
+    temp_path two_shards = temp_join(&folder, "sharded/tare.idx");
+    add_third_shard();
+    check_check("of two shards", two_shards.text, TARE_E_STALE, 0, "a model of 2 shards");
     tare_error error;
     cr_expect_eq(tare_index_check(model, index_path.text, NULL, NULL), TARE_E_STALE);
     tare_index_options options = TARE_INDEX_OPTIONS_INIT;
     options.reserved = 1;
     cr_expect_eq(tare_index_check(model, NULL, &options, &error), TARE_E_ARGUMENT);
+    cr_expect_eq(tare_index_check(model, NULL, NULL, NULL), TARE_E_STALE);
+    check_save("three shards", NULL, NULL, TARE_OK);
     cr_expect_eq(tare_index_check(model, NULL, NULL, NULL), TARE_OK);
 }
 
@@ -282,6 +304,31 @@ Test(prebuilt_write, that_of_another_list_is_not_replaced_unasked)
     temp_write(&sharded, "tare.idx", after, size);
     check_save("damaged", temp_join(&sharded, "tare.idx").text, NULL, TARE_OK);
     free(before), free(after), free(text);
+}
+
+#define PART(number)             \
+    GGUF_HEAD("1", "2")          \
+    GGUF_U16("split.no", number) \
+    GGUF_U16("split.count", "2") GGUF_TENSOR("t" number, "8", "0", "0") "p32 d32"
+
+/* Any part of it is the same model. */
+Test(prebuilt_write, that_of_a_split_file_is_replaced_by_its_own_alone)
+{
+    static const char *const names[] = {"q-00001-of-00002.gguf", "q-00002-of-00002.gguf",
+                                        "r-00001-of-00002.gguf", "r-00002-of-00002.gguf"};
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_NEVER;
+    for (size_t i = 0; i < 4; i++)
+        temp_write_built(&folder, names[i], gguf_text(i % 2 == 0 ? PART("0") : PART("1"), NULL));
+    for (size_t i = 0; i < 4; i++) {
+        tare_close(model);
+        cr_assert_eq(tare_open(temp_join(&folder, names[i]).text, &options, &model, NULL), TARE_OK);
+        check_save(names[i], NULL, NULL, i < 2 ? TARE_OK : TARE_E_EXISTS);
+        check_check(names[i], NULL, i < 2 ? TARE_OK : TARE_E_STALE, 0, NULL);
+    }
+    tare_error error = expect_poison();
+    tare_index_save(model, NULL, NULL, &error);
+    expect_message("another's", "another model, 'q'", &error);
 }
 
 /* Opened with an index, its shards are opened when another index is made of it. */

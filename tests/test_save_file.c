@@ -437,6 +437,18 @@ Test(save_file, a_name_that_is_taken_is_made_anew)
     check_untouched("taken");
 }
 
+/* As a system may say where the target has become a folder with something in it. */
+Test(save_file, a_target_that_cannot_be_replaced_is_a_failure)
+{
+    tare_error error;
+    os_fault.fail_at[OS_RENAME] = 1;
+    os_fault.error = EEXIST;
+    tare_status status = save_to(target.text, TARE_SAVE_REPLACE, &error);
+    expect_status("not replaced", TARE_E_WRITE, status, NULL, &error);
+    cr_expect_eq(error.system_error, EEXIST);
+    check_untouched("not replaced");
+}
+
 Test(save_file, a_folder_that_cannot_be_synced_is_no_failure)
 {
     tare_error error;

@@ -50,6 +50,25 @@ Test(suggest, names_that_have_its_components)
     check("transformer.model.embed.weight", 0, (const char *[3]){names[0]});
 }
 
+Test(suggest, what_merely_begins_or_ends_alike_has_not_its_components)
+{
+    check("forehead", 0, (const char *[3]){NULL});
+    check("layers.1", 0, (const char *[3]){names[3]});
+    check("rs.1.attn.weight", 0, (const char *[3]){NULL});
+}
+
+/* Capitals are no edits. With three of the same letters no other can come nearer. */
+Test(suggest, names_that_differ_in_capitals_alone)
+{
+    static const char *const heads[] = {"", "HEAD", "Head", "hEAD", "heAD", "head2"};
+    tare_model *model = open_names(heads, 6);
+    tare_string out[TARE_SUGGEST_COUNT];
+    cr_assert_eq(tare_suggest(model, "head", 4, 0, out), TARE_SUGGEST_COUNT);
+    for (size_t i = 0; i < TARE_SUGGEST_COUNT; i++)
+        cr_expect(out[i].size == 4 && memcmp(out[i].data, heads[i + 1], 4) == 0, "%zu", i);
+    tare_close(model);
+}
+
 Test(suggest, prefixes)
 {
     check("model.layer.", TARE_SUGGEST_PREFIX, (const char *[3]){"model.layers."});
@@ -165,4 +184,6 @@ Test(suggest, distances_of_long_names_are_beyond_every_bound)
     cr_expect_eq(tare_name_distance((tare_string){a, 600}, (tare_string){a, 600}, UINT32_MAX),
                  TARE_SUGGEST_SIZE_MAX + 1);
     cr_expect_eq(tare_name_distance((tare_string){a, 600}, (tare_string){b, 2}, 3), 4);
+    cr_expect_eq(tare_name_distance(longest, (tare_string){a, TARE_SUGGEST_SIZE_MAX + 1}, 3), 4);
+    cr_expect_eq(tare_name_distance((tare_string){a, TARE_SUGGEST_SIZE_MAX + 1}, longest, 3), 4);
 }

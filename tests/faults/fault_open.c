@@ -96,6 +96,14 @@ static tare_status open_lent_files(tare_error *error)
                       error);
 }
 
+/* All of them are, and a copy is made of what has to stay. */
+static tare_status open_lent_whole(tare_error *error)
+{
+    fault_model = (void *)&fault_options;
+    return FAULT_CALL(tare_open_files, &fault_world.gguf_lent, 1, &fault_options, &fault_model,
+                      error);
+}
+
 static tare_pair pairs[300];
 static size_t pair_count;
 
@@ -205,6 +213,7 @@ const fault_scenario fault_open_scenarios[] = {
     OPENS("open_reader", fault_prepare, fault_open_reader),
     GROWS("open_files", fault_prepare, open_files),
     GROWS("open_files, a short head", fault_prepare, open_lent_files),
+    GROWS("open_files, a head that is all", fault_prepare, open_lent_whole),
     OPENS("open_pairs", prepare_pairs, open_pairs),
     {"open_pairs, names twice", prepare_double_pairs, open_pairs, count_outcome, fault_no_model,
      fault_finish, 0, NULL, 0},

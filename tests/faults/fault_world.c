@@ -148,6 +148,11 @@ void fault_world_make(void)
     file_list_read(&fault_world.files, names.text);
     file_list_read(&fault_world.gguf_files, fault_path("gguf"));
     file_list_lend(&fault_world.gguf_files, 1000);
+    tare_file *lent = &fault_world.gguf_lent;
+    reader_probe_init(&fault_world.gguf_reader, fault_world.gguf.data, fault_world.gguf.size, 0);
+    *lent = (tare_file){.name = "m.gguf", .reader = &fault_world.gguf_reader.reader};
+    lent->bytes = fault_world.gguf.data;
+    lent->size = fault_world.gguf.size;
     write_shards("three");
     make_indexed();
     reader_probe_init(&fault_world.reader, fault_world.one.data, fault_world.one.size, 0);

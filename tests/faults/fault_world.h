@@ -28,6 +28,8 @@ typedef struct fault_world_type {
     name_set names;
     file_list files; /* those of names/, and of a folder with one GGUF file */
     file_list gguf_files;
+    reader_probe gguf_reader; /* of that file, and of all of it in memory */
+    tare_file gguf_lent;
     reader_probe reader; /* of one.safetensors */
     void *index;         /* that of one.safetensors, at an address that is no multiple of 64 */
     size_t index_size;

@@ -100,3 +100,20 @@ int load_right(const tare_model *model, const tare_tensor *tensor, const void *b
     }
     return 1;
 }
+
+build_text load_small_tensors(size_t count, size_t least)
+{
+    build_tensor *tensors = calloc(count, sizeof *tensors);
+    char(*texts)[2][24] = calloc(count, sizeof *texts);
+    if (tensors == NULL || texts == NULL) abort();
+    for (size_t i = 0; i < count; i++) {
+        size_t size = least + i % (7 - least);
+        snprintf(texts[i][0], 24, "n%zu", i);
+        snprintf(texts[i][1], 24, "[%zu]", size);
+        tensors[i] = (build_tensor){texts[i][0], 0, "U8", texts[i][1], size};
+    }
+    build_text file = build_file(tensors, count, NULL);
+    free(tensors);
+    free(texts);
+    return file;
+}

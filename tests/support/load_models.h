@@ -28,4 +28,7 @@ const char *load_way_name(int way);
 /* Whether these are the bytes of the tensor, by how the file was built. */
 int load_right(const tare_model *model, const tare_tensor *tensor, const void *bytes);
 
+/* A file of so many tensors, n0, n1 and so on, of `least` to 6 bytes each. */
+build_text load_small_tensors(size_t count, size_t least);
+
 #endif
