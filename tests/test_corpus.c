@@ -427,3 +427,70 @@ Test(corpus, small_good_files_with_any_bit_changed_are_refused_or_sane)
     cr_expect_gt(accepted, 10000, "%zu accepted", accepted);
     cr_expect_gt(refused, 10000, "%zu refused", refused);
 }
+
+/* Opens the files with that text for the list, at the end of a heap block, and once more behind
+ * readers: both say the same, and what opens can be found and read. Returns whether it did. */
+static int open_changed_list(const corpus_case *one, file_list *files, tare_file *index,
+                             const char *text, size_t size)
+{
+    reader_probe probe;
+    tare_file good = *index;
+    tare_model *model = expect_no_model(), *again = expect_no_model();
+    tare_error error = expect_poison(), error_again;
+    void *changed = temp_copy(text, size);
+    reader_probe_init(&probe, changed, size, 7);
+    index->bytes = changed;
+    index->size = size;
+    tare_status status = tare_open_files(files->files, files->count, NULL, &model, &error);
+    index->bytes = NULL;
+    index->size = 0;
+    index->reader = &probe.reader;
+    tare_status status_again =
+        tare_open_files(files->files, files->count, NULL, &again, &error_again);
+    cr_assert(status == status_again && error.offset == error_again.offset, "%s: %s, then %s",
+              one->path, error.message, error_again.message);
+    if (status != TARE_OK) expect_status(one->path, status, status, model, &error);
+    for (size_t i = 0; status == TARE_OK && i < tare_count(model); i++) {
+        const tare_tensor *tensor = tare_at(model, i);
+        tare_string name = tare_name(model, tensor);
+        size_t size_of = (size_t)tare_size(model, tensor);
+        char bytes[4096];
+        cr_assert_eq(tare_find(model, name.data, name.size), tensor, "%s: %zu", one->path, i);
+        cr_assert_leq(size_of, sizeof bytes);
+        cr_assert_eq(tare_read(model, tensor, bytes, size_of, NULL), TARE_OK);
+    }
+    tare_close(model);
+    tare_close(again);
+    free(changed);
+    *index = good;
+    return status == TARE_OK;
+}
+
+Test(corpus, good_indexes_with_any_bit_changed_or_cut_anywhere_are_refused_or_sane)
+{
+    static file_list files;
+    size_t accepted = 0, refused = 0;
+    for (size_t i = 0; i < list.case_count; i++) {
+        const corpus_case *one = &list.cases[i];
+        if (!one->is_index || !one->accept) continue;
+        temp_path path = temp_join(&corpus, one->path);
+        char *slash = strrchr(path.text, '/');
+        *slash = 0;
+        file_list_read(&files, path.text);
+        tare_file *index = file_list_find(&files, slash + 1);
+        size_t size = index->size;
+        char *text = temp_copy(index->bytes, size);
+        for (size_t bit = 0; bit < 8 * size; bit++) {
+            text[bit / 8] = (char)(text[bit / 8] ^ 1 << bit % 8);
+            int opened = open_changed_list(one, &files, index, text, size);
+            accepted += opened != 0, refused += !opened;
+            text[bit / 8] = (char)(text[bit / 8] ^ 1 << bit % 8);
+        }
+        for (size_t cut = 0; cut < size; cut++)
+            refused += !open_changed_list(one, &files, index, text, cut);
+        free(text);
+        file_list_free(&files);
+    }
+    cr_expect_gt(accepted, 100, "%zu accepted", accepted);
+    cr_expect_gt(refused, 10000, "%zu refused", refused);
+}

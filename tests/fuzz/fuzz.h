@@ -35,6 +35,9 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsi
  */
 int fuzz_file(const uint8_t *data, size_t size, size_t piece);
 
+/* The same of the bytes where they lie, in memory alone. */
+int fuzz_bytes(const uint8_t *data, size_t size);
+
 /* Everything of an open model, of a file of that many bytes; 0 for pairs. */
 void fuzz_model(const tare_model *model, uint64_t file_size);
 

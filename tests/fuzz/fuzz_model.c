@@ -161,25 +161,44 @@ static void release(void *context, void *memory, size_t size, size_t alignment)
     free(memory);
 }
 
+/* Opens the bytes, which `error` then tells about, and asks everything that there is to ask. */
+static tare_status open_bytes(const uint8_t *bytes, size_t size, account *memory,
+                              tare_model **model, tare_error *error)
+{
+    const tare_allocator hooks = {sizeof hooks, memory, allocate, release};
+    tare_options options = TARE_OPTIONS_INIT;
+    options.allocator = &hooks;
+    tare_status status = tare_open_bytes(bytes, size, &options, model, error);
+    check_error(status, *model, error, size);
+    FUZZ_CHECK(memory->peak <= memory_bound(size));
+    if (status == TARE_OK) fuzz_model(*model, size);
+    return status;
+}
+
+int fuzz_bytes(const uint8_t *data, size_t size)
+{
+    account memory = {0, 0};
+    tare_model *model;
+    tare_error error;
+    tare_status status = open_bytes(data, size, &memory, &model, &error);
+    tare_close(model);
+    FUZZ_CHECK(memory.out == 0);
+    return status == TARE_OK;
+}
+
 int fuzz_file(const uint8_t *data, size_t size, size_t piece)
 {
     uint8_t *copy = fuzz_copy(data, size);
     account memory = {0, 0};
-    const tare_allocator hooks = {sizeof hooks, &memory, allocate, release};
     reader_probe reader;
     tare_model *model, *read_model;
     tare_error error, read_error;
-    tare_options options = TARE_OPTIONS_INIT;
-    options.allocator = &hooks;
-    tare_status status = tare_open_bytes(copy, size, &options, &model, &error);
-    check_error(status, model, &error, size);
-    FUZZ_CHECK(memory.peak <= memory_bound(size));
+    tare_status status = open_bytes(copy, size, &memory, &model, &error);
     reader_probe_init(&reader, copy, size, piece);
     tare_status read_status = tare_open_reader(&reader.reader, NULL, &read_model, &read_error);
     FUZZ_CHECK(read_status == status && read_error.offset == error.offset);
     FUZZ_CHECK(strcmp(read_error.message, error.message) == 0 && reader.mistakes == 0);
     if (status == TARE_OK) {
-        fuzz_model(model, size);
         FUZZ_CHECK(tare_count(read_model) == tare_count(model));
         FUZZ_CHECK(tare_metadata_count(read_model) == tare_metadata_count(model));
     }
