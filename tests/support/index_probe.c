@@ -213,7 +213,14 @@ size_t index_use_model(const tare_model *model)
     return readable;
 }
 
-tare_status index_use(const index_image *image, const void *model, size_t model_size)
+static tare_status open_model(const tare_file *files, size_t count, const tare_options *options,
+                              tare_model **model, tare_error *error)
+{
+    if (count != 1) return tare_open_files(files, count, options, model, error);
+    return tare_open_bytes(files->bytes, files->size, options, model, error);
+}
+
+tare_status index_use_files(const index_image *image, const tare_file *files, size_t count)
 {
     tare_options options = TARE_OPTIONS_INIT;
     options.index = TARE_INDEX_REQUIRE;
@@ -221,13 +228,19 @@ tare_status index_use(const index_image *image, const void *model, size_t model_
     options.index_size = image->size;
     tare_model *opened;
     tare_error error;
-    tare_status status = tare_open_bytes(model, model_size, &options, &opened, &error);
+    tare_status status = open_model(files, count, &options, &opened, &error);
     need(status == error.status && (status == TARE_OK) == (opened != NULL), "no model, no word");
     if (opened != NULL) index_use_model(opened);
     tare_close(opened);
     options.index = TARE_INDEX_AUTO; /* never fails for the index's sake */
-    need(tare_open_bytes(model, model_size, &options, &opened, &error) == TARE_OK, error.message);
+    need(open_model(files, count, &options, &opened, &error) == TARE_OK, error.message);
     need((tare_index_status(opened, &error) == TARE_OK) == (status == TARE_OK), "another verdict");
     tare_close(opened);
     return status;
+}
+
+tare_status index_use(const index_image *image, const void *model, size_t model_size)
+{
+    const tare_file file = {.bytes = model, .size = model_size};
+    return index_use_files(image, &file, 1);
 }

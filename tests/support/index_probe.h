@@ -37,4 +37,7 @@ size_t index_use_model(const tare_model *model);
  * REQUIRE. */
 tare_status index_use(const index_image *image, const void *model, size_t model_size);
 
+/* The same of several files. */
+tare_status index_use_files(const index_image *image, const tare_file *files, size_t count);
+
 #endif
