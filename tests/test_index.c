@@ -88,6 +88,23 @@ Test(index, refuses_duplicates_and_names_the_pair)
     name_table_free(&table);
 }
 
+Test(index, names_the_pair_that_ends_first_of_several)
+{
+    static const tare_string list[] = {{"a", 1}, {"b", 1}, {"b", 1}, {"a", 1}};
+    name_table table;
+    name_table_make(&table, list, 4, 5, TAREI_DUPLICATES_REFUSE, NULL);
+    cr_expect_eq(table.status, TARE_E_DUPLICATE);
+    cr_expect_eq(table.same[0], 1);
+    cr_expect_eq(table.same[1], 2);
+    name_table_free(&table);
+    name_table_make(&table, list, 4, 5, TAREI_DUPLICATES_KEEP_FIRST, NULL);
+    name_table_sort(&table, TAREI_DUPLICATES_REFUSE);
+    cr_expect_eq(table.status, TARE_E_DUPLICATE);
+    cr_expect_eq(table.same[0], 1);
+    cr_expect_eq(table.same[1], 2);
+    name_table_free(&table);
+}
+
 Test(index, refuses_duplicates_of_every_size_at_every_distance)
 {
     static const size_t sizes[] = {0, 1, 15, 16, 17, 31, 32, 47, 48, 64, 65, 80, 81, 300};

@@ -275,16 +275,18 @@ Test(save, refuses_metadata_that_a_reader_would_refuse)
 
 Test(save, takes_metadata_that_is_empty)
 {
-    static const tare_save_metadata nothing[] = {{{NULL, 0}, {NULL, 0}}};
+    static const tare_save_metadata nothing[] = {{{NULL, 0}, {NULL, 0}}, {{"k", 1}, {NULL, 0}}};
     tare_save_options options = TARE_SAVE_OPTIONS_INIT;
     tare_error error = expect_poison();
     options.flags = TARE_SAVE_REPLACE;
     options.metadata = nothing;
-    options.metadata_count = 1;
+    options.metadata_count = 2;
     cr_assert_eq(tare_save(target.text, NULL, 0, &options, &error), TARE_OK, "%s", error.message);
     tare_model *model = open_target("empty metadata", TARE_BACKING_AUTO);
-    cr_expect_eq(tare_metadata_count(model), 1);
+    cr_expect_eq(tare_metadata_count(model), 2);
     tare_string value = tare_metadata_find(model, "", 0);
+    cr_expect(value.data != NULL && value.size == 0);
+    value = tare_metadata_find(model, "k", 1);
     cr_expect(value.data != NULL && value.size == 0);
     tare_close(model);
 }
