@@ -111,24 +111,17 @@ static void work(void *context, uint32_t thread)
     }
 }
 
-/* What tensors could not drop, since the next ones share a folio with them. */
 static void drop_rest(const hashing *h)
 {
-    const tarei_source *source = NULL;
-    uint64_t begin = 0, end = 0;
+    tarei_load_rest rest = {0};
     for (size_t i = 0; i < h->count; i++) {
         tare_error unused;
         tarei_look look;
-        const tarei_source *next = tarei_bytes_source(h->model, tensor_at(h, i), &look, &unused);
-        if (next == NULL || next->descriptor < 0 || look.size == 0) continue;
-        if (next != source || look.offset < end || look.offset > end + TAREI_LOAD_FOLIO_SIZE) {
-            if (source != NULL) tarei_load_drop(source, begin, end);
-            source = next;
-            begin = look.offset;
-        }
-        end = look.offset + look.size;
+        const tarei_source *source = tarei_bytes_source(h->model, tensor_at(h, i), &look, &unused);
+        if (source == NULL || source->descriptor < 0 || look.size == 0) continue;
+        tarei_load_drop_rest(&rest, source, look.offset, look.offset + look.size);
     }
-    if (source != NULL) tarei_load_drop(source, begin, end);
+    tarei_load_drop_rest(&rest, NULL, 0, 0);
 }
 
 static uint32_t thread_count(const hashing *h)

@@ -156,6 +156,17 @@ typedef struct tarei_load_input {
 /* Drops the pages of these bytes of a file, but for a folio that others behind them share. */
 void tarei_load_drop(const tarei_source *source, uint64_t begin, uint64_t end);
 
+/* When all is read: what could not be dropped then, as others shared a folio with it. What lies
+ * near to what was added before is dropped with it; a source of NULL is the end. Zero at first. */
+typedef struct tarei_load_rest {
+    const tarei_source *source;
+    uint64_t begin;
+    uint64_t end;
+} tarei_load_rest;
+
+void tarei_load_drop_rest(tarei_load_rest *rest, const tarei_source *source, uint64_t begin,
+                          uint64_t end);
+
 /* Loads one chunk. `bounce` has room for a chunk, aligned to TAREI_OS_DIRECT_UNIT; it may be NULL
  * for files that are not read directly and for memory. On failure *at is the first byte of the
  * shard that did not come. */

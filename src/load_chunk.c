@@ -189,6 +189,17 @@ void tarei_load_drop(const tarei_source *source, uint64_t begin, uint64_t end)
     tarei_os_advise_file(source->descriptor, first, page_up(end) - first, TAREI_OS_DO_NOT_NEED);
 }
 
+void tarei_load_drop_rest(tarei_load_rest *rest, const tarei_source *source, uint64_t begin,
+                          uint64_t end)
+{
+    if (source != rest->source || begin < rest->begin ||
+        begin > rest->end + TAREI_LOAD_FOLIO_SIZE) {
+        if (rest->source != NULL) tarei_load_drop(rest->source, rest->begin, rest->end);
+        *rest = (tarei_load_rest){source, begin, end};
+    }
+    if (rest->end < end) rest->end = end;
+}
+
 tare_status tarei_load_chunk_run(const tarei_load_input *input, const tarei_load_plan *plan,
                                  const tarei_load_chunk *chunk, uint8_t *bounce, uint64_t *at,
                                  int *system_error)

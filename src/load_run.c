@@ -149,18 +149,15 @@ static tare_status loading_prepare(loading *load, bool block)
     return tarei_load_verify_begin(&load->verify, &load->plan, load->options.digests, load->error);
 }
 
-/* What chunks could not drop, since others were at the same folios then. */
 static void drop_rest(const loading *load)
 {
-    const tarei_load_chunk *chunks = load->plan.chunks;
-    for (uint32_t i = 0, end; i < load->plan.chunk_count; i = end) {
-        for (end = i + 1; end < load->plan.chunk_count; end++)
-            if (chunks[end].shard != chunks[i].shard || chunks[end].begin < chunks[end - 1].begin ||
-                chunks[end].begin > chunks[end - 1].end + TAREI_LOAD_FOLIO_SIZE)
-                break;
-        tarei_load_drop(&load->model->shards[chunks[i].shard].source, chunks[i].begin,
-                        chunks[end - 1].end);
+    tarei_load_rest rest = {0};
+    for (uint32_t i = 0; i < load->plan.chunk_count; i++) {
+        const tarei_load_chunk *chunk = &load->plan.chunks[i];
+        tarei_load_drop_rest(&rest, &load->model->shards[chunk->shard].source, chunk->begin,
+                             chunk->end);
     }
+    tarei_load_drop_rest(&rest, NULL, 0, 0);
 }
 
 static void loading_end(loading *load)

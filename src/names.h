@@ -2,7 +2,7 @@
  * The names of a set of records: all of them one behind the other, in full, each with a terminator,
  * and the parts that many of them share.
  *
- *   text  model.layers.0.mlp.up_proj.weight\0model.layers.0.mlp.down_proj.weight\0model.layers.1.mlp.
+ *   text  model.layers.0.mlp.up_proj.weight\0model.layers.0.mlp.down_proj.weight\0model.layers.1.m
  *         |<- prefix 1 ->|<- suffix 1 ---->| |<- prefix 1 ->|<- suffix 2 ------>| |<- prefix 2 ->|
  *
  * A name is cut behind its first number. A part is the place where its text was first seen; a name

@@ -81,10 +81,12 @@ static const tarei_record *find_sorted(const tarei_names *names, const uint32_t 
         uint32_t middle = low + (high - low) / 2, number = tarei_once_32(&order[middle]);
         if (number >= names->count) return NULL;
         tare_string stored = tarei_names_get(names, &names->records[number]);
-        if (tarei_sort_compare(stored.data, stored.size, name, size) < 0)
+        if (tarei_sort_compare(stored.data, stored.size, name, size) < 0) {
             low = middle + 1;
-        else
-            high = middle, last = number;
+        } else {
+            high = middle;
+            last = number;
+        }
     }
     return last < names->count && same_name(names, last, name, size) ? &names->records[last] : NULL;
 }

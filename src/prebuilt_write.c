@@ -50,25 +50,15 @@ static tare_status write_image(const tarei_prebuilt_image *image, tarei_save_fil
 {
     static const char zeros[TAREI_PREBUILT_UNIT];
     const tarei_prebuilt_head *head = &image->head;
-    struct {
-        const void *bytes;
-        uint64_t size;
-    } pieces[2 * TAREI_SECTION_COUNT + 1]; /* the head, and each section and what fills its unit */
-    uint32_t count = 0;
-    pieces[count].bytes = head;
-    pieces[count++].size = sizeof *head;
-    for (uint32_t i = 0; i < TAREI_SECTION_COUNT; i++) {
+    tare_status status = tarei_save_file_text(file, head, sizeof *head);
+    for (uint32_t i = 0; i < TAREI_SECTION_COUNT && status == TARE_OK; i++) {
         const tarei_section *section = &head->sections[i];
         bool last = i == TAREI_SECTION_COUNT - 1;
         uint64_t end = last ? head->file_size : section[1].offset;
-        pieces[count].bytes = image->sections[i];
-        pieces[count++].size = section->size;
-        pieces[count].bytes = zeros;
-        pieces[count++].size = end - section->offset - section->size;
+        size_t gap = (size_t)(end - section->offset - section->size);
+        status = tarei_save_file_text(file, image->sections[i], (size_t)section->size);
+        if (status == TARE_OK) status = tarei_save_file_text(file, zeros, gap);
     }
-    tare_status status = TARE_OK;
-    for (uint32_t i = 0; i < count && status == TARE_OK; i++)
-        status = tarei_save_file_text(file, pieces[i].bytes, (size_t)pieces[i].size);
     return status;
 }
 

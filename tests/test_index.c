@@ -71,38 +71,29 @@ Test(index, of_no_names_finds_none)
     name_table_free(&table);
 }
 
-Test(index, refuses_duplicates_and_names_the_pair)
+/* Refused, also where names are sorted, with the pair that ends first. */
+static void expect_pair(const tare_string *list, uint32_t count, uint32_t first, uint32_t second)
 {
-    static const tare_string list[] = {{"a", 1}, {"b", 1}, {"", 0}, {"c", 1}, {"b", 1}, {"d", 1}};
     name_table table;
-    name_table_make(&table, list, 6, 5, TAREI_DUPLICATES_REFUSE, NULL);
+    name_table_make(&table, list, count, 5, TAREI_DUPLICATES_REFUSE, NULL);
     cr_expect_eq(table.status, TARE_E_DUPLICATE);
-    cr_expect_eq(table.same[0], 1);
-    cr_expect_eq(table.same[1], 4);
+    cr_expect_eq(table.same[0], first);
+    cr_expect_eq(table.same[1], second);
     name_table_free(&table);
-    name_table_make(&table, list, 6, 5, TAREI_DUPLICATES_KEEP_FIRST, NULL);
+    name_table_make(&table, list, count, 5, TAREI_DUPLICATES_KEEP_FIRST, NULL);
     name_table_sort(&table, TAREI_DUPLICATES_REFUSE);
     cr_expect_eq(table.status, TARE_E_DUPLICATE);
-    cr_expect_eq(table.same[0], 1);
-    cr_expect_eq(table.same[1], 4);
+    cr_expect_eq(table.same[0], first);
+    cr_expect_eq(table.same[1], second);
     name_table_free(&table);
 }
 
-Test(index, names_the_pair_that_ends_first_of_several)
+Test(index, refuses_duplicates_and_names_the_pair)
 {
-    static const tare_string list[] = {{"a", 1}, {"b", 1}, {"b", 1}, {"a", 1}};
-    name_table table;
-    name_table_make(&table, list, 4, 5, TAREI_DUPLICATES_REFUSE, NULL);
-    cr_expect_eq(table.status, TARE_E_DUPLICATE);
-    cr_expect_eq(table.same[0], 1);
-    cr_expect_eq(table.same[1], 2);
-    name_table_free(&table);
-    name_table_make(&table, list, 4, 5, TAREI_DUPLICATES_KEEP_FIRST, NULL);
-    name_table_sort(&table, TAREI_DUPLICATES_REFUSE);
-    cr_expect_eq(table.status, TARE_E_DUPLICATE);
-    cr_expect_eq(table.same[0], 1);
-    cr_expect_eq(table.same[1], 2);
-    name_table_free(&table);
+    static const tare_string one[] = {{"a", 1}, {"b", 1}, {"", 0}, {"c", 1}, {"b", 1}, {"d", 1}};
+    static const tare_string two[] = {{"a", 1}, {"b", 1}, {"b", 1}, {"a", 1}};
+    expect_pair(one, 6, 1, 4);
+    expect_pair(two, 4, 1, 2);
 }
 
 Test(index, refuses_duplicates_of_every_size_at_every_distance)

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "support/alloc_probe.h"
-#include "support/expect.h"
-#include "support/fake_cuda.h"
+#include "support/expect_device.h"
 #include "support/load_models.h"
 #include "support/name_sets.h"
 #include "support/os_faults.h"
@@ -26,19 +25,6 @@ static void end(void)
 }
 
 TestSuite(load_device, .init = begin, .fini = end, .timeout = 120);
-
-static tare_device *open_device(const char *name)
-{
-    tare_device *device = NULL;
-    tare_error error = expect_poison();
-    cr_assert_eq(tare_device_open(name, NULL, &device, &error), TARE_OK, "%s", error.message);
-    return device;
-}
-
-static void expect_clean(const char *what)
-{
-    cr_assert(fake_cuda_clean(), "%s: %s", what, fake_cuda()->mistake);
-}
 
 /* A list in an order that looks random, with the first entry once more at its end. */
 static size_t shuffled(const tare_model *model, const tare_tensor **list)
@@ -114,7 +100,7 @@ Test(load_device, every_way_and_every_option_gives_the_same_bytes)
     static const uint64_t chunk_sizes[] = {0, 4096, 5000, 65536, UINT64_C(1) << 30};
     static const uint32_t threads[] = {0, 1, 2, 7};
     static const uint64_t flights[] = {0, 4096, 100000};
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     for (int way = 0; way < LOAD_WAY_COUNT; way++) {
         const tare_tensor *list[LOAD_TENSOR_COUNT + 1];
         size_t count = shuffled(models.way[way], list);
@@ -138,12 +124,12 @@ Test(load_device, every_way_and_every_option_gives_the_same_bytes)
         }
     }
     tare_device_close(device);
-    expect_clean("options");
+    expect_device_clean("options");
 }
 
 Test(load_device, nothing_is_a_block_too)
 {
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     tare_load_options options = TARE_LOAD_OPTIONS_INIT;
     const tare_tensor *empty = tare_find(models.way[LOAD_READ], "t0", 2);
     size_t size = 1;
@@ -161,13 +147,13 @@ Test(load_device, nothing_is_a_block_too)
                      TARE_OK);
     }
     tare_device_close(device);
-    expect_clean("nothing");
+    expect_device_clean("nothing");
 }
 
 /* Tensors of a block come with one copy a slot, those of the caller's with one each. */
 Test(load_device, copies_are_few)
 {
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     tare_load_options options = TARE_LOAD_OPTIONS_INIT;
     tare_block *block = NULL;
     size_t size;
@@ -182,13 +168,13 @@ Test(load_device, copies_are_few)
     cr_assert_eq(tare_load(models.way[LOAD_READ], NULL, 0, &options, &block, NULL), TARE_OK);
     tare_block_close(block);
     tare_device_close(device);
-    expect_clean("copies");
+    expect_device_clean("copies");
 }
 
 /* Where the driver has no batches, or says so when it is asked, copies are made one by one. */
 Test(load_device, goes_without_batches)
 {
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     const tare_model *model = models.way[LOAD_READ];
     const tare_tensor *list[LOAD_TENSOR_COUNT + 1];
     size_t count = shuffled(model, list);
@@ -205,7 +191,7 @@ Test(load_device, goes_without_batches)
         if (refused) cr_expect_gt(fake_cuda()->calls[FAKE_MemcpyHtoDAsync], 40);
     }
     tare_device_close(device);
-    expect_clean("batches");
+    expect_device_clean("batches");
 }
 
 Test(load_device, many_small_tensors_fill_many_slots)
@@ -213,7 +199,7 @@ Test(load_device, many_small_tensors_fill_many_slots)
     enum { COUNT = 6000 };
     build_text file = load_small_tensors(COUNT, 0);
     tare_model *model = expect_open_bytes("small", &file);
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     static const uint64_t chunk_sizes[] = {0, 4096, 1 << 20};
     for (size_t i = 0; i < 3; i++)
         for (size_t alignment = 1; alignment <= 8192; alignment *= 16) {
@@ -234,7 +220,7 @@ Test(load_device, many_small_tensors_fill_many_slots)
     tare_device_close(device);
     tare_close(model);
     build_free(&file);
-    expect_clean("small");
+    expect_device_clean("small");
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -244,7 +230,7 @@ Test(load_device, many_small_tensors_fill_many_slots)
 Test(load_device, digests_are_checked)
 {
     static tare_digest digests[LOAD_TENSOR_COUNT];
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     const tare_model *model = models.way[LOAD_READ];
     cr_assert_eq(tare_hash_many(model, NULL, 0, NULL, digests, NULL), TARE_OK);
     for (uint32_t threads = 1; threads < 6; threads += 2)
@@ -272,7 +258,7 @@ Test(load_device, digests_are_checked)
             }
         }
     tare_device_close(device);
-    expect_clean("digests");
+    expect_device_clean("digests");
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -296,7 +282,7 @@ static int on_progress(void *context, uint64_t done, uint64_t total)
 
 Test(load_device, can_be_stopped_at_every_chunk_and_leaves_nothing)
 {
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     size_t descriptors = probe_descriptor_count();
     for (uint32_t threads = 1; threads <= 4; threads += 3)
         for (size_t stop_at = 1;; stop_at++) {
@@ -327,7 +313,7 @@ Test(load_device, can_be_stopped_at_every_chunk_and_leaves_nothing)
             cr_assert_null(block);
         }
     tare_device_close(device);
-    expect_clean("stopped");
+    expect_device_clean("stopped");
 }
 
 /* Loads with a fault to come; afterwards nothing is left, and the next load is a good one. */
@@ -371,7 +357,7 @@ static void fail_every_call(uint32_t threads, bool into, size_t fail_count)
     for (size_t at = 1;; at++) {
         tare_error error;
         fake_cuda_reset();
-        tare_device *device = open_device("cuda:1");
+        tare_device *device = expect_device("cuda:1");
         fake_cuda_reset();
         fake_cuda()->fail_at = at;
         fake_cuda()->fail_count = fail_count;
@@ -384,7 +370,7 @@ static void fail_every_call(uint32_t threads, bool into, size_t fail_count)
         fake_cuda()->fail_at = 0;
         cr_assert_eq(load_with_faults(device, threads, into, &error), TARE_OK, "%zu", at);
         tare_device_close(device);
-        expect_clean("every call");
+        expect_device_clean("every call");
         if (failed == 0) {
             cr_assert_eq(status, TARE_OK);
             break;
@@ -411,7 +397,7 @@ Test(load_device, every_kind_of_call_fails_a_load_that_needs_it)
                                  FAKE_EventSynchronize, FAKE_StreamSynchronize};
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
         tare_error error;
-        tare_device *device = open_device("cuda:0");
+        tare_device *device = expect_device("cuda:0");
         fake_cuda_reset();
         fake_cuda()->fail_call = needed[i];
         fake_cuda()->fail_at = 1;
@@ -420,7 +406,7 @@ Test(load_device, every_kind_of_call_fails_a_load_that_needs_it)
         cr_expect_eq(load_with_faults(device, 2, false, &error), TARE_E_MEMORY, "%zu", i);
         fake_cuda_reset();
         tare_device_close(device);
-        expect_clean("every kind");
+        expect_device_clean("every kind");
     }
 }
 
@@ -432,7 +418,7 @@ Test(load_device, a_context_may_be_refused)
         tare_load_options options = TARE_LOAD_OPTIONS_INIT;
         tare_block *block = NULL;
         tare_error error = expect_poison();
-        tare_device *device = open_device("cuda:0");
+        tare_device *device = expect_device("cuda:0");
         alloc_probe_init(&probe);
         fake_cuda_reset();
         fake_cuda()->fail_call = FAKE_CtxPushCurrent;
@@ -455,7 +441,7 @@ Test(load_device, a_context_may_be_refused)
 /* Fewer lanes than threads are no failure. */
 Test(load_device, goes_on_with_as_much_pinned_memory_as_there_is)
 {
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     tare_error error;
     fake_cuda()->fail_call = FAKE_MemHostRegister;
     fake_cuda()->fail_at = 3;
@@ -463,13 +449,13 @@ Test(load_device, goes_on_with_as_much_pinned_memory_as_there_is)
     cr_expect_eq(load_with_faults(device, 6, false, &error), TARE_OK);
     cr_expect(fake_cuda()->pins == 1 || fake_cuda()->pins == 2);
     tare_device_close(device);
-    expect_clean("lanes");
+    expect_device_clean("lanes");
 }
 
 Test(load_device, reading_may_fail_and_the_tensor_is_named)
 {
     static const enum os_call calls[] = {OS_PREAD, OS_PREADV};
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     for (size_t c = 0; c < 2; c++)
         for (size_t at = 1;; at++) {
             tare_error error = expect_poison();
@@ -489,7 +475,7 @@ Test(load_device, reading_may_fail_and_the_tensor_is_named)
             expect_message("reading", "tensor 't", &error);
         }
     tare_device_close(device);
-    expect_clean("reading");
+    expect_device_clean("reading");
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -531,7 +517,7 @@ static void *run_loader(void *context)
 /* Each device gets tensors of its own, and each has two loads at one time. */
 Test(load_device, several_devices_and_several_loads_at_once)
 {
-    tare_device *devices[] = {open_device("cuda:0"), open_device("cuda:1")};
+    tare_device *devices[] = {expect_device("cuda:0"), expect_device("cuda:1")};
     loader loaders[4];
     for (unsigned i = 0; i < 4; i++) {
         loaders[i] = (loader){.device = devices[i % 2], .model = models.way[i], .number = i};
@@ -540,14 +526,14 @@ Test(load_device, several_devices_and_several_loads_at_once)
     for (unsigned i = 0; i < 4; i++) cr_assert_eq(pthread_join(loaders[i].thread, NULL), 0);
     tare_device_close(devices[0]);
     tare_device_close(devices[1]);
-    expect_clean("several");
+    expect_device_clean("several");
 }
 
 Test(load_device, the_current_context_is_used_and_left)
 {
     void *context = fake_cuda_context(0);
     fake_cuda_set_current(context);
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     tare_error error;
     cr_expect_eq(load_with_faults(device, 3, false, &error), TARE_OK);
     cr_expect_eq(fake_cuda_current(), context);
@@ -556,5 +542,5 @@ Test(load_device, the_current_context_is_used_and_left)
     cr_expect_null(fake_cuda_current());
     tare_device_close(device);
     fake_cuda_context_free(context);
-    expect_clean("context");
+    expect_device_clean("context");
 }

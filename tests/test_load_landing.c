@@ -2,24 +2,10 @@
  * load_way.c choose where the caller does not. */
 #include <string.h>
 
-#include "support/expect.h"
-#include "support/fake_cuda.h"
+#include "support/expect_device.h"
 #include "support/load_models.h"
 
 TestSuite(load_landing, .init = fake_cuda_reset, .timeout = 120);
-
-static tare_device *open_device(const char *name)
-{
-    tare_device *device = NULL;
-    tare_error error = expect_poison();
-    cr_assert_eq(tare_device_open(name, NULL, &device, &error), TARE_OK, "%s", error.message);
-    return device;
-}
-
-static void expect_clean(const char *what)
-{
-    cr_assert(fake_cuda_clean(), "%s: %s", what, fake_cuda()->mistake);
-}
 
 /* Each to a place of its own, between which are bytes that stay: one slot has room for them all,
  * and not for so many copies. */
@@ -29,7 +15,7 @@ Test(load_landing, more_copies_than_a_slot_takes_fill_the_next)
     static void *targets[COUNT];
     build_text file = load_small_tensors(COUNT, 1);
     tare_model *model = expect_open_bytes("small", &file);
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     tare_load_options options = TARE_LOAD_OPTIONS_INIT;
     uint64_t memory = fake_cuda_take(0, COUNT * ROOM);
     for (size_t i = 0; i < COUNT; i++) targets[i] = (void *)(uintptr_t)(memory + i * ROOM);
@@ -57,7 +43,7 @@ Test(load_landing, more_copies_than_a_slot_takes_fill_the_next)
     tare_device_close(device);
     tare_close(model);
     build_free(&file);
-    expect_clean("copies");
+    expect_device_clean("copies");
 }
 
 /* What one thread has in flight, by the pinned memory that it takes: two slots. */
@@ -80,11 +66,11 @@ Test(load_landing, chunks_are_as_large_as_a_device_and_others_beside_it_allow)
     static const build_tensor one = {"a", 0, "U8", "[12582912]", 12 * MIB};
     build_text file = build_file(&one, 1, NULL);
     tare_model *model = expect_open_bytes("12 MiB", &file);
-    tare_device *device = open_device("cuda:0");
+    tare_device *device = expect_device("cuda:0");
     cr_expect_eq(pinned_for(model, device, 0), 3 * MIB + PAGE, "a quarter of all");
     tare_device_close(device);
-    device = open_device("cuda:0");
-    tare_device *other = open_device("cuda:1");
+    device = expect_device("cuda:0");
+    tare_device *other = expect_device("cuda:1");
     cr_expect_eq(pinned_for(model, device, 0), 2 * MIB + PAGE, "beside another device");
     tare_device_close(other);
     tare_device_close(device);
@@ -95,5 +81,5 @@ Test(load_landing, chunks_are_as_large_as_a_device_and_others_beside_it_allow)
     tare_device_close(device);
     tare_close(model);
     build_free(&file);
-    expect_clean("chunks");
+    expect_device_clean("chunks");
 }

@@ -189,14 +189,20 @@ Test(prebuilt_forged, parts_of_other_names_are_another_model)
  * Parts of names
  */
 
-static tare_model *open_with_bytes(const build_text *file, const index_image *image)
+static tare_options options_with(const index_image *image)
 {
     tare_options options = TARE_OPTIONS_INIT;
-    tare_model *model = expect_no_model();
-    tare_error error = expect_poison();
     options.index = TARE_INDEX_REQUIRE;
     options.index_bytes = image->bytes;
     options.index_size = image->size;
+    return options;
+}
+
+static tare_model *open_with_bytes(const build_text *file, const index_image *image)
+{
+    tare_options options = options_with(image);
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
     tare_status status = tare_open_bytes(file->data, file->size, &options, &model, &error);
     expect_opened("indexed", status, model, &error);
     return model;
@@ -290,12 +296,9 @@ static meddler make_meddler(size_t at, void *target, const void *bytes, size_t s
 
 static tare_model *open_indexed(const index_image *image)
 {
-    tare_options options = TARE_OPTIONS_INIT;
+    tare_options options = options_with(image);
     tare_model *model = expect_no_model();
     tare_error error = expect_poison();
-    options.index = TARE_INDEX_REQUIRE;
-    options.index_bytes = image->bytes;
-    options.index_size = image->size;
     tare_status status = tare_open(path.text, &options, &model, &error);
     expect_opened("indexed", status, model, &error);
     return model;
