@@ -10,11 +10,12 @@
  * giving memory back is not timed. The counter open_s is that part of the time which passed before
  * the engine knew where its tensors are; what an engine is given ready is not timed at all. Before
  * each iteration it is made sure, with mincore, that the page cache has all of the file or nothing,
- * and so much memory (when cold, for the page cache too) is taken and given back: a host that took
- * it away must give it again, for which engines are not to blame. The first time that an engine
- * loads something its bytes are compared with the file's, and its need of memory is measured in a
- * run of its own. The allocator keeps nothing back between iterations: every load gets memory that
- * the kernel has to make anew.
+ * and so much memory (when cold, for the page cache too) is taken, held until the system has told
+ * its host of what was free before, and given back: a host that took memory away must give it
+ * again, for which engines are not to blame. The first time that an engine loads something its
+ * bytes are compared with the file's, and its need of memory is measured in a run of its own. The
+ * allocator keeps nothing back between iterations: every load gets memory that the kernel has to
+ * make anew.
  */
 #include "load_files.h"
 #include "load_memory.h"
@@ -81,17 +82,17 @@ void examine(benchmark::State &state, const EngineRow &engine, const Job &job, b
         if (value >= 0) state.counters[name] = double(value);
 }
 
-void prepare(const Job &job, bool cold)
+void prepare(const EngineRow &engine, const Job &job, bool cold)
 {
     if (cold && make_cold(job.path) != 0) fail("its pages stay in the page cache", job.path);
     if (!cold && !make_warm(job.path)) fail("its pages do not stay in the page cache", job.path);
-    take_and_give_back(job.size + job.size / 8 + (cold ? job.file_size : 0));
+    take_and_give_back(engine.copies * job.size + job.size / 8 + (cold ? job.file_size : 0));
 }
 
 void run(benchmark::State &state, const EngineRow &engine, const Job &job, unsigned in)
 {
     for (auto _ : state) {
-        prepare(job, (in & (COLD | COLD_SUBSET)) != 0);
+        prepare(engine, job, (in & (COLD | COLD_SUBSET)) != 0);
         Timing timing;
         std::unique_ptr<Loaded> loaded = engine.run(job, timing);
         state.SetIterationTime(timing.open + timing.load);

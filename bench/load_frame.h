@@ -77,6 +77,7 @@ struct EngineRow {
     unsigned measured; /* states in which its need of memory is worth two more runs */
     bool checked;      /* loads the job's bytes; memcpy does not */
     std::function<std::unique_ptr<Loaded>(const Job &, Timing &)> run;
+    unsigned copies = 1; /* of the tensors that it makes, all there at its end */
 };
 
 /* "t2_huge": how engines are named that exist for several numbers of threads or kinds of pages. */

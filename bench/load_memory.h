@@ -45,8 +45,10 @@ class FreshMemory
  * Aligned to 2 MiB. Children do not get it. */
 unsigned char *reused_memory(uint64_t size);
 
-/* Takes so much memory and gives it back: where a host has taken free memory from this machine, it
- * has to give it again before a load is timed. */
+/* Takes so much memory and gives it back, since a host that took free memory from this machine has
+ * to give it again before a load is timed: such pages are ten times slower to have. Where Linux
+ * reports free pages to the host (page_reporting), it does so two seconds after some became free.
+ * The memory is held until that has happened, so that it does not happen while a load is timed. */
 void take_and_give_back(uint64_t size);
 
 /* While there is a meter, tare's engines hand these hooks to the library. */

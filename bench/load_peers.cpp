@@ -248,16 +248,17 @@ void add_python(std::vector<EngineRow> &rows, const std::string &path, PeerText 
     }
     static const struct {
         const char *name, *mode;
-        unsigned states;
-    } ways[] = {{"python", "load", WHOLE},
-                {"python_copy", "copy", WARM},
-                {"python_pread", "pread", WARM},
-                {"python_some", "some", SUBSETS}};
+        unsigned states, copies;
+    } ways[] = {{"python", "load", WHOLE, 1},
+                {"python_copy", "copy", WARM, 2},
+                {"python_pread", "pread", WARM, 1},
+                {"python_some", "some", SUBSETS, 1}};
     for (const auto &way : ways)
-        rows.push_back(
-            {way.name, way.states, WARM, true, [&way, path](const Job &job, Timing &timing) {
-                 return std::make_unique<InPython>(path, way.mode, job, timing);
-             }});
+        rows.push_back({way.name, way.states, WARM, true,
+                        [&way, path](const Job &job, Timing &timing) {
+                            return std::make_unique<InPython>(path, way.mode, job, timing);
+                        },
+                        way.copies});
 }
 
 } // namespace

@@ -274,8 +274,9 @@ def machine_lines(result):
     if result.get("size_text"):
         kept.append(("sizes", result["size_text"]))
     if result.get("page_reporting"):
-        kept.append(("note", "this system gives free memory back to its host and has to get it "
-                             "anew, which makes fresh memory slow now and then, whoever asks"))
+        kept.append(("note", "this system gives free memory back to its host two seconds after it "
+                             "became free; before each load as much as it needs is held until "
+                             "then, so that its memory is there"))
     return kept
 
 
