@@ -33,12 +33,17 @@ def part_of(key):
     return f"{name} {state}"
 
 
+def held_text(result, part):
+    return "" if part.get("held") or not result.get("page_reporting") else ", memory not held before"
+
+
 def parts_text(result):
     """When each part ran; parts of one result may have run at different times."""
     parts = result["parts"]
     names = [f"{name} {state}" for name in SETS for state in STATES]
     texts = [f"{name}: {part['date'].replace('T', ' ')[:16]}, {part['repetitions']} repetitions, "
              f"{part['seconds']} s, load before {part['load_average_before'][0]:.2f}"
+             f"{held_text(result, part)}"
              for name, part in ((name, parts[name]) for name in names if name in parts)]
     missing = [name for name in names if name not in parts]
     return "; ".join(texts + ["not run: " + ", ".join(missing)] * bool(missing))
@@ -133,10 +138,11 @@ def rival_bars(loads):
 
 
 def cold_bars(loads, name):
-    """Each way against the best plain loop of all, and that through the page cache against those
-    that go through it too."""
+    """Each way against the best plain loop of all, and against those that go the same way: past the
+    page cache into fresh memory, or through it."""
     through = "floor_read_(reused|fresh)_t.*"
     for engine, loops in ((DIRECT, f"{through}|floor_direct_t.*"),
+                          (DIRECT, "floor_direct_fresh_t.*"),
                           (BASE, f"{through}|floor_direct_t.*"), (BASE, through)):
         _, floor = loads.best("cold", name, loops, statistics.median)
         if floor is None or loads.run("cold", engine, name) is None:
@@ -275,8 +281,9 @@ def machine_lines(result):
         kept.append(("sizes", result["size_text"]))
     if result.get("page_reporting"):
         kept.append(("note", "this system gives free memory back to its host two seconds after it "
-                             "became free; before each load as much as it needs is held until "
-                             "then, so that its memory is there"))
+                             "became free, and has to get it anew, which is slow; before each load "
+                             "as much as it needs is held until then, except where parts say "
+                             "otherwise"))
     return kept
 
 

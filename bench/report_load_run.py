@@ -140,7 +140,8 @@ def run_parts(wanted, sizes, python, folder, options):
             runs.update(summarise(report))
             parts[f"{name} {state}"] = {"repetitions": repetitions,
                                         "seconds": round(time.monotonic() - start),
-                                        "load_average_before": context["load_avg"]}
+                                        "load_average_before": context["load_avg"],
+                                        "held": True}  # see take_and_give_back of bench_load
         for path in pathlib.Path(folder).iterdir():
             path.unlink()
     if context is None:
