@@ -99,16 +99,15 @@ static bool extent_add(extent *e, const tare_tensor *tensor, const tarei_look *l
  * One extent
  */
 
-/* The error names the tensor that holds the byte at `at`, or comes first behind it. */
+/* The error names the tensor that holds the byte at `at`, or comes first behind it. One that a
+ * damaged index file leads astray is of no bytes, and passed over. */
 static tare_status fail_extent(const tare_model *model, const extent *e, uint64_t at,
                                tare_status status, int system_error, const char *what,
                                tare_error *error)
 {
     char reason[96];
-    tarei_look look;
     const tare_tensor *tensor = e->first;
-    while (tensor < e->last && tarei_model_look(model, tensor, &look) &&
-           look.offset + look.size <= at)
+    while (tensor < e->last && tare_offset(model, tensor) + tare_size(model, tensor) <= at)
         tensor++;
     tare_string name = tarei_names_get(&model->tensors, tensor);
     tarei_os_error_text(system_error, reason, sizeof reason);

@@ -10,6 +10,7 @@
 #include "support/alloc_probe.h"
 #include "support/expect.h"
 #include "support/gguf_text.h"
+#include "support/index_probe.h"
 #include "support/name_sets.h"
 #include "support/os_faults.h"
 #include "support/process_probe.h"
@@ -477,6 +478,40 @@ Test(advise, of_a_file_that_shrank_names_the_tensor_at_its_end)
             expect_message("cut", tare_name(model, tare_at(model, named)).data, &error);
             close_model(model);
         }
+}
+
+/* A tensor between two that are asked for, which its index file puts behind all layouts. */
+Test(advise, of_a_file_that_shrank_names_no_tensor_that_is_led_astray)
+{
+    enum { ASTRAY = 7, RECORDS = 8, RECORD_SIZE = 16, LAYOUT_AT = 8 };
+    static const size_t named[] = {ASTRAY - 1, ASTRAY + 1};
+    tare_model *model = open_way(WAY_READ);
+    index_image image = index_make(model, temp_join(&folder, "an.idx").text);
+    close_model(model);
+    size_t record = index_section_offset(&image, RECORDS) + ASTRAY * RECORD_SIZE;
+    memset(image.bytes + record + LAYOUT_AT, 0xFF, sizeof(uint32_t));
+    index_seal(&image);
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_REQUIRE;
+    options.index_check = TARE_INDEX_BY_HEADER; /* the file is written anew */
+    options.index_bytes = image.bytes;
+    options.index_size = image.size;
+    for (size_t i = 0; i < 2; i++) {
+        tare_error error = expect_poison();
+        temp_write_text(&folder, "model.safetensors", &file);
+        tare_status status = tare_open(path.text, &options, &model, &error);
+        expect_opened("with an index", status, model, &error);
+        const tare_tensor *list[] = {tare_at(model, ASTRAY - 1), tare_at(model, ASTRAY + 1)};
+        uint64_t size = tare_offset(model, list[i]) + page;
+        cr_expect_eq(tare_ready(model, list[i], &error), TARE_OK, "%s", error.message);
+        cr_expect_eq(tare_ready(model, tare_at(model, ASTRAY), &error), TARE_E_PREBUILT);
+        temp_write(&folder, "model.safetensors", file.data, size);
+        status = tare_advise(model, list, 2, TARE_ADVISE_POPULATE, &error);
+        expect_refused("cut", TARE_E_CHANGED, size, status, NULL, &error);
+        expect_message("cut", tare_name(model, tare_at(model, named[i])).data, &error);
+        tare_close(model);
+    }
+    index_free(&image);
 }
 
 Test(advise, lock_says_how_much_may_be_locked)
