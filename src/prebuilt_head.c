@@ -39,9 +39,10 @@ static bool table_fits(const tarei_prebuilt_head *head)
     if (head->table == TAREI_TABLE_SORTED)
         return head->reach <= 32 && size == count * sizeof(uint32_t);
     bool power = tarei_check_is_power(head->line_count);
-    return (head->table == TAREI_TABLE_LARGE ? head->line_count != 0
-                                             : head->table == TAREI_TABLE_SMALL && power) &&
-           head->reach >= 1 && head->reach <= TAREI_REACH_MAX && size % sizeof(tarei_line) == 0 &&
+    bool lines = head->table == TAREI_TABLE_LARGE ? head->line_count != 0
+                                                  : head->table == TAREI_TABLE_SMALL && power;
+    return lines && head->reach >= 1 && head->reach <= TAREI_REACH_MAX &&
+           size % sizeof(tarei_line) == 0 &&
            (uint64_t)head->line_count + head->reach - 1 <= size / sizeof(tarei_line) &&
            head->line_count <= UINT32_MAX / sizeof(tarei_line);
 }

@@ -188,7 +188,7 @@ static bool is_in_the_way(const pack_target *target, const char *name)
     if (!is_index && !ends_with(name, extension)) return false;
     size_t size = strlen(name) - (is_index ? sizeof index - 1 : (size_t)EXTENSION_SIZE);
     bool own = size == strlen(target->stem) && memcmp(name, target->stem, size) == 0;
-    return !own && !(target->force && is_shard(target, name));
+    return !own && (!target->force || !is_shard(target, name));
 }
 
 /* A folder that is the target must open as what was written there. With an index of the usual name

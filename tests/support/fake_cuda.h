@@ -28,7 +28,8 @@ enum fake_cuda_call {
         FAKE_CALL_COUNT
 };
 
-enum { FAKE_DEVICE_MAX = 4, FAKE_RATE = 50 /* GB/s, by the events */ };
+enum { FAKE_DEVICE_MAX = 4 };
+#define FAKE_RATE 50.0 /* GB/s, by the events */
 
 /* Results as the driver numbers them. */
 enum {

@@ -158,7 +158,7 @@ static void use_value(tare_value value)
     look(value.data, value.size);
     if (value.kind == TARE_KIND_STRING)
         need(((const char *)value.data)[value.size] == 0, "a string without an end");
-    for (uint64_t i = 0; tare_value_next(&value, &item); i++) look(item.data, item.size);
+    while (tare_value_next(&value, &item)) look(item.data, item.size);
     uint64_t number;
     double real;
     int truth;
