@@ -10,6 +10,7 @@ numpy: this one, Debian's, or the one that TARE_TORCH_PYTHON names.
 
 import os
 import pathlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -83,11 +84,12 @@ def output(*command):
 
 
 def sanitizer(compiler):
-    """Runtimes to load before Python itself, which knows nothing of them; empty where that is not
-    how this compiler has them: clang links its own into a program."""
-    if "clang" in output(compiler, "--version"):
-        return ""
-    paths = [output(compiler, f"-print-file-name={name}") for name in ("libasan.so", "libubsan.so")]
+    """Runtimes to load before Python itself, which knows nothing of them; empty where the compiler
+    has none to load."""
+    names = ["libasan.so", "libubsan.so"]
+    if "clang" in output(compiler, "--version"):  # one for both; what it links without being told
+        names = [f"libclang_rt.asan-{platform.machine()}.so"]  # is for programs alone
+    paths = [output(compiler, f"-print-file-name={name}") for name in names]
     return " ".join(os.path.realpath(path) for path in paths if os.path.isabs(path))
 
 
