@@ -251,12 +251,16 @@ def digest_of(name):
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else None
 
 
+def is_wanted(name, options):
+    return not options.only or name in options.only
+
+
 def sample(options):
     """All changes there are, in the order of the seed, but for those that are known to change nothing.
     That order goes by what a change is and not by where, so that it stays when lines move."""
     equal, every, twins = read_equal(), [], {}
     for path in sorted([*SOURCE.glob("*.c"), *SOURCE.glob("*.h")]):
-        if path.name == "os_wasm.c" or (options.only and path.name not in options.only):
+        if path.name == "os_wasm.c" or not is_wanted(path.name, options):
             continue
         text = path.read_text()
         lines = text.splitlines()
@@ -288,7 +292,7 @@ def run_again(options, results, keep):
     places = {(place_key(change), change["twin"]): change for change in sample(options)}
     tests = Tests(options.jobs)
     for change in results:
-        if change["result"] != "survived":
+        if change["result"] != "survived" or not is_wanted(change["file"], options):
             continue
         now = places.get((place_key(change), change["twin"]))
         if now is None:
