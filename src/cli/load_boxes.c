@@ -147,6 +147,10 @@ static bool fill(const tare_model *model, char *const *texts, char *const *patte
     return true;
 }
 
+#if defined(__GNUC__) && __GNUC__ >= 10 && !defined(__clang__) /* loses what an array holds */
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
+
 bool boxes_make(const tare_model *model, char *const *texts, int count, selection *what,
                 boxes *made)
 {
