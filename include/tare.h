@@ -53,7 +53,8 @@
  *     tare_alignment. tare_read, tare_load and tare_open_pairs give aligned bytes.
  *   - A load past the page cache opens each file that it reads once more (Linux: through /proc);
  *     one that cannot be opened so is read through the page cache.
- *   - After fork() a model may be used in both processes; each must close its own.
+ *   - After fork() a model may be used in both processes, whatever other threads were doing; each
+ *     must close its own.
  *   - On 32-bit hosts files over the address space cannot be mapped; AUTO then reads instead.
  *   - A model has fewer than 2^30 tensors, at most 2^18 shards of up to 64 TiB, and 4 GiB of names;
  *     a shard index has at most 1 GiB. Beyond that opening is TARE_E_LIMIT. tare_options has lower

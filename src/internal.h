@@ -24,13 +24,13 @@
 
 typedef struct tarei_opening tarei_opening;
 
-/* Of a shard: models from an index file open theirs late, on any thread. */
-enum { TAREI_SHARD_CLOSED, TAREI_SHARD_OPENING, TAREI_SHARD_OPEN };
-
 typedef struct tarei_shard {
     const uint8_t *bytes; /* source.bytes, in the line that tare_data looks at */
     uint64_t data_offset;
-    atomic_int state; /* where it is not open, `source` has only size and identity */
+    /* Models from an index file open theirs late, on any thread (prebuilt_shard.c): where it is not
+     * open, `source` has only size and identity. */
+    atomic_bool open;
+    const uint8_t *mapping; /* of one opened late, or what stands there for none */
     tare_string name;
     tarei_source source;
     uint32_t format;     /* TARE_FORMAT_* */

@@ -168,8 +168,7 @@ tare_shard_info tare_shard_at(const tare_model *model, size_t shard)
     info.format = from->format;
     info.backing = TARE_BACKING_MAP;
     const tarei_prebuilt *prebuilt = model->prebuilt;
-    bool closed = prebuilt != NULL &&
-                  atomic_load_explicit(&from->state, memory_order_acquire) != TAREI_SHARD_OPEN;
+    bool closed = prebuilt != NULL && !atomic_load_explicit(&from->open, memory_order_acquire);
     if (closed ? prebuilt->backing == TARE_BACKING_READ : from->source.bytes == NULL)
         info.backing = TARE_BACKING_READ;
     else if (!closed && from->source.descriptor < 0)

@@ -115,9 +115,6 @@ typedef struct tarei_os_thread {
 int tarei_os_thread_start(tarei_os_thread *thread, void (*run)(void *context), void *context);
 void tarei_os_thread_join(tarei_os_thread *thread);
 
-/* Lets other threads run. */
-void tarei_os_yield(void);
-
 /* Sleeps for a few milliseconds. */
 void tarei_os_nap(void);
 

@@ -325,11 +325,6 @@ void tarei_os_thread_join(tarei_os_thread *thread)
     pthread_join(handle, NULL);
 }
 
-void tarei_os_yield(void)
-{
-    sched_yield();
-}
-
 void tarei_os_nap(void)
 {
     nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);

@@ -170,9 +170,7 @@ void tarei_os_thread_join(tarei_os_thread *thread)
     (void)thread;
 }
 
-/* Only who waits for another thread does either. */
-void tarei_os_yield(void) {}
-
+/* Only who waits for another thread does that. */
 void tarei_os_nap(void) {}
 
 size_t tarei_os_page_size(void)

@@ -226,7 +226,7 @@ static tare_status take_shards(attempt *a)
             continue;
         }
         tarei_shard *shard = memset(&a->shards[i], 0, sizeof *shard);
-        tarei_source_init(&shard->source);
+        tarei_source_file_init(&shard->source);
         shard->name = name;
         shard->data_offset = built->data_offset;
         shard->format = built->format;
@@ -407,7 +407,7 @@ static tare_status commit(attempt *a)
         return TARE_OK;
     }
     for (uint32_t i = 0; i < model->shard_count; i++)
-        atomic_store_explicit(&model->shards[i].state, TAREI_SHARD_OPEN, memory_order_relaxed);
+        atomic_store_explicit(&model->shards[i].open, true, memory_order_relaxed);
     if (a->place->source == NULL) return TARE_OK;
     tarei_shard *shard = &model->shards[0];
     shard->source = *a->place->source;

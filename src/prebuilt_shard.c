@@ -60,28 +60,49 @@ static tare_status open_shard(const tare_model *model, const tarei_shard *shard,
     return status;
 }
 
-/* Whoever comes first opens it; who comes meanwhile waits, since that takes no longer than to do it
- * oneself; who comes later finds it open by one load. */
+/* Stands for the mapping of a shard that is open and not mapped. */
+static const uint8_t unmapped[1];
+
+/* Puts `own` where *there is; false, and what is there by now, where somebody else was first. */
+#define PUT(place, there, own) \
+    __atomic_compare_exchange_n(place, there, own, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+
+/*
+ * Each part is that of whoever comes first, since all have opened the same file; the rest is closed
+ * here. Nobody waits for anybody, and each step may be the last one of a thread that a child of
+ * fork() does not have: who comes then takes the next. Once the shard is open nothing is put any
+ * more, so that the source can be looked at without care. Whether there is a mapping is settled
+ * before bytes are put: they would come late otherwise, where one thread could map and another
+ * could not.
+ */
+static void publish(tarei_shard *shard, const tarei_source *own)
+{
+    tarei_source *source = &shard->source;
+    int no_descriptor = -1;
+    const uint8_t *no_bytes = NULL, *mapping = NULL;
+    const uint8_t *own_mapping = own->bytes != NULL ? own->bytes : unmapped;
+    if (!PUT(&source->descriptor, &no_descriptor, own->descriptor)) tarei_os_close(own->descriptor);
+    if (PUT(&shard->mapping, &mapping, own_mapping))
+        mapping = own_mapping;
+    else if (own->bytes != NULL)
+        tarei_os_unmap(own->bytes, (size_t)own->size);
+    if (mapping != unmapped) (void)PUT(&source->bytes, &no_bytes, mapping);
+    atomic_store_explicit(&shard->open, true, memory_order_release);
+}
+
+/* Whoever finds it closed opens it, however many do so at once; who comes later finds it open by
+ * one load. */
 const tarei_source *tarei_prebuilt_source(const tare_model *model, uint32_t number,
                                           tare_error *error)
 {
     tarei_shard *shard = &model->shards[number];
-    for (;;) {
-        int state = atomic_load_explicit(&shard->state, memory_order_acquire);
-        if (state == TAREI_SHARD_OPEN) return &shard->source;
-        if (state == TAREI_SHARD_OPENING)
-            tarei_os_yield();
-        else if (atomic_compare_exchange_strong(&shard->state, &state, TAREI_SHARD_OPENING))
-            break;
-    }
-    tarei_source source;
-    tare_status status = open_shard(model, shard, number, &source, error);
-    if (status == TARE_OK) { /* size and identity, which others may look at, are there already */
-        shard->source.read_at = source.read_at;
-        shard->source.bytes = source.bytes;
-        shard->source.descriptor = source.descriptor;
-    }
-    atomic_store_explicit(&shard->state, status == TARE_OK ? TAREI_SHARD_OPEN : TAREI_SHARD_CLOSED,
-                          memory_order_release);
-    return status == TARE_OK ? &shard->source : NULL;
+    if (atomic_load_explicit(&shard->open, memory_order_acquire)) return &shard->source;
+    tarei_source own;
+    if (open_shard(model, shard, number, &own, error) == TARE_OK)
+        publish(shard, &own);
+    else if (!atomic_load_explicit(&shard->open, memory_order_acquire))
+        return NULL;
+    else
+        tarei_error_clear(error); /* there was a descriptor less, say, for what is open by now */
+    return &shard->source;
 }

@@ -36,6 +36,9 @@ struct tarei_source {
 /* A source that holds nothing; closing it is fine. */
 void tarei_source_init(tarei_source *source);
 
+/* A file that is not open yet. */
+void tarei_source_file_init(tarei_source *source);
+
 /* Opens a regular file, relative to `folder` or TAREI_OS_CWD; `shard` and `path` are for the error.
  */
 tare_status tarei_source_file_open(tarei_source *source, int folder, const char *path,

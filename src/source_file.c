@@ -20,10 +20,16 @@ static tare_status file_read_at(const tarei_source *source, uint64_t offset, voi
     return done == size ? TARE_OK : TARE_E_CHANGED; /* it was longer when it was opened */
 }
 
+void tarei_source_file_init(tarei_source *source)
+{
+    tarei_source_init(source);
+    source->read_at = file_read_at;
+}
+
 tare_status tarei_source_file_open(tarei_source *source, int folder, const char *path,
                                    uint32_t shard, tare_error *error)
 {
-    tarei_source_init(source);
+    tarei_source_file_init(source);
     int failure = tarei_os_open_file(folder, path, &source->descriptor, &source->identity);
     if (failure != 0) {
         const char *what = failure == EINVAL   ? "is not a regular file"
@@ -33,7 +39,6 @@ tare_status tarei_source_file_open(tarei_source *source, int folder, const char 
         return tarei_error_system(error, TARE_E_OPEN, failure, shard, what, path);
     }
     source->size = source->identity.size;
-    source->read_at = file_read_at;
     return TARE_OK;
 }
 

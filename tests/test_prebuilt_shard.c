@@ -1,20 +1,26 @@
 /* Shards of a model from an index file: opened when their bytes are wanted, by whoever wants
  * them. */
 #define _XOPEN_SOURCE 700
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "internal.h"
 #include "support/expect.h"
 #include "support/index_probe.h"
+#include "support/os_faults.h"
 #include "support/process_probe.h"
 #include "support/temp_files.h"
 
-enum { SHARD_COUNT = 6, THREAD_COUNT = 8 };
+enum { SHARD_COUNT = 6, THREAD_COUNT = 8, SECONDS_MAX = 60 };
 
 static temp_path folder;
 
@@ -310,7 +316,7 @@ static void *use_all(void *context)
     return NULL;
 }
 
-Test(prebuilt_shard, many_threads_open_each_of_them_once)
+Test(prebuilt_shard, of_many_threads_that_open_them_one_keeps_each)
 {
     for (int round = 0; round < 50; round++) {
         work works[THREAD_COUNT];
@@ -327,5 +333,128 @@ Test(prebuilt_shard, many_threads_open_each_of_them_once)
         cr_expect_eq(probe_descriptor_count(), before + SHARD_COUNT);
         cr_expect_eq(mapped_shards(), SHARD_COUNT);
         tare_close(model);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Who opens one while somebody else does
+ */
+
+static tare_model *shared;
+static sem_t opening, go_on;
+
+static void stop_here(void)
+{
+    sem_post(&opening);
+    sem_wait(&go_on);
+}
+
+static void *want_first(void *context)
+{
+    work *w = context;
+    w->wrong += tare_data(w->model, tare_at(w->model, 0)) == NULL;
+    return NULL;
+}
+
+static int is_readable(const tare_model *model)
+{
+    char bytes[100];
+    const tare_tensor *tensor = tare_at(model, 0);
+    const void *data = tare_data(model, tensor);
+    return data != NULL && tare_read(model, tensor, bytes, 100, NULL) == TARE_OK &&
+           memcmp(data, bytes, 100) == 0;
+}
+
+/* The child has no such thread, and must not wait for it. */
+Test(prebuilt_shard, a_child_opens_what_a_thread_was_opening_when_it_was_forked)
+{
+    work w = {.model = open_indexed(TARE_BACKING_AUTO)};
+    int status = -1;
+    cr_assert_eq(sem_init(&opening, 0, 0) | sem_init(&go_on, 0, 0), 0);
+    os_fault.before_open = stop_here;
+    cr_assert_eq(pthread_create(&w.thread, NULL, want_first, &w), 0);
+    sem_wait(&opening);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        alarm(SECONDS_MAX);
+        _exit(is_readable(w.model) ? 0 : 1);
+    }
+    cr_expect_eq(waitpid(child, &status, 0), child);
+    cr_expect_eq(status, 0, "the child ended with %x", (unsigned)status);
+    cr_expect(is_readable(w.model), "nor does another thread wait");
+    sem_post(&go_on);
+    pthread_join(w.thread, NULL);
+    cr_expect_eq(w.wrong, 0);
+    cr_expect_eq(mapped_shards(), 1);
+    tare_close((tare_model *)(uintptr_t)w.model);
+}
+
+static void open_first(void)
+{
+    tare_data(shared, tare_at(shared, 0));
+}
+
+/* One opens it while the other is about to: which of their calls fails, and what comes of it. */
+static const struct meeting {
+    const char *what;
+    enum os_call call;
+    size_t fail_at;
+    size_t mapped;
+} meetings[] = {
+    {"nothing fails", OS_OPEN, 0, 1},
+    {"the later one does not open it", OS_OPEN, 2, 1},
+    {"the earlier one does not open it", OS_OPEN, 1, 1},
+    {"the later one does not map it", OS_MMAP, 2, 1},
+    {"the earlier one does not map it", OS_MMAP, 1, 0},
+};
+
+Test(prebuilt_shard, who_comes_later_takes_what_is_there_and_keeps_nothing)
+{
+    for (size_t i = 0; i < sizeof meetings / sizeof *meetings; i++) {
+        const char *what = meetings[i].what;
+        shared = open_indexed(TARE_BACKING_AUTO);
+        size_t descriptors = probe_descriptor_count();
+        tare_error error = expect_poison();
+        os_faults_reset();
+        os_fault.fail_at[meetings[i].call] = meetings[i].fail_at;
+        os_fault.fail_count = 1;
+        os_fault.error = EMFILE;
+        os_fault.before_open = open_first;
+        cr_expect_eq(tare_ready(shared, tare_at(shared, 0), &error), TARE_OK, "%s", what);
+        cr_expect_eq(error.status, TARE_OK, "%s: %s", what, error.message);
+        cr_expect_eq(os_fault.failed, meetings[i].fail_at != 0, "%s", what);
+        cr_expect_eq(tare_data(shared, tare_at(shared, 0)) != NULL, meetings[i].mapped, "%s", what);
+        cr_expect_eq(mapped_shards(), meetings[i].mapped, "%s", what);
+        cr_expect_eq(probe_descriptor_count(), descriptors + 1, "%s", what);
+        tare_close(shared);
+        os_faults_reset();
+        cr_expect_eq(mapped_shards(), 0, "%s", what);
+        cr_expect_eq(probe_descriptor_count(), descriptors - 1, "%s", what);
+    }
+}
+
+/* As a child finds it that was forked between two steps of a thread which publishes. */
+Test(prebuilt_shard, what_somebody_began_to_publish_is_ended_by_whoever_comes)
+{
+    for (int steps = 1; steps <= 3; steps++) {
+        tare_model *model = open_indexed(TARE_BACKING_AUTO);
+        size_t descriptors = probe_descriptor_count();
+        tarei_shard *shard = &model->shards[0];
+        size_t size = (size_t)shard->source.size;
+        int descriptor = open(temp_join(&folder, "0.safetensors").text, O_RDONLY);
+        void *mapping = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+        cr_assert(descriptor >= 0 && mapping != MAP_FAILED);
+        shard->source.descriptor = descriptor;
+        if (steps >= 2) shard->mapping = mapping;
+        if (steps >= 3) shard->source.bytes = mapping;
+        if (steps == 1) munmap(mapping, size);
+        cr_expect(is_readable(model), "%d steps", steps);
+        cr_expect_eq(shard->source.descriptor, descriptor);
+        if (steps >= 2) cr_expect_eq(shard->source.bytes, mapping);
+        cr_expect_eq(mapped_shards(), 1, "%d steps", steps);
+        cr_expect_eq(probe_descriptor_count(), descriptors + 1, "%d steps", steps);
+        tare_close(model);
+        cr_expect_eq(mapped_shards(), 0, "%d steps", steps);
     }
 }
