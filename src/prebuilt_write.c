@@ -131,6 +131,32 @@ static tare_status check_replaced(const tarei_prebuilt_image *image, const char 
     return status;
 }
 
+static bool is_same_file(const tarei_os_identity *a, const tarei_os_identity *b)
+{
+    return a->device == b->device && a->number == b->number;
+}
+
+/* The model's own files stay, whatever name leads to them and whoever says to replace. Links are
+ * followed: those of a model cache are all that gives its files their names. */
+static tare_status check_not_own(const tare_model *model, const char *path, tare_error *error)
+{
+    tarei_os_identity target;
+    int failure = tarei_os_identify_at(TAREI_OS_CWD, path, &target);
+    if (failure == ENOENT || failure == ENOTDIR || failure == ELOOP || failure == EISDIR ||
+        failure == EINVAL)
+        return TARE_OK; /* it is no file that could be one of the model */
+    if (failure != 0)
+        return tarei_error_system(error, TARE_E_WRITE, failure, TARE_NO_SHARD, "cannot look at it",
+                                  path);
+    bool own = model->listing_path != NULL && is_same_file(&target, &model->listing_identity);
+    for (uint32_t i = 0; i < model->shard_count && !own; i++)
+        own = is_same_file(&target, &model->shards[i].source.identity);
+    if (!own) return TARE_OK;
+    return tarei_error_set(error, TARE_E_EXISTS, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "%s: is a file of the model itself, which no index file replaces",
+                           tarei_quote(path, strlen(path)).text);
+}
+
 /* The names in it are nobody's to read who may not read the model. */
 static tare_status write_file(const tarei_prebuilt_image *image, const char *path,
                               const tare_index_options *options, tarei_memory *memory,
@@ -162,7 +188,9 @@ tare_status tare_index_save(const tare_model *model, const char *path,
     tare_status status = begin(model, options, &own, &path, error);
     if (status != TARE_OK) return status;
     tarei_memory_init(&memory, own.allocator);
-    status = tarei_prebuilt_build(&image, model, &memory, error);
+    memset(&image, 0, sizeof image);
+    status = check_not_own(model, path, error);
+    if (status == TARE_OK) status = tarei_prebuilt_build(&image, model, &memory, error);
     if (status == TARE_OK) status = write_file(&image, path, &own, &memory, error);
     tarei_prebuilt_free(&image);
     if (status == TARE_OK) tarei_error_clear(error);

@@ -84,11 +84,6 @@ Test(prebuilt_write, the_usual_place_is_beside_the_file)
 Test(prebuilt_write, only_an_index_file_is_replaced)
 {
     tare_index_options options = TARE_INDEX_OPTIONS_INIT;
-    size_t before, after;
-    free(temp_read(path.text, &before));
-    check_save("the model itself", path.text, NULL, TARE_E_EXISTS);
-    free(temp_read(path.text, &after));
-    cr_expect_eq(before, after);
     temp_path other = temp_write(&folder, "other", "TareIdx", 7);
     check_save("something else", other.text, NULL, TARE_E_EXISTS);
     options.flags = TARE_SAVE_REPLACE;
@@ -96,6 +91,68 @@ Test(prebuilt_write, only_an_index_file_is_replaced)
     check_save("an index file", other.text, NULL, TARE_OK);
     check_save("a folder", folder.text, NULL, TARE_E_WRITE);
     check_save("no such folder", temp_join(&folder, "no/such").text, NULL, TARE_E_WRITE);
+}
+
+/* Whatever leads to it: a path, a link, another name of the same file. */
+static void check_kept(const char *what, const char *of, const char *at)
+{
+    tare_index_options options = TARE_INDEX_OPTIONS_INIT;
+    size_t before, after;
+    void *kept = temp_read(of, &before);
+    for (options.flags = 0; options.flags <= TARE_SAVE_REPLACE; options.flags++) {
+        tare_error error = expect_poison();
+        size_t entries = temp_entry_count(&folder);
+        cr_expect_eq(tare_index_save(model, at, &options, &error), TARE_E_EXISTS, "%s", what);
+        cr_expect_eq(error.status, TARE_E_EXISTS, "%s", what);
+        expect_message(what, "is a file of the model itself", &error);
+        void *now = temp_read(of, &after);
+        cr_expect(after == before && memcmp(now, kept, before) == 0, "%s: it changed", what);
+        cr_expect_eq(temp_entry_count(&folder), entries, "%s: something lies beside it", what);
+        free(now);
+    }
+    free(kept);
+}
+
+Test(prebuilt_write, a_file_of_the_model_is_never_replaced)
+{
+    temp_path link = temp_join(&folder, "link"), other = temp_join(&folder, "other");
+    temp_path dangling = temp_join(&folder, "dangling"), loop = temp_join(&folder, "loop");
+    tare_index_options options = TARE_INDEX_OPTIONS_INIT;
+    options.flags = TARE_SAVE_REPLACE;
+    check_kept("the path", path.text, path.text);
+    check_kept("the path, said otherwise", path.text, temp_join(&folder, "./m.safetensors").text);
+    cr_assert_eq(symlink("m.safetensors", link.text), 0);
+    cr_assert_eq(symlink("none", dangling.text), 0);
+    cr_assert_eq(symlink("loop", loop.text), 0);
+    cr_assert_eq(linkat(AT_FDCWD, path.text, AT_FDCWD, other.text, 0), 0);
+    check_kept("a link", path.text, link.text);
+    check_kept("another name", path.text, other.text);
+    check_save("a link to nothing", dangling.text, &options, TARE_OK);
+    check_save("a link to itself", loop.text, &options, TARE_OK);
+    check_save("below a file", temp_join(&folder, "m.safetensors/x").text, &options, TARE_E_WRITE);
+    char name[300];
+    memset(name, 'x', sizeof name);
+    name[sizeof name - 1] = 0;
+    check_save("a name that cannot be", name, &options, TARE_E_WRITE);
+}
+
+/* Opened from their headers, and from an index file, which has no shard open. */
+Test(prebuilt_write, nor_is_a_shard_or_the_list_of_shards)
+{
+    static const char list[] = "{\"weight_map\":{\"a\":\"1.safetensors\",\"b\":\"2.safetensors\"}}";
+    static const build_tensor one = {"a", 0, "U8", "[4]", 4}, two = {"b", 0, "U8", "[4]", 4};
+    cr_assert_eq(unlink(path.text), 0);
+    const temp_path files[] = {
+        temp_write_built(&folder, "1.safetensors", build_file(&one, 1, NULL)),
+        temp_write_built(&folder, "2.safetensors", build_file(&two, 1, NULL)),
+        temp_write(&folder, "model.safetensors.index.json", list, sizeof list - 1)};
+    for (int round = 0; round < 2; round++) {
+        tare_close(model);
+        cr_assert_eq(tare_open(folder.text, NULL, &model, NULL), TARE_OK);
+        cr_expect_eq(tare_index_status(model, NULL), round == 0 ? TARE_E_OPEN : TARE_OK);
+        for (size_t i = 0; i < 3; i++) check_kept(files[i].text, files[i].text, files[i].text);
+        check_save("the usual place", NULL, NULL, TARE_OK);
+    }
 }
 
 Test(prebuilt_write, arguments_are_checked)

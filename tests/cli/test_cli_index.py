@@ -66,14 +66,28 @@ class Index(cli_support.CliTest):
 
     def test_only_an_index_file_is_replaced(self):
         data = (self.folder / "m.safetensors").read_bytes()
-        self.assertIn("is there already",
-                      self.bad(1, "index", "m.safetensors", "-o", "m.safetensors").err)
-        self.assertEqual((self.folder / "m.safetensors").read_bytes(), data)
+        for force in [], ["--force"]:
+            self.assertEqual(
+                self.bad(1, "index", "m.safetensors", "-o", "m.safetensors", *force).err,
+                "tare: m.safetensors: is a file of the model itself, which no index file "
+                "replaces\n")
+            self.assertEqual((self.folder / "m.safetensors").read_bytes(), data)
         self.good("index", "m.safetensors")
         self.good("index", "m.safetensors")
         (self.folder / "other").write_bytes(b"x")
         self.bad(1, "index", "m.safetensors", "-o", "other")
         self.good("index", "m.safetensors", "-o", "other", "--force")
+
+    def test_no_file_of_the_model_is_replaced_by_force(self):
+        folder = self.folder / "sharded"
+        (folder / "link.idx").symlink_to("2.safetensors")
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        for name in before:
+            result = self.bad(1, "index", "--force", "sharded", "-o", "sharded/" + name)
+            self.assertIn("is a file of the model itself", result.err)
+        self.assertEqual({path.name: path.read_bytes() for path in folder.iterdir()}, before)
+        self.assertTrue((folder / "link.idx").is_symlink())
+        self.good("index", "sharded")
 
     def test_one_that_does_not_fit_is_told_and_passed_over(self):
         listed = self.good("ls", "m.safetensors").out
