@@ -163,6 +163,38 @@ Test(allocation, may_fail_at_every_call_for_damaged_files)
     }
 }
 
+/* Of so many names that finding one goes by its two parts, which are as many: whatever of them had
+ * no memory, the model does not open. */
+Test(allocation, may_fail_at_every_call_for_names_in_pairs)
+{
+    name_set names = name_set_groups(20000, 1);
+    build_text whole = set_build_shard(&names, 0);
+    tare_options options = TARE_OPTIONS_INIT;
+    options.allocator = &probe.hooks;
+    size_t descriptors = probe_descriptor_count(), refused = 0;
+    for (size_t n = 1; n < 1000; n++) {
+        tare_model *model = expect_no_model();
+        tare_error error = expect_poison();
+        alloc_probe_init(&probe);
+        probe.fail_at = n;
+        tare_status status = tare_open_bytes(whole.data, whole.size, &options, &model, &error);
+        bool done = probe.refused == 0;
+        if (status == TARE_OK) {
+            for (size_t i = 0; i < names.count; i += 7)
+                cr_assert_not_null(tare_find(model, names.names[i].data, names.names[i].size));
+            tare_close(model);
+        } else {
+            expect_status("pairs", TARE_E_MEMORY, status, model, &error);
+            refused++;
+        }
+        check_nothing_left("pairs", n, descriptors);
+        if (done) break;
+    }
+    cr_expect_gt(refused, 10);
+    build_free(&whole);
+    name_set_free(&names);
+}
+
 Test(allocation, goes_through_the_hooks_only)
 {
     static opener *const openers[] = {open_bytes, open_reader, open_gguf_bytes};

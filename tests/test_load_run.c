@@ -367,7 +367,7 @@ Test(load_run, memory_that_runs_out_is_an_error_and_leaves_nothing)
             tare_error error = expect_poison();
             alloc_probe_init(&probe);
             probe.fail_at = fail_at;
-            probe.fail_onwards = onwards;
+            probe.fail_more = onwards ? SIZE_MAX : 0;
             options.io = TARE_IO_DIRECT;
             options.chunk_size = 4096;
             options.digests = digests;

@@ -134,7 +134,7 @@ Test(parsed, without_memory_it_says_so)
 {
     tarei_record record = {.where = 1};
     probe.fail_at = 1;
-    probe.fail_onwards = 1;
+    probe.fail_more = SIZE_MAX;
     cr_expect_not(tarei_parsed_add(&parsed.records, &parsed.sizes, &memory, record, 1));
     cr_expect_not(tarei_parsed_layout_begin(&parsed));
     probe.fail_at = probe.calls + 2;

@@ -154,6 +154,7 @@ Test(prebuilt_build, bytes_are_where_the_page_says)
     uint64_t where;
     memcpy(&where, at + index_section_offset(&image, 8) + 16, 8);
     cr_expect_eq(where, tare_offset(model, tare_at(model, 1)));
+    cr_expect_arr_eq(at + index_section_offset(&image, 10), (const char[12]){0}, 12, "the key's");
     index_free(&image);
     tare_close(model);
     build_free(&file);

@@ -86,12 +86,18 @@ Test(prebuilt_forged, the_index_of_one_file_that_names_any_is_refused)
     const uint64_t names_size = 2;
     const uint32_t name_size = 1, one_file = 1, two_shards = 2;
     index_image image = save_index(path.text, "m.safetensors.tareidx");
-    image.bytes[index_section_offset(&image, SHARD_NAMES)] = 'x';
     memcpy(image.bytes + SHARD_AT + NAME_SIZE_AT, &name_size, 4);
     memcpy(image.bytes + NAMES_SIZE_AT, &names_size, 8);
-    index_seal(&image);
-    temp_write(&folder, "m.safetensors.tareidx", image.bytes, image.size);
-    check_refused("a name", path.text, TARE_E_PREBUILT, "damaged: a name");
+    static const struct {
+        char name; /* all of it */
+        const char *says;
+    } rows[] = {{'x', "damaged: a name"}, {1, "damaged: a name"}, {0, "of a shard cannot be"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        image.bytes[index_section_offset(&image, SHARD_NAMES)] = (uint8_t)rows[i].name;
+        index_seal(&image);
+        temp_write(&folder, "m.safetensors.tareidx", image.bytes, image.size);
+        check_refused("a name", path.text, TARE_E_PREBUILT, rows[i].says);
+    }
     index_free(&image);
     /* That of a list of one shard has what two files would take. */
     temp_path list = temp_make_folder(&folder, "list");

@@ -65,7 +65,10 @@ static void complain(const char *what, const char *more)
             now.condition->name);
     if (now.kind != NULL)
         fprintf(stderr, ", %s %zu%s fails (%d)", now.kind->name, now.number,
-                now.onwards ? " and all later ones" : "", now.failure);
+                !now.onwards         ? ""
+                : now.kind->run != 0 ? " and the next"
+                                     : " and all later ones",
+                now.failure);
     fprintf(stderr, ": %s%s%s\n", what, more[0] ? ": " : "", more);
 }
 
@@ -145,7 +148,7 @@ static void arm(void)
     switch (kind->how) {
     case FAULT_OF_HOOKS:
         fault_memory.fail_at = now.number;
-        fault_memory.fail_onwards = now.onwards;
+        fault_memory.fail_more = run - 1;
         break;
     case FAULT_OF_SYSTEM:
         os_fault.fail_at[kind->call] = now.number;
@@ -294,7 +297,8 @@ static void run_condition(const fault_condition *condition)
         for (size_t i = 0; i < (alone ? FAULT_FAILURE_MAX : 1); i++) {
             int failure = kind->failures[i];
             if (failure == FAULT_NO_FAILURE) break;
-            run_kind(kind, failure, false);
+            bool is_pair = kind->how == FAULT_OF_HOOKS && kind->run != 0;
+            if (!is_pair) run_kind(kind, failure, false);
             bool goes_on = kind->how != FAULT_OF_READER && failure != OS_SHORT;
             if (alone && goes_on) run_kind(kind, failure, true);
         }

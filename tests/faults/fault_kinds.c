@@ -17,6 +17,8 @@
 
 const fault_kind fault_kinds[] = {
     {"allocate", FAULT_OF_HOOKS, 0, 0, false, {0, END}, {TARE_E_MEMORY}},
+    /* What is tried again with less, and then not there, though what comes later is. */
+    {"allocate, two in a row,", FAULT_OF_HOOKS, 0, 2, false, {0, END}, {TARE_E_MEMORY}},
     {SYSTEM("malloc", OS_MALLOC, false), {ENOMEM, END}, {TARE_E_MEMORY}},
     {SYSTEM("open", OS_OPEN, true),
      {EACCES, EMFILE, EIO, ENOMEM, ENODEV},

@@ -15,9 +15,9 @@ static void *probe_allocate(void *context, size_t size, size_t alignment)
         probe->mistakes++;
         return NULL;
     }
-    int fails =
-        probe->fail_onwards ? probe->calls >= probe->fail_at : probe->calls == probe->fail_at;
-    if ((probe->fail_at != 0 && fails) || size > size_max) {
+    int fails = probe->fail_at != 0 && probe->calls >= probe->fail_at &&
+                probe->calls - probe->fail_at <= probe->fail_more;
+    if (fails || size > size_max) {
         probe->refused++;
         return NULL;
     }

@@ -22,7 +22,7 @@ typedef struct alloc_probe {
     tare_allocator hooks; /* hand out its address */
     size_t calls;         /* of allocate, refused ones included */
     size_t fail_at;       /* the number of the call to refuse, from 1; 0 refuses none */
-    int fail_onwards;     /* and every one after it */
+    size_t fail_more;     /* how many after it are refused too; SIZE_MAX: all */
     size_t refused;       /* calls so, and those for more than 64 GiB */
     size_t
         mistakes; /* unknown blocks, other sizes, sizes of 0, alignments that are no power of 2 */

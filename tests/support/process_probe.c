@@ -29,15 +29,29 @@ static int is_mapping_of(const char *line, const char *path)
     return name != NULL && strncmp(name, path, strlen(path)) == 0;
 }
 
-size_t probe_mapping_count(const char *path)
+/* Lines begin with two addresses and what may be done: "7f00-7f01 rw-p". */
+static size_t count_mappings(const char *path, int writable)
 {
     char line[8192];
     size_t count = 0;
     FILE *file = fopen("/proc/self/maps", "r");
     if (file == NULL) abort();
-    while (fgets(line, sizeof line, file) != NULL) count += (size_t)is_mapping_of(line, path);
+    while (fgets(line, sizeof line, file) != NULL) {
+        const char *allowed = strchr(line, ' ');
+        count += is_mapping_of(line, path) && (!writable || (allowed && allowed[2] == 'w'));
+    }
     fclose(file);
     return count;
+}
+
+size_t probe_mapping_count(const char *path)
+{
+    return count_mappings(path, 0);
+}
+
+size_t probe_writable_count(const char *path)
+{
+    return count_mappings(path, 1);
 }
 
 uint64_t probe_mapping_resident(const char *path)

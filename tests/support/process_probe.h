@@ -10,6 +10,9 @@ size_t probe_descriptor_count(void);
 /* Mappings of files whose path starts with `path`; deleted files count too. */
 size_t probe_mapping_count(const char *path);
 
+/* Those of them whose pages this process may write to, whether or not that reaches the file. */
+size_t probe_writable_count(const char *path);
+
 /* Bytes of such mappings that this process has touched: their pages in its page table. */
 uint64_t probe_mapping_resident(const char *path);
 
