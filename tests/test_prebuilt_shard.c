@@ -163,7 +163,7 @@ Test(prebuilt_shard, opened_late_they_can_be_written_to_where_that_was_asked_for
     unsigned char before = others[7], in_file[100];
     bytes[7] = (unsigned char)~before;
     cr_expect_eq(others[7], before);
-    cr_expect_eq(probe_writable_count(folder.text), 1, "that shard, and no index file");
+    cr_expect_eq(probe_mapping_count_with(folder.text, "rw-p"), 1, "that shard, and no index file");
     cr_expect_eq(tare_read(model, tensor, in_file, 100, NULL), TARE_OK);
     cr_expect_eq(in_file[7], before);
     tare_close(model);

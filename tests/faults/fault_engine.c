@@ -6,12 +6,15 @@
  *   - the error says the same, in a line of text, with the errno of the fault;
  *   - outputs are empty, the second try succeeds;
  *   - no memory was taken past the hooks;
+ *   - every file was opened close-on-exec and as no terminal, every mapping of one is private;
  *   - no byte, descriptor, mapping, thread or object of the driver is left.
  */
+#define _XOPEN_SOURCE 700 /* O_CLOEXEC */
 #include "fault_engine.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,6 +236,9 @@ static size_t round_once(tare_status *status, bool *effect)
     if ((scenario->flags & FAULT_ASKS_NOTHING) != 0) check_quiet();
     if ((scenario->flags & FAULT_WITHOUT_HOOKS) == 0 && os_fault.calls[OS_MALLOC] != 0)
         complain("memory is taken past the hooks", "");
+    if ((os_fault.open_flags_missing & (O_CLOEXEC | O_NOCTTY)) != 0)
+        complain("a file is opened for children, or as a terminal", "");
+    if (os_fault.mapped_shared != 0) complain("a mapping of a file is not private", "");
     failed = disarm(effect);
     check_status(*status, &now.error, failed);
     if (fault_said("is in place")) {

@@ -163,6 +163,7 @@ int __wrap_openat64(int folder, const char *path, int flags, ...)
     void (*before)(void) = os_fault.before_open;
     os_fault.before_open = NULL;
     if (before != NULL) before();
+    __atomic_or_fetch(&os_fault.open_flags_missing, ~flags, __ATOMIC_SEQ_CST);
     if (fails(OS_OPEN)) return -1;
     if ((flags & O_DIRECT) != 0 && os_fault.direct_refused == 1 && refuse(EINVAL)) return -1;
     va_list arguments;
@@ -200,6 +201,8 @@ ssize_t __wrap_pread64(int descriptor, void *target, size_t size, off_t offset)
 
 void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int file, off_t offset)
 {
+    if (file >= 0 && (flags & MAP_TYPE) != MAP_PRIVATE)
+        __atomic_add_fetch(&os_fault.mapped_shared, 1, __ATOMIC_SEQ_CST);
     if (fails(OS_MMAP)) return MAP_FAILED;
     void *mapped = __real_mmap64(at, size, protection, flags, file, offset);
     if (mapped != MAP_FAILED)
@@ -225,7 +228,11 @@ struct dirent *__wrap_readdir64(DIR *folder)
 
 ssize_t __wrap_getrandom(void *target, size_t size, unsigned flags)
 {
-    return fails(OS_GETRANDOM) ? -1 : __real_getrandom(target, size, flags);
+    if (fails(OS_GETRANDOM) && broken(&size) <= 0) return -1;
+    if (os_fault.random == 0 || size > sizeof os_fault.random)
+        return __real_getrandom(target, size, flags);
+    memcpy(target, &os_fault.random, size);
+    return (ssize_t)size;
 }
 
 int __wrap_madvise(void *memory, size_t size, int advice)

@@ -22,6 +22,25 @@ size_t probe_descriptor_count(void)
     return count - 1; /* the folder's own */
 }
 
+size_t probe_descriptors_of(const char *path, size_t *inherited)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    size_t count = 0;
+    *inherited = 0;
+    if (folder == NULL) abort();
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        char target[4096];
+        ssize_t size = readlinkat(dirfd(folder), entry->d_name, target, sizeof target - 1);
+        if (size < 0) continue;
+        target[size] = 0;
+        if (strncmp(target, path, strlen(path)) != 0) continue;
+        count++;
+        *inherited += (fcntl(atoi(entry->d_name), F_GETFD) & FD_CLOEXEC) == 0;
+    }
+    closedir(folder);
+    return count;
+}
+
 /* True for the line of a mapping of a file whose path starts so: the path is the first slash on. */
 static int is_mapping_of(const char *line, const char *path)
 {
@@ -29,16 +48,17 @@ static int is_mapping_of(const char *line, const char *path)
     return name != NULL && strncmp(name, path, strlen(path)) == 0;
 }
 
-/* Lines begin with two addresses and what may be done: "7f00-7f01 rw-p". */
-static size_t count_mappings(const char *path, int writable)
+/* A line is: where, a space, rights, a space, and so on. */
+size_t probe_mapping_count_with(const char *path, const char *rights)
 {
     char line[8192];
     size_t count = 0;
     FILE *file = fopen("/proc/self/maps", "r");
     if (file == NULL) abort();
     while (fgets(line, sizeof line, file) != NULL) {
-        const char *allowed = strchr(line, ' ');
-        count += is_mapping_of(line, path) && (!writable || (allowed && allowed[2] == 'w'));
+        const char *has = strchr(line, ' ');
+        if (!is_mapping_of(line, path) || has == NULL) continue;
+        count += strncmp(has + 1, rights, strlen(rights)) == 0;
     }
     fclose(file);
     return count;
@@ -46,12 +66,7 @@ static size_t count_mappings(const char *path, int writable)
 
 size_t probe_mapping_count(const char *path)
 {
-    return count_mappings(path, 0);
-}
-
-size_t probe_writable_count(const char *path)
-{
-    return count_mappings(path, 1);
+    return probe_mapping_count_with(path, "");
 }
 
 uint64_t probe_mapping_resident(const char *path)

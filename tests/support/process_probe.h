@@ -7,11 +7,15 @@
 
 size_t probe_descriptor_count(void);
 
+/* Descriptors of files, and folders, whose path starts with `path`; *inherited becomes how many of
+ * them a program would get that is started now (no FD_CLOEXEC). */
+size_t probe_descriptors_of(const char *path, size_t *inherited);
+
 /* Mappings of files whose path starts with `path`; deleted files count too. */
 size_t probe_mapping_count(const char *path);
 
-/* Those of them whose pages this process may write to, whether or not that reaches the file. */
-size_t probe_writable_count(const char *path);
+/* Those of them with these rights, as /proc/self/maps spells them: "r--p". */
+size_t probe_mapping_count_with(const char *path, const char *rights);
 
 /* Bytes of such mappings that this process has touched: their pages in its page table. */
 uint64_t probe_mapping_resident(const char *path);
