@@ -3,7 +3,7 @@
 usage: check_docs.py COMPILER REPOSITORY
 
 - every C block of README.md, SECURITY.md and docs/*.md compiles against include/tare.h;
-- each promise of SECURITY.md names tests;
+- each promise of SECURITY.md links to its tests and says the command that runs them;
 - every path, link, public name, function and test that these pages name exists;
 - docs/guide.md names every example, docs/format_safetensors.md every rule of the corpus.
 
@@ -97,11 +97,44 @@ def check_python_tests(root, text):
             yield f"names the test {name}, which {path} has not"
 
 
+# What ctest calls the tests of a file.
+CTEST_NAMES = ((r"tests/test_(\w+)\.c", r"\1"), (r"tests/cli/test_(cli_\w+)\.py", r"\1"),
+               (r"tests/fuzz/(fuzz_\w+)\.c", r"\1_replay"),
+               (r"tests/checkpoint/(compare_\w+)\.py", r"\1"),
+               (r"tests/plain/plain_corpus\.c", "plain_corpus_flips"),
+               (r"tests/plain/(plain_\w+)\.c", r"\1"),
+               (r"tests/install/check_install\.sh", "install_symbols"))
+
+
+def ctest_name(path):
+    return next((re.sub(file, name, path) for file, name in CTEST_NAMES if re.fullmatch(file, path)),
+                path)
+
+
+def check_promise(promise):
+    """Each test is a link to its file, and what the commands run is just those files' tests."""
+    named, _, shown = promise.partition("*Tests:*")[2].partition("*Shown by:*")
+    links = re.findall(r"\[`([^`]+)`\]\(([^)]+)\)", named)
+    if not links or len(links) != named.count("`") // 2:
+        yield "does not link each of its tests"
+    for name, path in links:
+        suite = name.split("/")[0]
+        if path not in (f"tests/test_{suite}.c", name.split("::")[0]):
+            yield f"links {name} to {path}"
+    commands = re.findall(r"`ctest --test-dir build/(?:debug|release) -R '\^\(?([\w|]+)\)?\$'`", shown)
+    run = {name for command in commands for name in command.split("|")}
+    for name in run ^ {ctest_name(path) for _, path in links}:
+        yield f"is not shown by what it says: {name}"
+
+
 def check_promises(text):
     promised = text.partition("## What is promised")[2].partition("\n## ")[0]
-    for promise in re.split(r"(?m)^(?=\d+\. )", promised)[1:]:
-        if not re.search(r"\*Tests:\* `\w+[/.]", promise):
-            yield f"names no test for what it promises: {promise.splitlines()[0]}"
+    promises = re.split(r"(?m)^(?=\d+\. )", promised.partition("\n`./x test` runs")[0])[1:]
+    if not promises:
+        yield "promises nothing"
+    for promise in promises:
+        for fault in check_promise(promise):
+            yield f"{promise.splitlines()[0]}: {fault}"
 
 
 def check_examples(root, text):
