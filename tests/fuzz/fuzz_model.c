@@ -201,6 +201,7 @@ int fuzz_file(const uint8_t *data, size_t size, size_t piece)
     if (status == TARE_OK) {
         FUZZ_CHECK(tare_count(read_model) == tare_count(model));
         FUZZ_CHECK(tare_metadata_count(read_model) == tare_metadata_count(model));
+        ask_metadata(read_model);
     }
     tare_close(read_model);
     tare_close(model);
