@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "prebuilt.h"
 #include "support/index_probe.h"
 
-enum { FILE_MAX = 3, ROOM = 512, ORIGIN_AT = 44, LISTED = 2, PARTS = 3 };
+enum { FILE_MAX = 3, ROOM = 512, ORIGIN_AT = 44, LISTED = 2, PARTS = 3, KEPT_SIZE = 4096 };
 
 #define TENSOR(name, dtype, shape, offsets) \
     "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
@@ -116,18 +117,156 @@ static void make_model(model *made, uint32_t origin)
     }
 }
 
-/* Leaves the size alone most of the time, and the head or what stands before its counts: nearly
- * every change to those makes it damaged, which is soon found. */
+/* ------------------------------------------------------------------------------------------------
+ * Changes. Each leaves a file whose head would be believed, but for those by libFuzzer itself.
+ */
+
+static uint8_t kept[KEPT_SIZE];
+
+static unsigned draw(unsigned *random, unsigned below)
+{
+    *random = *random * 1664525u + 1013904223u;
+    return (*random >> 8) % below;
+}
+
+static bool has_sections(tarei_prebuilt_head *head, const uint8_t *data, size_t size)
+{
+    if (size < sizeof *head || size > KEPT_SIZE) return false;
+    memcpy(head, data, sizeof *head);
+    for (size_t i = 0; i < TAREI_SECTION_COUNT; i++)
+        if (head->sections[i].offset > size ||
+            head->sections[i].size > size - head->sections[i].offset)
+            return false;
+    return true;
+}
+
+/* Changes by libFuzzer of one part alone: what stands behind it stays where it is. */
+static void change_bytes(uint8_t *data, size_t from, size_t size)
+{
+    if (size == 0) return;
+    memcpy(kept, data + from, size);
+    size_t changed = LLVMFuzzerMutate(data + from, size, size);
+    memcpy(data + from + changed, kept + changed, size - changed);
+}
+
+static void change_number(uint8_t *data, size_t from, size_t size, const tarei_prebuilt_head *head,
+                          unsigned *random)
+{
+    size_t width = (size_t)1 << draw(random, 4);
+    if (size < width) return;
+    uint8_t *to = data + from + draw(random, (unsigned)(size / width)) * width;
+    uint64_t before = 0, other = 0;
+    memcpy(&before, to, width);
+    memcpy(&other, data + from + draw(random, (unsigned)(size / width)) * width, width);
+    const tarei_section *near = &head->sections[draw(random, TAREI_SECTION_COUNT)];
+    const uint64_t values[] = {0,
+                               1,
+                               2,
+                               64,
+                               65,
+                               UINT16_MAX,
+                               INT32_MAX,
+                               1u << 31,
+                               UINT32_MAX,
+                               UINT64_C(1) << 46,
+                               INT64_MAX,
+                               UINT64_C(1) << 63,
+                               UINT64_MAX,
+                               before + 1,
+                               before - 1,
+                               before ^ (UINT64_C(1) << draw(random, 64)),
+                               before << 8,
+                               before >> 8,
+                               other,
+                               other,
+                               other + 1,
+                               head->tensor_count,
+                               head->key_count,
+                               head->shard_count,
+                               head->line_count,
+                               near->size,
+                               near->size - 1,
+                               near->size / 4,
+                               near->size / 8,
+                               near->size / 16,
+                               near->offset};
+    uint64_t value = values[draw(random, sizeof values / sizeof *values)];
+    memcpy(to, &value, width); /* fuzzers run on little-endian hosts */
+}
+
+/* The file again with sections of these sizes: cut, or with zeros behind them. */
+static size_t lay_out(uint8_t *data, size_t size, size_t size_max, tarei_prebuilt_head *head,
+                      const uint64_t *sizes)
+{
+    uint64_t at = sizeof *head, most = size_max < KEPT_SIZE ? size_max : KEPT_SIZE;
+    memset(kept, 0, sizeof kept);
+    for (size_t i = 0; i < TAREI_SECTION_COUNT; i++) {
+        tarei_section *section = &head->sections[i];
+        if (sizes[i] > most - at) return size;
+        memcpy(kept + at, data + section->offset,
+               section->size < sizes[i] ? section->size : sizes[i]);
+        *section = (tarei_section){at, sizes[i], 0};
+        at = (at + sizes[i] + TAREI_PREBUILT_UNIT - 1) / TAREI_PREBUILT_UNIT * TAREI_PREBUILT_UNIT;
+        if (at > most) return size;
+    }
+    head->file_size = at;
+    memcpy(kept, head, sizeof *head);
+    memcpy(data, kept, at);
+    return at;
+}
+
+/* A count and the sections that must be as large as it says, or the size of one section alone. */
+static size_t change_sizes(uint8_t *data, size_t size, size_t size_max, tarei_prebuilt_head *head,
+                           unsigned *random)
+{
+    static const uint8_t units[] = {1, 4, 8, 16, 32, 64};
+    uint64_t sizes[TAREI_SECTION_COUNT];
+    for (size_t i = 0; i < TAREI_SECTION_COUNT; i++) sizes[i] = head->sections[i].size;
+    if (draw(random, 2) == 0) {
+        uint32_t *count = draw(random, 2) == 0 ? &head->tensor_count : &head->key_count;
+        *count = draw(random, 2) == 0 ? draw(random, 40) : *count + draw(random, 3) - 1;
+        uint64_t tensors = head->tensor_count, keys = head->key_count;
+        uint64_t groups = (tensors + TAREI_GROUP_COUNT - 1) / TAREI_GROUP_COUNT;
+        sizes[TAREI_SECTION_COMMONS] = groups * sizeof(uint32_t);
+        sizes[TAREI_SECTION_WIDE_COMMONS] =
+            (groups + TAREI_GROUP_COUNT - 1) / TAREI_GROUP_COUNT * sizeof(uint32_t);
+        if (head->table == TAREI_TABLE_SORTED)
+            sizes[TAREI_SECTION_TABLE] = tensors * sizeof(uint32_t);
+        sizes[TAREI_SECTION_RECORDS] = (tensors + 1) * sizeof(tarei_record);
+        sizes[TAREI_SECTION_KEYS] = (keys + 1) * sizeof(tarei_record);
+        sizes[TAREI_SECTION_KEY_ORDER] = keys * sizeof(uint32_t);
+        sizes[TAREI_SECTION_VALUES] = keys * sizeof(tarei_prebuilt_value);
+    } else {
+        uint64_t *one = &sizes[draw(random, TAREI_SECTION_COUNT)];
+        uint64_t change = (1 + draw(random, 4)) * (uint64_t)units[draw(random, sizeof units)];
+        *one = draw(random, 2) == 0 ? *one + change : *one > change ? *one - change : 0;
+    }
+    return lay_out(data, size, size_max, head, sizes);
+}
+
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsigned seed)
 {
-    enum { COUNTS_AT = 32, HEAD_SIZE = 448, KEPT_SIZE = 4096 };
-    static uint8_t kept[KEPT_SIZE];
-    size_t from = seed % 8 == 1 ? COUNTS_AT : HEAD_SIZE;
-    if (seed % 8 == 0 || size <= from || size > KEPT_SIZE)
-        return LLVMFuzzerMutate(data, size, size_max);
-    memcpy(kept, data, size);
-    size_t changed = LLVMFuzzerMutate(data + from, size - from, size - from);
-    memcpy(data + from + changed, kept + from + changed, size - from - changed);
+    tarei_prebuilt_head head;
+    unsigned random = seed, way = draw(&random, 16);
+    if (way == 0 || !has_sections(&head, data, size)) return LLVMFuzzerMutate(data, size, size_max);
+    size_t numbers_at = offsetof(tarei_prebuilt_head, seed);
+    if (way == 1) change_bytes(data, numbers_at, size - numbers_at);
+    if (way == 2) change_bytes(data, sizeof head, size - sizeof head);
+    if (way == 3 || way == 4) size = change_sizes(data, size, size_max, &head, &random);
+    for (unsigned i = way < 3 ? 0 : 1 + draw(&random, 3); i > 0 && has_sections(&head, data, size);
+         i--) {
+        unsigned part =
+            draw(&random, TAREI_SECTION_COUNT + 1); /* the last one: counts of the head */
+        bool counts = part == TAREI_SECTION_COUNT;
+        const tarei_section *section = &head.sections[counts ? 0 : part];
+        size_t from = counts ? numbers_at : (size_t)section->offset;
+        size_t part_size =
+            counts ? offsetof(tarei_prebuilt_head, sections) - from : (size_t)section->size;
+        if (draw(&random, 3) == 0)
+            change_bytes(data, from, part_size);
+        else
+            change_number(data, from, part_size, &head, &random);
+    }
     return size;
 }
 
