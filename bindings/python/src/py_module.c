@@ -101,17 +101,41 @@ static int take_word(const char *word, const char *name, const char *const *list
     return -1;
 }
 
+/* For PyArg_Parse. The library has 0 for its own limit, which here is None. */
+static int take_limit(PyObject *object, void *place)
+{
+    uint64_t *limit = place;
+    if (object == Py_None) return 1;
+    *limit = PyLong_AsUnsignedLongLong(object);
+    if (!PyErr_Occurred() && *limit != 0) return 1;
+    if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_OverflowError))
+        PyErr_SetString(PyExc_ValueError, "a limit is from 1 to 2**64 - 1");
+    return 0;
+}
+
 static PyObject *module_open(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     static const char *const uses[] = {"auto", "never", "require", NULL}; /* TARE_INDEX_* */
     static const char *const checks[] = {"time", "header", NULL};         /* TARE_INDEX_BY_* */
-    static char *words[] = {"source", "mmap", "index", "index_file", "index_check", NULL};
+    static char *words[] = {"source",
+                            "mmap",
+                            "index",
+                            "index_file",
+                            "index_check",
+                            "header_size_max",
+                            "tensor_count_max",
+                            "rank_max",
+                            "name_size_max",
+                            "metadata_size_max",
+                            NULL};
     PyObject *source, *mmap = Py_None, *file = Py_None;
     const char *index = uses[0], *check = checks[0];
     opening how = {.backing = TARE_BACKING_AUTO};
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OsOs:open", words, &source, &mmap, &index,
-                                     &file, &check) ||
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "O|$OsOsO&O&O&O&O&:open", words, &source, &mmap, &index, &file, &check,
+            take_limit, &how.header_size_max, take_limit, &how.tensor_count_max, take_limit,
+            &how.rank_max, take_limit, &how.name_size_max, take_limit, &how.metadata_size_max) ||
         take_word(index, "index", uses, &how.index) != 0 ||
         take_word(check, "index_check", checks, &how.index_check) != 0)
         return NULL;
@@ -127,7 +151,8 @@ static PyObject *module_open(PyObject *module, PyObject *args, PyObject *kwargs)
 static PyMethodDef module_methods[] = {
     {"open", TAREPY_WORDS(module_open),
      TAREPY_DOC("open($module, /, source, *, mmap=None, index='auto', index_file=None, "
-                "index_check='time')",
+                "index_check='time', header_size_max=None, tensor_count_max=None, rank_max=None, "
+                "name_size_max=None, metadata_size_max=None)",
                 "Opens a model: a Model.\n\n"
                 "source: the path of a safetensors or GGUF file, of a shard index, or of a folder "
                 "that\n  holds one model; or an object with the bytes of a file.\n"
@@ -137,7 +162,11 @@ static PyMethodDef module_methods[] = {
                 "'never'\n  reads the headers; 'require' raises without one.\n"
                 "index_file: the path or the bytes of that file; None: Model.index_path.\n"
                 "index_check: how it is told to be that of the model: by 'time' of modification "
-                "and\n  size of its files, or by 'header', which is read and compared.")},
+                "and\n  size of its files, or by 'header', which is read and compared.\n"
+                "header_size_max, tensor_count_max, rank_max, name_size_max, metadata_size_max: "
+                "a model\n  with more is refused. Bytes of a shard's header and of a name, "
+                "dimensions of a tensor,\n  bytes of all keys and values; None: the library's "
+                "own limits.")},
     {"save", save_call, METH_VARARGS,
      TAREPY_DOC("save($module, path, specs, metadata, align, /)",
                 "What tare.save() and tare.save_file() call.")},

@@ -82,6 +82,11 @@ owner *owner_open(PyObject *source, const opening *how, bool safe)
     options.backing = how->backing;
     options.index = how->index;
     options.index_check = how->index_check;
+    options.header_size_max = how->header_size_max;
+    options.tensor_count_max = how->tensor_count_max;
+    options.rank_max = how->rank_max;
+    options.name_size_max = how->name_size_max;
+    options.metadata_size_max = how->metadata_size_max;
     int failed = how->index_file != NULL
                      ? take_bytes(how->index_file, &index_path, &self->index, "an index file")
                      : 0;

@@ -68,6 +68,7 @@ typedef struct opening {
     uint32_t index;       /* TARE_INDEX_*, and */
     uint32_t index_check; /* TARE_INDEX_BY_* */
     PyObject *index_file; /* a path, or an object with a buffer; NULL: where it is by itself */
+    uint64_t header_size_max, tensor_count_max, rank_max, name_size_max, metadata_size_max;
 } opening;
 
 /* Opens what `source` is: a path, or an object with a buffer. */

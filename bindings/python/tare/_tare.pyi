@@ -179,6 +179,11 @@ def open(
     index: Literal["auto", "never", "require"] = "auto",
     index_file: Union[_Path, _Bytes, None] = None,
     index_check: Literal["time", "header"] = "time",
+    header_size_max: Optional[int] = None,
+    tensor_count_max: Optional[int] = None,
+    rank_max: Optional[int] = None,
+    name_size_max: Optional[int] = None,
+    metadata_size_max: Optional[int] = None,
 ) -> Model: ...
 def save(
     path: Optional[_Path],

@@ -100,6 +100,51 @@ def test_metadata_of_gguf_has_types():
     assert {int, float, bool, str, list} <= set(found), found
 
 
+LIMITED = build(
+    [("a", "U8", [1], b"x"), ("bb", "U8", [1, 1], b"x"), ("ccc", "U8", [1], b"x")], {"k": "value"}
+)
+LIMITS = {
+    "header_size_max": int.from_bytes(LIMITED[:8], "little"),
+    "tensor_count_max": 3,
+    "rank_max": 2,
+    "name_size_max": 3,
+    "metadata_size_max": 6,
+}
+
+
+def test_models_beyond_a_limit_are_refused(tmp_path):
+    path = tmp_path / "limited.safetensors"
+    path.write_bytes(LIMITED)
+    tare.open(path).save_index()
+    for name, most in LIMITS.items():
+        for source in (LIMITED, path):
+            for limit in (None, most, most + 1):
+                assert len(tare.open(source, **{name: limit})) == 3, (name, limit)
+        is_header = name == "header_size_max"
+        status = "TARE_E_HEADER_SIZE" if is_header else "TARE_E_LIMIT"
+        for source, index in ((LIMITED, "auto"), (path, "never"), (path, "require")):
+            if is_header and index == "require":
+                continue  # no header is read
+            with pytest.raises(tare.TareError) as caught:
+                tare.open(source, index=index, **{name: most - 1})
+            assert caught.value.status == status, (name, index)
+    assert len(tare.open(path, index="never", **LIMITS)) == 3
+    tare.open(path, rank_max=2**64 - 1)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits_that_cannot_be_are_refused(name):
+    for wrong in (0, -1, 2**64):
+        with pytest.raises(ValueError, match="a limit is from 1"):
+            tare.open(LIMITED, **{name: wrong})
+    for wrong in ("8", 1.5, [8]):
+        with pytest.raises(TypeError):
+            tare.open(LIMITED, **{name: wrong})
+    if name == "header_size_max":
+        with pytest.raises(tare.ArgumentError):
+            tare.open(LIMITED, header_size_max=2**31)
+
+
 def test_shards_are_files(tmp_path):
     names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     for number, name in enumerate(names):
