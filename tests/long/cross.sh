@@ -12,12 +12,13 @@ support=(tests/support/{alloc_probe,builder,corpus_list,index_probe,load_models,
     tests/support/process_probe.c
     tests/support/{reader_probe,set_models,temp_files}.c tests/fuzz/fuzz_model.c)
 
-# build ARCH OUTPUT SOURCES...
+# build OUTPUT SOURCES...     for $arch, linked as $linked says
 build() {
-    local compiler=$1-linux-gnu-gcc output=$2
-    shift 2
-    "$compiler" -std=c11 -O2 -g -Wall -Wextra -Werror -Wno-psabi -static -Wl,--no-warnings "-DTARE_TEST_DATA=\"$PWD/tests/data\"" \
-        -Iinclude -Isrc -Itests -isystem "$folder/include" "$@" -lpthread -o "$output"
+    local output=$1
+    shift
+    "$arch-linux-gnu-gcc" -std=c11 -O2 -g -Wall -Wextra -Werror -Wno-psabi "${linked[@]}" \
+        "-DTARE_TEST_DATA=\"$PWD/tests/data\"" -Iinclude -Isrc -Itests \
+        -isystem "$folder/include" "$@" -lpthread -o "$output"
 }
 
 run() {
@@ -30,27 +31,47 @@ run() {
     }
 }
 
+# Static programs need nothing of the other system; but these find a driver by its name.
+run_with_driver() {
+    local root=/usr/$arch-linux-gnu/lib name
+    local linked=(-shared -fPIC "-Wl,-soname,libcuda.so.1")
+    build "$folder/libcuda.so.1" tests/support/fake_cuda{,_calls}.c
+    linked=(-no-pie "-Wl,--dynamic-linker=$(echo "$root"/ld*.so.[12])"
+        "-Wl,-rpath,$root:$PWD/$folder")
+    for name in plain_device plain_processes; do
+        build "$folder/$name" "tests/plain/$name.c" "${objects[@]}" "$folder/libcuda.so.1"
+        run "$folder/$name"
+    done
+}
+
 run_arch() {
+    local objects=() small=() name source
+    local linked=(-static "-Wl,--no-warnings")
     arch=$1 folder=build/cross/$1
     rm -rf "$folder"
     mkdir -p "$folder/include"
     cp "${TARE_XXHASH_INCLUDE_DIR:-/usr/include}/xxhash.h" "$folder/include/"
-    local objects=() name source
     for source in "${sources[@]}" "${support[@]}"; do
         name=$folder/$(basename "$source" .c).o
         [[ $source != src/os_wasm.c ]] || continue
         objects+=("$name")
-        build "$arch" "$name" -c "$source"
+        [[ $source =~ ^src/(index|find)\.c$ ]] || small+=("$name")
+        build "$name" -c "$source"
     done
     for name in plain_smoke plain_gguf plain_corpus plain_threads plain_load plain_wide; do
-        build "$arch" "$folder/$name" "tests/plain/$name.c" "${objects[@]}"
+        build "$folder/$name" "tests/plain/$name.c" "${objects[@]}"
         run "$folder/$name"
     done
+    run_with_driver
     for name in safetensors gguf json shards index save prebuilt; do
-        build "$arch" "$folder/fuzz_$name" "tests/fuzz/fuzz_$name.c" tests/fuzz/fuzz_replay.c \
+        build "$folder/fuzz_$name" "tests/fuzz/fuzz_$name.c" tests/fuzz/fuzz_replay.c \
             "${objects[@]}"
         run "$folder/fuzz_$name" "tests/fuzz/corpus/$name" tests/data/corpus
     done
+    # As tests/fuzz/CMakeLists.txt has it: two files of the library are compiled anew.
+    build "$folder/fuzz_index_large" -DTAREI_SMALL_COUNT=0 tests/fuzz/fuzz_{index,replay}.c \
+        src/{index,find}.c "${small[@]}"
+    run "$folder/fuzz_index_large" tests/fuzz/corpus/index{_large,} tests/data/corpus
 }
 
 [[ $# -gt 0 ]] || set -- i686 aarch64 s390x

@@ -36,7 +36,7 @@ run_asan() {
 
 # Everything that runs is compiled here, so that every byte of it is followed.
 run_msan() {
-    local folder=build/clang-msan name programs=()
+    local folder=build/clang-msan name programs=() corpus=tests/fuzz/corpus
     local flags=(-std=c11 -O1 -g -fsanitize=memory -fsanitize-memory-track-origins
         -fno-sanitize-recover=all "-DTARE_TEST_DATA=\"$PWD/tests/data\"" -Iinclude -Isrc -Itests)
     mkdir -p "$folder"
@@ -57,14 +57,21 @@ run_msan() {
     # The driver is found by its name, as the real one is.
     clang "${flags[@]}" -shared -fPIC -Wl,-soname,libcuda.so.1 tests/support/fake_cuda{,_calls}.c \
         -lpthread -o "$folder/libcuda.so.1"
-    clang "${flags[@]}" tests/plain/plain_device.c "${objects[@]}" "$wrap" "$folder/libcuda.so.1" \
-        "-Wl,-rpath,$PWD/$folder" -lpthread -o "$folder/plain_device"
-    programs+=("$folder/plain_device")
+    for name in plain_device plain_processes; do
+        clang "${flags[@]}" "tests/plain/$name.c" "${objects[@]}" "$wrap" "$folder/libcuda.so.1" \
+            "-Wl,-rpath,$PWD/$folder" -lpthread -o "$folder/$name"
+        programs+=("$folder/$name")
+    done
     for name in safetensors gguf json shards index save prebuilt; do
         clang "${flags[@]}" "tests/fuzz/fuzz_$name.c" tests/fuzz/fuzz_replay.c "${objects[@]}" \
             "$wrap" -lpthread -o "$folder/fuzz_$name"
-        programs+=("$folder/fuzz_$name tests/fuzz/corpus/$name tests/data/corpus")
+        programs+=("$folder/fuzz_$name $corpus/$name tests/data/corpus")
     done
+    # As tests/fuzz/CMakeLists.txt has it: two files of the library are compiled anew.
+    mapfile -t objects < <(printf '%s\n' "${objects[@]}" | grep -v -e '/index\.o$' -e '/find\.o$')
+    clang "${flags[@]}" -DTAREI_SMALL_COUNT=0 tests/fuzz/fuzz_index.c tests/fuzz/fuzz_replay.c \
+        src/index.c src/find.c "${objects[@]}" "$wrap" -lpthread -o "$folder/fuzz_index_large"
+    programs+=("$folder/fuzz_index_large $corpus/index_large $corpus/index tests/data/corpus")
     for name in "${programs[@]}"; do
         printf 'msan %s\n' "$(basename "${name%% *}")"
         # shellcheck disable=SC2086 # a program and its arguments

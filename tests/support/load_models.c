@@ -75,11 +75,16 @@ void load_models_open(load_models *models)
     must(tare_open_reader(&models->probe.reader, NULL, &models->way[LOAD_READER], &error), &error);
 }
 
-void load_models_close(load_models *models)
+void load_models_leave(load_models *models)
 {
     for (int way = 0; way < LOAD_WAY_COUNT; way++) tare_close(models->way[way]);
-    temp_folder_remove(&models->folder);
     build_free(&models->file);
+}
+
+void load_models_close(load_models *models)
+{
+    load_models_leave(models);
+    temp_folder_remove(&models->folder);
 }
 
 const char *load_way_name(int way)

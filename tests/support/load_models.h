@@ -23,6 +23,9 @@ typedef struct load_models {
 void load_models_open(load_models *models);
 void load_models_close(load_models *models);
 
+/* The same for a child, whose parent still has the files. */
+void load_models_leave(load_models *models);
+
 const char *load_way_name(int way);
 
 /* Whether these are the bytes of the tensor, by how the file was built. */
