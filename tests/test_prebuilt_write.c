@@ -130,6 +130,10 @@ Test(prebuilt_write, a_file_of_the_model_is_never_replaced)
     check_save("a link to nothing", dangling.text, &options, TARE_OK);
     check_save("a link to itself", loop.text, &options, TARE_OK);
     check_save("below a file", temp_join(&folder, "m.safetensors/x").text, &options, TARE_E_WRITE);
+    temp_path fifo = temp_join(&folder, "fifo");
+    cr_assert_eq(mkfifo(fifo.text, 0600), 0);
+    check_save("a FIFO", fifo.text, &options, TARE_E_WRITE);
+    check_save("a folder", folder.text, &options, TARE_E_WRITE);
     char name[300];
     memset(name, 'x', sizeof name);
     name[sizeof name - 1] = 0;
