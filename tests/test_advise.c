@@ -451,6 +451,24 @@ Test(advise, of_a_file_that_shrank_is_an_error_and_no_signal)
     }
 }
 
+/* Nobody knows then whether a file was cut short, which memory never is: why it failed is told. */
+Test(advise, of_what_cannot_be_looked_at_either_tells_why_it_failed)
+{
+    static const way ways[] = {WAY_MAP, WAY_READ, WAY_BYTES};
+    for (size_t i = 0; i < 3; i++) {
+        tare_model *model = open_way(ways[i]);
+        const tare_tensor *tensor = tare_at(model, 1);
+        tare_error error = expect_poison();
+        os_fault.always[OS_MADVISE] = os_fault.always[OS_PREAD] = os_fault.always[OS_FSTAT] = EIO;
+        tare_status status = tare_advise(model, &tensor, 1, TARE_ADVISE_POPULATE, &error);
+        expect_refused(way_names[i], TARE_E_READ, tare_offset(model, tensor), status, NULL, &error);
+        cr_expect_eq(os_fault.calls[OS_FSTAT], i < 2, "%s", way_names[i]);
+        cr_expect_eq(error.system_error, EIO, "%s", way_names[i]);
+        os_faults_reset();
+        close_model(model);
+    }
+}
+
 /* Neighbours are taken together; the one that the file ends in is named all the same. */
 Test(advise, of_a_file_that_shrank_names_the_tensor_at_its_end)
 {

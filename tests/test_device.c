@@ -111,6 +111,37 @@ Test(device, facts_are_told)
     tare_device_close(device);
 }
 
+/* Only so many are counted, of which loads say how many share the processor's cache. */
+Test(device, of_more_than_64_devices_those_beyond_are_not_counted)
+{
+    static const char *const names[] = {"cuda:63", "cuda:64", "cuda:79", "cuda:0"};
+    static const uint32_t counts[] = {1, 1, 1, 2};
+    tare_device *devices[4];
+    fake_cuda()->device_count = FAKE_DEVICE_MAX;
+    for (size_t i = 0; i < 4; i++) {
+        devices[i] = open_device(names[i], 0);
+        cr_expect_eq(tarei_device_count(), counts[i], "%s", names[i]);
+        tare_block_close(load(devices[i], 2, 4096));
+    }
+    for (size_t i = 4; i-- > 0;) {
+        cr_expect_eq(tarei_device_count(), counts[i], "%s", names[i]);
+        tare_device_close(devices[i]);
+    }
+    cr_expect_eq(tarei_device_count(), 0);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+Test(device, a_link_is_of_no_rate_where_the_clock_stands_still)
+{
+    tare_device *device = open_device("cuda:0", 0);
+    tare_error error = expect_poison();
+    double rate = 7;
+    fake_cuda()->clock_stopped = 1;
+    cr_expect_eq(tare_device_measure(device, 1, &rate, &error), TARE_OK, "%s", error.message);
+    cr_expect(rate == 0, "%g", rate);
+    tare_device_close(device);
+}
+
 Test(device, the_link_is_measured)
 {
     tare_device *device = open_device("cuda:0", 0);

@@ -108,6 +108,7 @@ Test(device_cuda, a_driver_that_cannot_start_is_unsupported)
         {FAKE_E_NO_DEVICE, "cuda:0: cuInit: CUDA_ERROR_NO_DEVICE (100)"},
         {FAKE_E_NOT_INITIALIZED, "cuda:0: cuInit: CUDA_ERROR_NOT_INITIALIZED (3)"},
         {FAKE_E_ODD, "cuda:0: cuInit: an unknown error (12345)"},
+        {FAKE_E_NAMELESS, "cuda:0: cuInit: an unknown error (12346)"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         fake_cuda_reset();

@@ -11,6 +11,8 @@
 #include "support/expect.h"
 #include "support/find_counts.h"
 #include "support/name_sets.h"
+#include "support/set_models.h"
+#include "support/temp_files.h"
 
 /* How many names of one hash the table takes. */
 enum { COLLIDING_MAX = TAREI_REACH_MAX * TAREI_LINE_COUNT };
@@ -120,6 +122,32 @@ Test(index_collisions, three_bad_seeds_lead_to_sorted_names)
         check_finds(model, &set, set.count);
         tare_close(model);
     }
+    name_set_free(&set);
+}
+
+/* In an index file they stay in order, and are found there, also with names that are not there. */
+Test(index_collisions, index_files_hold_sorted_names)
+{
+    name_set set = name_set_text();
+    for (size_t i = 0; i < set.count; i++) set.shards[i] = 0;
+    temp_path folder = temp_folder_make();
+    temp_path path = temp_write_built(&folder, "m.safetensors", set_build_shard(&set, 0));
+    colliding_set(COLLIDING_ALL, 100);
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    tare_status status = tare_open(path.text, &options, &model, &error);
+    expect_opened("headers", status, model, &error);
+    cr_expect_eq(stat_of(model).index_sorted, 1);
+    cr_assert_eq(tare_index_save(model, NULL, NULL, &error), TARE_OK, "%s", error.message);
+    tare_close(model);
+    options.index = TARE_INDEX_REQUIRE;
+    status = tare_open(path.text, &options, &model, &error);
+    expect_opened("an index file", status, model, &error);
+    cr_expect_eq(stat_of(model).index_sorted, 1);
+    check_finds(model, &set, set.count);
+    tare_close(model);
+    temp_folder_remove(&folder);
     name_set_free(&set);
 }
 

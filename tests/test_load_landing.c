@@ -1,7 +1,10 @@
 /* How chunks land in slots of pinned memory, and how large they are: what load_device.c and
  * load_way.c choose where the caller does not. */
+#include <inttypes.h>
 #include <string.h>
 
+#include "device.h"
+#include "load.h"
 #include "support/expect_device.h"
 #include "support/load_models.h"
 
@@ -82,4 +85,58 @@ Test(load_landing, chunks_are_as_large_as_a_device_and_others_beside_it_allow)
     tare_close(model);
     build_free(&file);
     expect_device_clean("chunks");
+}
+
+/* What begins a load takes no more threads than pinned memory has lanes for, and one in any case. */
+Test(load_landing, threads_fit_in_pinned_memory_whoever_asks)
+{
+    static const struct {
+        uint64_t chunk_size;
+        uint32_t threads, fit;
+    } rows[] = {{4096, 3, 3}, {4096, 4, 4}, {4096, 5, 4}, {4096, 64, 4}, {1 << 20, 5, 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        tare_device_options options = TARE_DEVICE_OPTIONS_INIT;
+        tare_device *device;
+        tare_error error = expect_poison();
+        tarei_memory memory;
+        tarei_load_device begun = {0};
+        uint32_t threads = rows[i].threads;
+        options.staging_size_max = 65536;
+        cr_assert_eq(tare_device_open("cuda:0", &options, &device, &error), TARE_OK);
+        tarei_memory_init(&memory, NULL);
+        cr_assert_eq(
+            tarei_load_device_begin(&begun, device, &memory, rows[i].chunk_size, &threads, &error),
+            TARE_OK, "%s", error.message);
+        cr_expect_eq(threads, rows[i].fit, "row %zu: %" PRIu32, i, threads);
+        tarei_load_device_free(&begun);
+        tare_device_close(device);
+        expect_device_clean("threads");
+    }
+}
+
+/* The lane that was taken is kept for the next load, and freed with the device. */
+Test(load_landing, a_load_that_never_began_gives_back_its_lane_without_its_context_too)
+{
+    for (int refused = 0; refused < 2; refused++) {
+        tare_device *device = expect_device("cuda:0");
+        tare_error error = expect_poison();
+        tarei_memory memory;
+        tarei_load_device begun = {0};
+        uint32_t threads = 2;
+        tarei_memory_init(&memory, NULL);
+        cr_assert_eq(tarei_load_device_begin(&begun, device, &memory, 4096, &threads, &error),
+                     TARE_OK);
+        uint64_t held = tare_device_describe(device).staging_size;
+        fake_cuda_reset();
+        fake_cuda()->fail_call = FAKE_CtxPushCurrent;
+        fake_cuda()->fail_at = (size_t)refused;
+        tarei_load_device_free(&begun);
+        cr_expect_eq(fake_cuda()->failed, (size_t)refused);
+        cr_expect_eq(fake_cuda()->mistakes, 0, "%s", fake_cuda()->mistake);
+        cr_expect_gt(held, 0);
+        cr_expect_eq(tare_device_describe(device).staging_size, held);
+        fake_cuda_reset();
+        tare_device_close(device);
+        expect_device_clean("a lane");
+    }
 }

@@ -1,8 +1,10 @@
 /* Index files as whoever forges one would make them: sealed, with digests that are right, and with
  * names and parts that lead elsewhere or nowhere. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "internal.h"
 #include "support/expect.h"
 #include "support/gguf_text.h"
 #include "support/index_probe.h"
@@ -308,6 +310,27 @@ static tare_model *open_indexed(const index_image *image)
     tare_status status = tare_open(path.text, &options, &model, &error);
     expect_opened("indexed", status, model, &error);
     return model;
+}
+
+/* Its bytes could not be read, and by then it leads out of the model. */
+Test(prebuilt_forged, a_tensor_may_be_led_astray_before_its_failure_is_told)
+{
+    index_image image = save_index(path.text, "m.safetensors.tareidx");
+    tare_model *model = open_indexed(&image);
+    const tare_tensor *tensor = tare_find(model, "a", 1);
+    tare_error failure = expect_poison(), error = expect_poison();
+    tarei_error_system(&failure, TARE_E_READ, EIO, 0, "cannot read", "m.safetensors");
+    cr_expect_eq(tarei_bytes_fail(model, tensor, &failure, &error), TARE_E_READ);
+    expect_message("as it was", "m.safetensors': tensor 'a': ", &error);
+    cr_expect_eq(error.shard, 0);
+    memset(image.bytes + index_section_offset(&image, RECORD_SECTION), 0xFF,
+           (size_t)index_section_size(&image, RECORD_SECTION));
+    error = expect_poison();
+    cr_expect_eq(tarei_bytes_fail(model, tensor, &failure, &error), TARE_E_READ);
+    cr_expect_eq(error.status, TARE_E_READ);
+    cr_expect_eq(error.system_error, EIO);
+    tare_close(model);
+    index_free(&image);
 }
 
 /* The first name begins later than it did, and as it did once room was taken for all of them. */

@@ -28,7 +28,7 @@ enum fake_cuda_call {
         FAKE_CALL_COUNT
 };
 
-enum { FAKE_DEVICE_MAX = 4 };
+enum { FAKE_DEVICE_MAX = 80 };
 #define FAKE_RATE 50.0 /* GB/s, by the events */
 
 /* Results as the driver numbers them. */
@@ -39,12 +39,14 @@ enum {
     FAKE_E_CONTEXT = 201,
     FAKE_E_ADDRESS = 700,
     FAKE_E_NOT_SUPPORTED = 801,
-    FAKE_E_ODD = 12345
+    FAKE_E_ODD = 12345,
+    FAKE_E_NAMELESS = 12346 /* known, and has no name */
 };
 
 typedef struct fake_cuda_state {
-    int device_count; /* 2 at first */
-    int no_register;  /* pins no memory that is there, as some systems */
+    int device_count;  /* 2 at first */
+    int clock_stopped; /* events are all of one time */
+    int no_register;   /* pins no memory that is there, as some systems */
     int fail_call; /* which call is to fail, FAKE_CALL_COUNT: any but CtxPushCurrent; see fail_at */
     size_t fail_at;    /* the number of the call to fail, from 1; 0 is none */
     size_t fail_count; /* how many in a row; 0 is all from then on */

@@ -57,6 +57,7 @@ int cuGetErrorName(int result, const char **name)
     };
     int failed = fake_begin(FAKE_GetErrorName);
     *name = NULL;
+    if (result == FAKE_E_NAMELESS) return fake_end(failed);
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (known[i].result == result) *name = known[i].name;
     return fake_end(failed != 0 ? failed : *name == NULL);
@@ -377,6 +378,7 @@ int cuEventElapsedTime(float *milliseconds, void *from, void *to)
     if (!first->timed || !last->timed) fake_mistake("a time of events that take none");
     if (result == 0)
         *milliseconds = (float)((double)(last->copied - first->copied) / FAKE_RATE / 1e6);
+    if (result == 0 && fake.state.clock_stopped) *milliseconds = 0;
     return fake_end(result);
 }
 
