@@ -171,6 +171,29 @@ Test(load_device, copies_are_few)
     expect_device_clean("copies");
 }
 
+/* What lies between two tensors of a block is copied along up to a page. */
+Test(load_device, a_page_of_padding_is_copied_along)
+{
+    static const build_tensor tensors[] = {
+        {"a", 0, "U8", "[4096]", 4096}, {"b", 0, "U8", "[4096]", 4096}, {"c", 0, "U8", "[9]", 9}};
+    temp_path path = temp_write_built(&models.folder, "pages", build_file(tensors, 3, NULL));
+    tare_model *model = expect_open_path("pages", path.text, TARE_BACKING_READ);
+    tare_device *device = expect_device("cuda:0");
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.device = device;
+    for (unsigned i = 0; i < 2; i++) {
+        tare_block *block = NULL;
+        fake_cuda()->copies = 0;
+        options.alignment = (size_t)8192 << i;
+        cr_assert_eq(tare_load(model, NULL, 0, &options, &block, NULL), TARE_OK);
+        cr_expect_eq(fake_cuda()->copies, i == 0 ? 1 : 3, "%u: %zu", i, fake_cuda()->copies);
+        tare_block_close(block);
+    }
+    tare_close(model);
+    tare_device_close(device);
+    expect_device_clean("pages");
+}
+
 /* Where the driver has no batches, or says so when it is asked, copies are made one by one. */
 Test(load_device, goes_without_batches)
 {
