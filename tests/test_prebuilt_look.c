@@ -251,6 +251,49 @@ Test(prebuilt_look, a_record_that_leads_astray_is_an_empty_tensor)
     }
 }
 
+/* A caller reads as many items as a value says to have, so its bytes must be as many. */
+Test(prebuilt_look, a_value_whose_size_is_not_that_of_its_items_is_none)
+{
+    enum { VALUE_SIZE = 32, COUNT = 8, BYTES = 24 };
+    static const struct {
+        const char *what, *key;
+        size_t entry, at; /* of the value, the field that lies */
+        uint64_t number;
+    } rows[] = {
+        {"the truth", NULL, 3, COUNT, 2},
+        {"an item more", "scores", 3, COUNT, 3},
+        {"an item less", "scores", 3, COUNT, 1},
+        {"items of 2^64 bytes and 8", "scores", 3, COUNT, (UINT64_C(1) << 62) + 2},
+        {"bytes of one item", "scores", 3, BYTES, 4},
+        {"a number twice", "block_count", 1, COUNT, 2},
+        {"a number of two bytes", "block_count", 1, BYTES, 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        tare_options options = TARE_OPTIONS_INIT;
+        index_image image = make_index(&files[1]);
+        uint8_t *values = image.bytes + index_section_offset(&image, VALUES);
+        memcpy(values + rows[i].entry * VALUE_SIZE + rows[i].at, &rows[i].number, 8);
+        index_seal(&image);
+        options.index = TARE_INDEX_REQUIRE;
+        options.index_bytes = image.bytes;
+        options.index_size = image.size;
+        tare_model *model;
+        tare_error error;
+        tare_status status =
+            tare_open_bytes(files[1].data, files[1].size, &options, &model, &error);
+        expect_opened(rows[i].what, status, model, &error);
+        for (size_t e = 1; e < 4; e += 2) {
+            const char *key = e == 1 ? "block_count" : "scores";
+            bool lied = rows[i].key != NULL && strcmp(key, rows[i].key) == 0;
+            tare_value value = tare_metadata_value(model, key, strlen(key));
+            cr_expect_eq(value.kind == 0, lied, "%s: %s", rows[i].what, key);
+            cr_expect_eq(value.data == NULL, lied, "%s: %s", rows[i].what, key);
+        }
+        tare_close(model);
+        index_free(&image);
+    }
+}
+
 Test(prebuilt_look, a_file_that_changes_while_it_is_mapped_stays_within_bounds)
 {
     tare_options options = TARE_OPTIONS_INIT;
