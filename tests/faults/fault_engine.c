@@ -283,7 +283,7 @@ static size_t calls_of(const fault_kind *kind)
     }
 }
 
-/* Beside something else that fails one failure of each kind, once, is enough. */
+/* Beside something else that fails each failure of each kind, once, is enough. */
 static void run_condition(const fault_condition *condition)
 {
     tare_status status;
@@ -300,7 +300,7 @@ static void run_condition(const fault_condition *condition)
     for (const fault_kind *kind = fault_kinds; kind->name != NULL; kind++) {
         if (!can_fail[kind - fault_kinds]) continue;
         if ((flags & FAULT_MEMORY_ONLY) != 0 && kind->how != FAULT_OF_HOOKS) continue;
-        for (size_t i = 0; i < (alone ? FAULT_FAILURE_MAX : 1); i++) {
+        for (size_t i = 0; i < FAULT_FAILURE_MAX; i++) {
             int failure = kind->failures[i];
             if (failure == FAULT_NO_FAILURE) break;
             bool is_pair = kind->how == FAULT_OF_HOOKS && kind->run != 0;
