@@ -204,15 +204,15 @@ static size_t lay_out(uint8_t *data, size_t size, size_t size_max, tarei_prebuil
         tarei_section *section = &head->sections[i];
         if (sizes[i] > most - at) return size;
         memcpy(kept + at, data + section->offset,
-               section->size < sizes[i] ? section->size : sizes[i]);
+               (size_t)(section->size < sizes[i] ? section->size : sizes[i]));
         *section = (tarei_section){at, sizes[i], 0};
         at = (at + sizes[i] + TAREI_PREBUILT_UNIT - 1) / TAREI_PREBUILT_UNIT * TAREI_PREBUILT_UNIT;
         if (at > most) return size;
     }
     head->file_size = at;
     memcpy(kept, head, sizeof *head);
-    memcpy(data, kept, at);
-    return at;
+    memcpy(data, kept, (size_t)at);
+    return (size_t)at;
 }
 
 /* A count and the sections that must be as large as it says, or the size of one section alone. */
