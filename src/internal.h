@@ -30,7 +30,7 @@ typedef struct tarei_shard {
     /* Models from an index file open theirs late, on any thread (prebuilt_shard.c): where it is not
      * open, `source` has only size and identity. */
     atomic_bool open;
-    const uint8_t *mapping; /* of one opened late, or what stands there for none */
+    _Atomic(const uint8_t *) mapping; /* of one opened late, or what stands there for none */
     tare_string name;
     tarei_source source;
     uint32_t format;     /* TARE_FORMAT_* */

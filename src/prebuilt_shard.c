@@ -63,10 +63,6 @@ static tare_status open_shard(const tare_model *model, const tarei_shard *shard,
 /* Stands for the mapping of a shard that is open and not mapped. */
 static const uint8_t unmapped[1];
 
-/* Puts `own` where *there is; false, and what is there by now, where somebody else was first. */
-#define PUT(place, there, own) \
-    __atomic_compare_exchange_n(place, there, own, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
-
 /*
  * Each part is that of whoever comes first, since all have opened the same file; the rest is closed
  * here. Nobody waits for anybody, and each step may be the last one of a thread that a child of
@@ -81,12 +77,14 @@ static void publish(tarei_shard *shard, const tarei_source *own)
     int no_descriptor = -1;
     const uint8_t *no_bytes = NULL, *mapping = NULL;
     const uint8_t *own_mapping = own->bytes != NULL ? own->bytes : unmapped;
-    if (!PUT(&source->descriptor, &no_descriptor, own->descriptor)) tarei_os_close(own->descriptor);
-    if (PUT(&shard->mapping, &mapping, own_mapping))
+    if (!atomic_compare_exchange_strong(&source->descriptor, &no_descriptor, own->descriptor))
+        tarei_os_close(own->descriptor);
+    if (atomic_compare_exchange_strong(&shard->mapping, &mapping, own_mapping))
         mapping = own_mapping;
     else if (own->bytes != NULL)
         tarei_os_unmap(own->bytes, (size_t)own->size);
-    if (mapping != unmapped) (void)PUT(&source->bytes, &no_bytes, mapping);
+    if (mapping != unmapped)
+        (void)atomic_compare_exchange_strong(&source->bytes, &no_bytes, mapping);
     atomic_store_explicit(&shard->open, true, memory_order_release);
 }
 

@@ -9,6 +9,7 @@
 #ifndef TAREI_SOURCE_H
 #define TAREI_SOURCE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,18 +19,19 @@
 
 typedef struct tarei_source tarei_source;
 
+/* Atomic is what prebuilt_shard.c may try to put while others read it. */
 struct tarei_source {
     /* Reads exactly size bytes at offset, both inside the source. Writes *system_error. */
     tare_status (*read_at)(const tarei_source *source, uint64_t offset, void *target, size_t size,
                            int *system_error);
-    const uint8_t *bytes; /* all of the source in memory, or NULL */
+    _Atomic(const uint8_t *) bytes; /* all of the source in memory, or NULL */
     uint64_t size;
     /* What is in memory of its start while the model is opened, if anything. */
     const uint8_t *head;
     uint64_t head_size;
     tare_reader reader;         /* source_reader.c */
     bool copy_on_write;         /* source_map.c: the mapping may be written to */
-    int descriptor;             /* source_file.c, source_map.c; -1 elsewhere */
+    atomic_int descriptor;      /* source_file.c, source_map.c; -1 elsewhere */
     tarei_os_identity identity; /* the file as it was opened */
 };
 

@@ -30,7 +30,7 @@ tare_status tarei_source_file_open(tarei_source *source, int folder, const char 
                                    uint32_t shard, tare_error *error)
 {
     tarei_source_file_init(source);
-    int failure = tarei_os_open_file(folder, path, &source->descriptor, &source->identity);
+    int descriptor, failure = tarei_os_open_file(folder, path, &descriptor, &source->identity);
     if (failure != 0) {
         const char *what = failure == EINVAL   ? "is not a regular file"
                            : failure == EMFILE ? "cannot open (each shard takes a descriptor: "
@@ -38,6 +38,7 @@ tare_status tarei_source_file_open(tarei_source *source, int folder, const char 
                                                : "cannot open";
         return tarei_error_system(error, TARE_E_OPEN, failure, shard, what, path);
     }
+    source->descriptor = descriptor;
     source->size = source->identity.size;
     return TARE_OK;
 }

@@ -87,7 +87,7 @@ Test(load_landing, chunks_are_as_large_as_a_device_and_others_beside_it_allow)
     expect_device_clean("chunks");
 }
 
-/* What begins a load takes no more threads than pinned memory has lanes for, and one in any case. */
+/* What begins a load takes no more threads than pinned memory has lanes, and one in any case. */
 Test(load_landing, threads_fit_in_pinned_memory_whoever_asks)
 {
     static const struct {

@@ -396,7 +396,7 @@ Test(load_plan, more_than_can_be_counted_is_an_error)
     tare_close(model);
 }
 
-/* That the last place is moved to where direct reads want it must not lead beyond 64 bits either. */
+/* That the last place is moved to where direct reads want it must not lead beyond 64 bits. */
 Test(load_plan, places_beyond_64_bits_are_an_error)
 {
     for (uint64_t room = 32; room <= UNIT; room += 32) {

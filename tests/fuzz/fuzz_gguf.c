@@ -1,7 +1,7 @@
 /*
  * A GGUF file. Changes to plain bytes rarely get past the sizes and counts of a header. So three
  * inputs of four are changed at numbers that a walk through the file finds: counts, sizes of
- * strings, kinds, dimensions, types, offsets, the alignment. Or strings, arrays, entries and tensors
+ * strings, kinds, dimensions, types, offsets, the alignment. Or strings, arrays, entries, tensors
  * get longer, shorter, more and fewer, and the numbers with them.
  */
 #include <stdbool.h>
