@@ -86,6 +86,8 @@ Test(prebuilt_write, only_an_index_file_is_replaced)
     tare_index_options options = TARE_INDEX_OPTIONS_INIT;
     temp_path other = temp_write(&folder, "other", "TareIdx", 7);
     check_save("something else", other.text, NULL, TARE_E_EXISTS);
+    temp_write(&folder, "other", "TareIdy, and more", 17);
+    check_save("as large, and something else", other.text, NULL, TARE_E_EXISTS);
     options.flags = TARE_SAVE_REPLACE;
     check_save("replaced", other.text, &options, TARE_OK);
     check_save("an index file", other.text, NULL, TARE_OK);
