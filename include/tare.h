@@ -23,7 +23,7 @@
  * THREADS
  *   A model never changes once open. Every function that takes a `const tare_model *` may be called
  *   on any number of threads at once, without locks. (One thing is done late: of a model from an
- *   index file a shard is opened by who first wants its bytes, while others that want them wait.)
+ *   index file a shard is opened by who first wants its bytes; no other thread waits for that.)
  *   tare_close must be the last call on a model.
  *
  * LIFETIME

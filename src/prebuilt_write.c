@@ -186,11 +186,10 @@ tare_status tare_index_save(const tare_model *model, const char *path,
     tarei_prebuilt_image image;
     if (error == NULL) error = &unused;
     tare_status status = begin(model, options, &own, &path, error);
+    if (status == TARE_OK) status = check_not_own(model, path, error);
     if (status != TARE_OK) return status;
     tarei_memory_init(&memory, own.allocator);
-    memset(&image, 0, sizeof image);
-    status = check_not_own(model, path, error);
-    if (status == TARE_OK) status = tarei_prebuilt_build(&image, model, &memory, error);
+    status = tarei_prebuilt_build(&image, model, &memory, error);
     if (status == TARE_OK) status = write_file(&image, path, &own, &memory, error);
     tarei_prebuilt_free(&image);
     if (status == TARE_OK) tarei_error_clear(error);

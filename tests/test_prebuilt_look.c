@@ -72,20 +72,27 @@ static index_image make_index(const build_text *file)
     return image;
 }
 
+/* The model of that file, by that index and no other way. */
+static tare_model *open_with(const char *what, const index_image *image, const build_text *file)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *model;
+    tare_error error;
+    options.index = TARE_INDEX_REQUIRE;
+    options.index_bytes = image->bytes;
+    options.index_size = image->size;
+    tare_status status = tare_open_bytes(file->data, file->size, &options, &model, &error);
+    expect_opened(what, status, model, &error);
+    return model;
+}
+
 Test(prebuilt_look, what_is_whole_says_what_headers_say)
 {
     for (size_t i = 0; i < 2; i++) {
         index_image image = make_index(&files[i]);
         cr_expect_eq(index_use(&image, files[i].data, files[i].size), TARE_OK);
-        tare_options options = TARE_OPTIONS_INIT;
-        options.index_bytes = image.bytes;
-        options.index_size = image.size;
-        options.index = TARE_INDEX_REQUIRE;
-        tare_model *model, *parsed = expect_open_bytes("parsed", &files[i]);
-        tare_error error;
-        tare_status status =
-            tare_open_bytes(files[i].data, files[i].size, &options, &model, &error);
-        expect_opened("with an index", status, model, &error);
+        tare_model *parsed = expect_open_bytes("parsed", &files[i]);
+        tare_model *model = open_with("with an index", &image, &files[i]);
         expect_same_models("with an index", parsed, model);
         tare_close(model);
         tare_close(parsed);
@@ -201,7 +208,6 @@ static const lie lies[] = {
 
 Test(prebuilt_look, a_record_that_leads_astray_is_an_empty_tensor)
 {
-    tare_options options = TARE_OPTIONS_INIT;
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         const lie *one = &lies[i];
         index_image image = make_index(&files[0]);
@@ -214,13 +220,8 @@ Test(prebuilt_look, a_record_that_leads_astray_is_an_empty_tensor)
         memcpy(image.bytes + at + one->at, &one->value, one->size);
         index_seal(&image);
         cr_expect_eq(index_use(&image, files[0].data, files[0].size), TARE_OK, "%s", one->what);
-        options.index_bytes = image.bytes;
-        options.index_size = image.size;
-        tare_model *model;
+        tare_model *model = open_with(one->what, &image, &files[0]);
         tare_error error;
-        tare_status status =
-            tare_open_bytes(files[0].data, files[0].size, &options, &model, &error);
-        expect_opened(one->what, status, model, &error);
         const tare_tensor *first = tare_at(model, 0);
         tare_info info = tare_describe(model, first);
         cr_expect_eq(info.dtype, 0, "%s", one->what);
@@ -269,19 +270,11 @@ Test(prebuilt_look, a_value_whose_size_is_not_that_of_its_items_is_none)
         {"a number of two bytes", "block_count", 1, BYTES, 2},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        tare_options options = TARE_OPTIONS_INIT;
         index_image image = make_index(&files[1]);
         uint8_t *values = image.bytes + index_section_offset(&image, VALUES);
         memcpy(values + rows[i].entry * VALUE_SIZE + rows[i].at, &rows[i].number, 8);
         index_seal(&image);
-        options.index = TARE_INDEX_REQUIRE;
-        options.index_bytes = image.bytes;
-        options.index_size = image.size;
-        tare_model *model;
-        tare_error error;
-        tare_status status =
-            tare_open_bytes(files[1].data, files[1].size, &options, &model, &error);
-        expect_opened(rows[i].what, status, model, &error);
+        tare_model *model = open_with(rows[i].what, &image, &files[1]);
         for (size_t e = 1; e < 4; e += 2) {
             const char *key = e == 1 ? "block_count" : "scores";
             bool lied = rows[i].key != NULL && strcmp(key, rows[i].key) == 0;
@@ -296,14 +289,9 @@ Test(prebuilt_look, a_value_whose_size_is_not_that_of_its_items_is_none)
 
 Test(prebuilt_look, a_file_that_changes_while_it_is_mapped_stays_within_bounds)
 {
-    tare_options options = TARE_OPTIONS_INIT;
     index_image image = make_index(&files[0]);
-    tare_model *model;
+    tare_model *model = open_with("before", &image, &files[0]);
     tare_error error;
-    options.index_bytes = image.bytes;
-    options.index_size = image.size;
-    tare_status status = tare_open_bytes(files[0].data, files[0].size, &options, &model, &error);
-    expect_opened("before", status, model, &error);
     index_image kept = index_copy(image.bytes, image.size);
     for (unsigned fill = 0; fill < 256; fill += 51)
         for (unsigned section = 0; section < INDEX_SECTION_COUNT; section++) {
