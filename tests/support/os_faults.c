@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -164,12 +165,17 @@ int __wrap_openat64(int folder, const char *path, int flags, ...)
     os_fault.before_open = NULL;
     if (before != NULL) before();
     __atomic_or_fetch(&os_fault.open_flags_missing, ~flags, __ATOMIC_SEQ_CST);
-    if (fails(OS_OPEN)) return -1;
-    if ((flags & O_DIRECT) != 0 && os_fault.direct_refused == 1 && refuse(EINVAL)) return -1;
     va_list arguments;
     va_start(arguments, flags);
     mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
     va_end(arguments);
+    if (flags & O_CREAT) {
+        snprintf(os_fault.created, sizeof os_fault.created, "%s", path);
+        os_fault.created_flags = flags;
+        os_fault.created_mode = mode;
+    }
+    if (fails(OS_OPEN)) return -1;
+    if ((flags & O_DIRECT) != 0 && os_fault.direct_refused == 1 && refuse(EINVAL)) return -1;
     return __real_openat64(folder, path, flags, mode);
 }
 
@@ -232,6 +238,7 @@ ssize_t __wrap_getrandom(void *target, size_t size, unsigned flags)
     if (os_fault.random == 0 || size > sizeof os_fault.random)
         return __real_getrandom(target, size, flags);
     memcpy(target, &os_fault.random, size);
+    os_fault.random += os_fault.random_step;
     return (ssize_t)size;
 }
 

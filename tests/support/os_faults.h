@@ -63,9 +63,13 @@ typedef struct os_faults {
     int rename_refused;   /* renameat2 is EINVAL, as on NFS */
     uint64_t memory_size; /* what the machine has; 0 is the truth */
     int no_facts;         /* sysconf knows nothing of the machine */
-    int open_flags_missing;    /* flags of openat that one of the calls, or more, went without */
-    size_t mapped_shared;      /* calls of mmap for a file that were not for a private mapping */
-    uint64_t random;           /* what getrandom gives; 0 is the kernel's */
+    int open_flags_missing; /* flags of openat that one of the calls, or more, went without */
+    size_t mapped_shared;   /* calls of mmap for a file that were not for a private mapping */
+    uint64_t random;        /* what getrandom gives; 0 is the kernel's */
+    uint64_t random_step;   /* how much more it gives each time */
+    char created[64];       /* the last file that openat was to make, and how */
+    int created_flags;
+    unsigned created_mode;
     void (*before_open)(void); /* called before the next file is opened, once */
     int pretend;               /* they claim all that they are asked for, and do nothing */
 } os_faults;
