@@ -1161,11 +1161,12 @@ typedef struct tare_index_options {
  * model's first file may not read it. It replaces an index file, but not one that was built of
  * another list of shards or split file; anything else that is there is TARE_E_EXISTS without
  * TARE_SAVE_REPLACE. A file of the model itself, its shard index too, is TARE_E_EXISTS in any case,
- * whatever path or link leads to it. Headers are read once more, to be digested: TARE_E_CHANGED
- * where a file is no longer the one that was opened. Pairs and models of several files of
- * tare_open_files have no file that an index could be of, and big-endian hosts no such files:
- * TARE_E_UNSUPPORTED. A tensor of more than 64 dimensions, or values of metadata beyond 2^46 bytes:
- * TARE_E_LIMIT. Memory in proportion to the file is taken during the call.
+ * whatever path or link leads to it, and so is one that has taken its place since the model was
+ * opened. Headers are read once more, to be digested: TARE_E_CHANGED where a file is no longer the
+ * one that was opened. Pairs and models of several files of tare_open_files have no file that an
+ * index could be of, and big-endian hosts no such files: TARE_E_UNSUPPORTED. A tensor of more than
+ * 64 dimensions, or values of metadata beyond 2^46 bytes: TARE_E_LIMIT. Memory in proportion to the
+ * file is taken during the call.
  *
  * An index file is not trusted more than a model: what stands in it is checked where it is used,
  * leads nowhere but into the index itself and the files of the model (in their folder, of the names

@@ -1,10 +1,13 @@
 /* The public calls that write an index file, and that compare one with its model. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "prebuilt.h"
 #include "save.h"
+
+#define PATH_SIZE 4096 /* PATH_MAX of Linux, which not every system has */
 
 static tare_status fail_argument(tare_error *error, const char *what)
 {
@@ -131,9 +134,44 @@ static tare_status check_replaced(const tarei_prebuilt_image *image, const char 
     return status;
 }
 
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
 static bool is_same_file(const tarei_os_identity *a, const tarei_os_identity *b)
 {
     return a->device == b->device && a->number == b->number;
+}
+
+/* Whether that is what lies now where the model's file of that name, in the folder of its index
+ * file, was opened: another file may have taken its place. Paths beyond PATH_SIZE lead nowhere. */
+static bool is_in_place(const tare_model *model, const char *name, const tarei_os_identity *target)
+{
+    char path[PATH_SIZE];
+    tarei_os_identity now;
+    const char *slash = strrchr(model->index_path, '/');
+    int folder_size = slash != NULL ? (int)(slash - model->index_path) + 1 : 0;
+    int size = snprintf(path, sizeof path, "%.*s%s", folder_size, model->index_path, name);
+    return size < PATH_SIZE && tarei_os_identify_at(TAREI_OS_CWD, path, &now) == 0 &&
+           is_same_file(&now, target);
+}
+
+static bool is_own(const tare_model *model, const tarei_os_identity *target)
+{
+    const char *listing = model->listing_path;
+    if (listing != NULL && (is_same_file(target, &model->listing_identity) ||
+                            is_in_place(model, last_part(listing), target)))
+        return true;
+    bool one = model->origin == TAREI_ORIGIN_FILE; /* its name may be a path */
+    for (uint32_t i = 0; i < model->shard_count; i++) {
+        const tarei_shard *shard = &model->shards[i];
+        if (is_same_file(target, &shard->source.identity)) return true;
+        const char *name = one ? last_part(shard->name.data) : shard->name.data;
+        if (model->index_path != NULL && is_in_place(model, name, target)) return true;
+    }
+    return false;
 }
 
 /* The model's own files stay, whatever name leads to them and whoever says to replace. Links are
@@ -148,10 +186,7 @@ static tare_status check_not_own(const tare_model *model, const char *path, tare
     if (failure != 0)
         return tarei_error_system(error, TARE_E_WRITE, failure, TARE_NO_SHARD, "cannot look at it",
                                   path);
-    bool own = model->listing_path != NULL && is_same_file(&target, &model->listing_identity);
-    for (uint32_t i = 0; i < model->shard_count && !own; i++)
-        own = is_same_file(&target, &model->shards[i].source.identity);
-    if (!own) return TARE_OK;
+    if (!is_own(model, &target)) return TARE_OK;
     return tarei_error_set(error, TARE_E_EXISTS, TARE_NO_SHARD, TARE_NO_OFFSET,
                            "%s: is a file of the model itself, which no index file replaces",
                            tarei_quote(path, strlen(path)).text);

@@ -2,6 +2,7 @@
 #define _XOPEN_SOURCE 700
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -159,6 +160,78 @@ Test(prebuilt_write, nor_is_a_shard_or_the_list_of_shards)
         for (size_t i = 0; i < 3; i++) check_kept(files[i].text, files[i].text, files[i].text);
         check_save("the usual place", NULL, NULL, TARE_OK);
     }
+}
+
+/* Renamed to where a file of the model was: what is open is the old one, of another inode. */
+static void check_new_one_kept(const char *what, const temp_path *of)
+{
+    temp_path old = temp_join(&folder, "old");
+    size_t size;
+    void *bytes = temp_read(of->text, &size);
+    temp_path late = temp_write(&folder, "late", bytes, size);
+    free(bytes);
+    cr_assert_eq(rename(of->text, old.text), 0);
+    cr_assert_eq(rename(late.text, of->text), 0);
+    check_kept(what, of->text, of->text);
+    check_kept(what, old.text, old.text);
+    cr_assert_eq(rename(old.text, of->text), 0);
+}
+
+Test(prebuilt_write, nor_is_what_has_taken_the_place_of_one)
+{
+    static const char list[] =
+        "{\"weight_map\":{\"a\":\"1.safetensors\",\"b\":\"sub/2.safetensors\"}}";
+    static const build_tensor one = {"a", 0, "U8", "[4]", 4}, two = {"b", 0, "U8", "[4]", 4};
+    check_new_one_kept("a path", &path);
+    tare_close(model);
+    cr_assert_eq(tare_open(folder.text, NULL, &model, NULL), TARE_OK);
+    check_new_one_kept("a folder with one file", &path);
+    tare_close(model);
+    cr_assert_eq(chdir(folder.text), 0);
+    cr_assert_eq(tare_open("m.safetensors", NULL, &model, NULL), TARE_OK);
+    check_new_one_kept("no folder", &path);
+    temp_path sharded = temp_make_folder(&folder, "sharded");
+    temp_path below = temp_make_folder(&sharded, "sub");
+    const temp_path files[] = {
+        temp_write_built(&sharded, "1.safetensors", build_file(&one, 1, NULL)),
+        temp_write_built(&below, "2.safetensors", build_file(&two, 1, NULL)),
+        temp_write(&sharded, "model.safetensors.index.json", list, sizeof list - 1)};
+    for (int round = 0; round < 2; round++) {
+        tare_close(model);
+        cr_assert_eq(tare_open(sharded.text, NULL, &model, NULL), TARE_OK);
+        cr_expect_eq(tare_index_status(model, NULL), round == 0 ? TARE_E_OPEN : TARE_OK);
+        for (size_t i = 0; i < 3; i++) check_new_one_kept(files[i].text, &files[i]);
+        check_save("the usual place", NULL, NULL, TARE_OK);
+    }
+}
+
+/* Paths end at 4,095 bytes, names in a folder that is open do not: what the first 4,095 of a shard's
+ * lead to is no file of the model. */
+Test(prebuilt_write, a_place_beyond_what_paths_reach_is_not_cut_short)
+{
+    enum { FOLDER_SIZE = 3990, STEP = 200 };
+    char name[STEP + 1], list[512];
+    temp_path deep = folder;
+    memset(name, 'x', sizeof name);
+    while (strlen(deep.text) < FOLDER_SIZE) {
+        size_t left = FOLDER_SIZE - strlen(deep.text) - 1;
+        name[left > STEP ? STEP - 1 : left] = 0; /* with its slash it leaves one byte at least */
+        deep = temp_make_folder(&deep, name);
+        memset(name, 'x', sizeof name);
+    }
+    cr_assert_eq(strlen(deep.text), FOLDER_SIZE);
+    cr_assert_eq(chdir(deep.text), 0);
+    const temp_path here = {"."};
+    snprintf(list, sizeof list, "{\"weight_map\":{\"layers.0.a\":\"%.150s.safetensors\"}}", name);
+    temp_write(&here, "model.safetensors.index.json", list, strlen(list));
+    snprintf(list, sizeof list, "%.150s.safetensors", name);
+    temp_path long_one = temp_write_built(&here, list, build_file(some, 1, NULL));
+    tare_close(model);
+    cr_assert_eq(tare_open(deep.text, NULL, &model, NULL), TARE_OK);
+    name[4095 - FOLDER_SIZE - 1] = 0;
+    check_save("new", name, NULL, TARE_OK);
+    check_save("once more", name, NULL, TARE_OK);
+    cr_assert_eq(unlink(long_one.text), 0); /* what removes all of it goes by paths */
 }
 
 Test(prebuilt_write, arguments_are_checked)
