@@ -73,7 +73,7 @@ void tarei_json_unescape(const uint8_t *text, uint32_t size, char *target);
 /* True when all of the text is UTF-8; `text` may be NULL at size 0. */
 bool tarei_json_is_utf8(const void *text, uint64_t size);
 
-/* True when the token, unescaped, is that text, of at most 32 bytes. */
+/* True when the token, unescaped, is that text. */
 bool tarei_json_equals(const tarei_token *token, const char *text, size_t size);
 
 static inline void tarei_json_space(tarei_json *json)

@@ -340,10 +340,15 @@ void tarei_json_unescape(const uint8_t *text, uint32_t size, char *target)
 
 bool tarei_json_equals(const tarei_token *token, const char *text, size_t size)
 {
-    char unescaped[32];
     if (token->size != size) return false;
     if (token->raw_size == size) return memcmp(token->text, text, size) == 0;
-    if (size > sizeof unescaped) return false;
-    tarei_json_unescape(token->text, token->size, unescaped);
-    return memcmp(unescaped, text, size) == 0;
+    const uint8_t *at = token->text;
+    for (size_t done = 0; done < size;) {
+        uint8_t bytes[4] = {*at};
+        size_t count = 1;
+        at += *at == '\\' ? escape_read(at, 12, bytes, &count) : 1;
+        if (count > size - done || memcmp(text + done, bytes, count) != 0) return false;
+        done += count;
+    }
+    return true;
 }

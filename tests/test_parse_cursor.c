@@ -157,6 +157,50 @@ Test(parse_cursor, what_goes_beyond_the_limit_is_a_header_too_large)
     build_free(&text);
 }
 
+/* Also where it stands beyond it already, which no header leads to. */
+Test(parse_cursor, what_lies_behind_the_limit_is_beyond_it_too)
+{
+    build_text text = gguf_text("20\"x\" 8:1", NULL);
+    for (uint64_t at = 0; at < text.size; at++) {
+        feeder from;
+        tare_error error;
+        tarei_cursor cursor = cursor_over(&from, &text, &error);
+        cursor.at = at;
+        cursor.size_max = 10;
+        tare_status status = tarei_cursor_fetch(&cursor, 1, 7);
+        if (at < 10)
+            cr_expect_eq(status, TARE_OK, "%zu", (size_t)at);
+        else
+            expect_failed(status, TARE_E_HEADER_SIZE, 7, &error);
+        free(from.given);
+    }
+    build_free(&text);
+}
+
+/* Of a header of 3 GiB, so it says: nothing behind the size of the string is looked at. */
+Test(parse_cursor, strings_that_are_skipped_have_up_to_a_gib)
+{
+    static const uint64_t sizes[] = {0, 1 << 30, (1 << 30) + 1, UINT64_C(1) << 31, UINT64_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint8_t bytes[8];
+        tare_error error = expect_poison();
+        for (int b = 0; b < 8; b++) bytes[b] = (uint8_t)(sizes[i] >> 8 * b);
+        tarei_cursor cursor = {.bytes = bytes,
+                               .have = UINT64_C(3) << 30,
+                               .file_size = UINT64_C(3) << 30,
+                               .size_max = UINT64_C(3) << 30,
+                               .shard = 3,
+                               .error = &error};
+        tare_status status = tarei_cursor_skip_strings(&cursor, 1);
+        if (i < 2) {
+            cr_expect_eq(status, TARE_OK);
+            cr_expect_eq(cursor.at, 8 + sizes[i]);
+        } else {
+            expect_failed(status, TARE_E_LIMIT, 0, &error);
+        }
+    }
+}
+
 Test(parse_cursor, a_failure_to_fetch_is_handed_on)
 {
     build_text text = gguf_text("8:1 'x'", NULL);

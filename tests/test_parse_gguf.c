@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "support/alloc_probe.h"
 #include "support/damage.h"
 #include "support/expect.h"
 #include "support/gguf_text.h"
@@ -514,5 +515,40 @@ Test(parse_gguf, the_header_has_the_limit_of_the_option)
             cr_expect_leq(probe.end, options.header_size_max > 8 ? options.header_size_max : 8);
         }
     }
+    build_free(&file);
+}
+
+/* Records are made room for by the first piece of the header, and grow when there are more. */
+Test(parse_gguf, memory_may_run_out_while_tensors_are_read)
+{
+    enum { COUNT = 4000 };
+    build_text words = {0};
+    build_addf(&words, "'GGUF' 4:3 8:%d 8:0 ", COUNT);
+    for (int i = 0; i < COUNT; i++) build_addf(&words, "\"%040d\" 4:1 8:32 4:24 8:%d ", i, 32 * i);
+    build_addf(&words, "p32 d%d", 32 * COUNT);
+    build_text file = gguf_text(words.data, NULL);
+    size_t refusals = 0;
+    for (size_t fail_at = 1;; fail_at++, refusals++) {
+        static alloc_probe memory;
+        tare_options options = TARE_OPTIONS_INIT;
+        tare_model *model = expect_no_model();
+        tare_error error = expect_poison();
+        reader_probe probe;
+        alloc_probe_init(&memory);
+        memory.fail_at = fail_at;
+        reader_probe_init(&probe, file.data, file.size, 0);
+        options.allocator = &memory.hooks;
+        tare_status status = tare_open_reader(&probe.reader, &options, &model, &error);
+        if (memory.refused == 0) {
+            expect_opened("enough", status, model, &error);
+            cr_expect_eq(tare_count(model), COUNT);
+            tare_close(model);
+            break;
+        }
+        expect_status("none", TARE_E_MEMORY, status, model, &error);
+        cr_expect_eq(memory.block_count + memory.mistakes, 0, "at %zu", fail_at);
+    }
+    cr_expect_gt(refusals, 10);
+    build_free(&words);
     build_free(&file);
 }

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "parse.h"
 #include "support/damage.h"
 #include "support/expect.h"
+#include "support/temp_files.h"
 
 Test(parse_json, s_utf8_refuses_bytes_that_are_not_utf8)
 {
@@ -168,6 +170,73 @@ Test(parse_json, escapes_stand_for_utf_8)
     expect_escape(0xFFFF);
     expect_escape(0x10000);
     expect_escape(0x10FFFF);
+}
+
+/* A token of that text in its quotes; the text is `*copy`, in as many bytes. */
+static tarei_token token_of(const char *quoted, char **copy)
+{
+    tarei_json json;
+    tarei_token token;
+    tare_error error = expect_poison();
+    size_t size = strlen(quoted);
+    *copy = temp_copy(quoted, size);
+    tarei_json_init(&json, *copy, size, 0, 0, &error);
+    cr_assert_eq(tarei_json_string(&json, &token), TARE_OK, "%s: %s", quoted, error.message);
+    return token;
+}
+
+Test(parse_json, texts_are_told_apart_whatever_is_escaped)
+{
+    static const struct {
+        const char *quoted, *text;
+        bool equal;
+    } rows[] = {
+        {"\"\"", "", true},
+        {"\"dtype\"", "dtype", true},
+        {"\"dtypo\"", "dtype", false},
+        {"\"\\u0064type\"", "dtype", true},
+        {"\"dtyp\\u0065\"", "dtype", true},
+        {"\"dtyp\\u0066\"", "dtype", false},
+        {"\"\\u0064typo\"", "dtype", false},
+        {"\"\\u0064typ\"", "dtype", false},
+        {"\"\\u0064types\"", "dtype", false},
+        {"\"\\n\\\\\\\"\"", "\n\\\"", true},
+        {"\"\\u00e9\\u20ac\\ud83d\\ude00\"", "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", true},
+        {"\"\\u00e9\\u20ac\\ud83d\\ude00\"", "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x81", false},
+        {"\"\\u00e8\"", "\xC3\xA9", false},
+        {"\"0123456789012345678901234567890123456789\\u0061\"",
+         "0123456789012345678901234567890123456789a", true},
+        {"\"0123456789012345678901234567890123456789\\u0061\"",
+         "0123456789012345678901234567890123456789b", false},
+        {"\"\\u0030123456789012345678901234567890123456789a\"",
+         "0123456789012345678901234567890123456780a", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *copy, *text = temp_copy(rows[i].text, strlen(rows[i].text));
+        tarei_token token = token_of(rows[i].quoted, &copy);
+        cr_expect_eq(tarei_json_equals(&token, text, strlen(rows[i].text)), rows[i].equal, "%s",
+                     rows[i].quoted);
+        free(text);
+        free(copy);
+    }
+}
+
+/* Whatever size they are given: no caller gives another than the token's. */
+Test(parse_json, escapes_end_where_there_is_no_more_room)
+{
+    char *copy, target[8];
+    tarei_token token = token_of("\"a\\ud83d\\ude00z\"", &copy);
+    static const char whole[] = "a\xF0\x9F\x98\x80z";
+    cr_assert_eq(token.size, 6);
+    for (uint32_t size = 0; size <= token.size; size++) {
+        memset(target, '.', sizeof target);
+        tarei_json_unescape(token.text, size, target);
+        cr_expect_arr_eq(target, whole, size);
+        for (size_t i = size; i < sizeof target; i++) cr_expect_eq(target[i], '.', "%u", size);
+        tarei_token forged = {.text = token.text, .raw_size = token.raw_size, .size = size};
+        cr_expect_eq(tarei_json_equals(&forged, whole, size), size < 2 || size > 4, "%u", size);
+    }
+    free(copy);
 }
 
 Test(parse_json, s_json_refuses_bad_values_in_members_that_nobody_reads)

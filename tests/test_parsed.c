@@ -147,3 +147,27 @@ Test(parsed, without_memory_it_says_so)
     while (pushed < 10000 && tarei_parsed_layout_push(&parsed, 1)) pushed++;
     cr_expect_lt(pushed, 10000, "grew without memory");
 }
+
+/* Places of layouts are 32 bits of 8-byte units. A model that comes near to that is not made: what
+ * was parsed before says that it has so many, and the header has no tensor. */
+Test(parsed, shapes_have_32_gib_at_most)
+{
+    static const char gguf[24] = {'G', 'G', 'U', 'F', 3};
+    const uint64_t most = (uint64_t)UINT32_MAX * TAREI_LAYOUT_UNIT;
+    for (int is_gguf = 0; is_gguf < 2; is_gguf++)
+        for (uint64_t more = 0; more <= TAREI_LAYOUT_UNIT; more += TAREI_LAYOUT_UNIT) {
+            tare_error error = expect_poison();
+            tarei_gguf facts;
+            tarei_cursor cursor = {.bytes = (const uint8_t *)gguf,
+                                   .have = sizeof gguf,
+                                   .file_size = sizeof gguf,
+                                   .size_max = sizeof gguf,
+                                   .error = &error};
+            parsed.layouts.size = most - TAREI_LAYOUT_UNIT + more;
+            tare_status status = is_gguf ? tarei_parse_gguf(&parsed, &cursor, &facts)
+                                         : tarei_parse_safetensors(&parsed, "{}", 2, 10, 0, &error);
+            cr_expect_eq(status, more == 0 ? TARE_OK : TARE_E_LIMIT, "%d", is_gguf);
+            if (more != 0) expect_message("shapes", "32 GiB of shapes", &error);
+        }
+    parsed.layouts.size = 0;
+}
