@@ -206,8 +206,6 @@ static tare_status put_in_order(saving *s)
 {
     tarei_save_plan *plan = &s->plan;
     size_t most = plan->count > plan->metadata_count ? plan->count : plan->metadata_count;
-    if (most > TAREI_HEADER_SIZE_MAX) /* each takes more than a byte */
-        return fail(s, TARE_E_HEADER_SIZE, "the header would take more than 100,000,000 bytes");
     s->order_size = 2 * most * sizeof *s->order;
     s->order = tarei_memory_take(&s->memory, s->order_size, TAREI_BUFFER_ALIGNMENT);
     if (s->order == NULL) return tarei_error_memory(s->error);
@@ -267,6 +265,9 @@ static tare_status saving_begin(saving *s, const tare_save_tensor *tensors, size
     tarei_memory_init(&s->memory, s->options.allocator);
     s->plan =
         (tarei_save_plan){tensors, NULL, count, s->options.metadata, s->options.metadata_count};
+    /* Each takes more than a byte of the header, so that none needs to be looked at. */
+    if (count > TAREI_HEADER_SIZE_MAX || s->plan.metadata_count > TAREI_HEADER_SIZE_MAX)
+        return fail(s, TARE_E_HEADER_SIZE, "the header would take more than 100,000,000 bytes");
     status = check_all(s);
     if (status == TARE_OK) status = put_in_order(s);
     return status == TARE_OK ? measure(s) : status;

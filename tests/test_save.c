@@ -311,6 +311,14 @@ Test(save, refuses_headers_beyond_100000000_bytes)
     status = tare_save(target.text, NULL, 0, &options, &error);
     expect_refused("padded", TARE_E_HEADER_SIZE, TARE_NO_OFFSET, status, NULL, &error);
     options.alignment = 8;
+    options.metadata_count = 100000001; /* none but the first is there to be looked at */
+    status = tare_save(target.text, NULL, 0, &options, &error);
+    expect_refused("too many strings", TARE_E_HEADER_SIZE, TARE_NO_OFFSET, status, NULL, &error);
+    options.metadata_count = 1;
+    const tare_save_tensor tensor = {.name = "t", .name_size = 1, .dtype = TARE_DTYPE_U8};
+    status = tare_save(target.text, &tensor, 100000001, &options, &error);
+    expect_refused("too many tensors", TARE_E_HEADER_SIZE, TARE_NO_OFFSET, status, NULL, &error);
+    check_untouched("too many");
     status = tare_save(target.text, NULL, 0, &options, &error);
     cr_assert_eq(status, TARE_OK, "%s", error.message);
     tare_model *model = open_target("just not too large", TARE_BACKING_AUTO);
