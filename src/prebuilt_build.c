@@ -260,7 +260,8 @@ static tare_status build_tensors(build *b)
         status =
             tarei_index_add(&table, i, names->text + records[i].name, (uint32_t)name.size, pair);
     }
-    if (!tarei_names_end(&builder, arena) && status == TARE_OK) status = TARE_E_MEMORY;
+    bool whole = tarei_names_end(&builder, arena);
+    if (status == TARE_OK && !whole) status = TARE_E_MEMORY;
     status = tarei_index_end(&table, status);
     if (status == TARE_E_MEMORY) return tarei_error_memory(b->error);
     if (status ==
@@ -327,8 +328,8 @@ static tare_status build_keys(build *b)
     }
     tarei_index index;
     uint32_t same[2];
-    if (!tarei_names_end(&builder, arena) && status == TARE_OK)
-        status = tarei_error_memory(b->error);
+    bool whole = tarei_names_end(&builder, arena);
+    if (status == TARE_OK && !whole) status = tarei_error_memory(b->error);
     if (status == TARE_OK && tarei_index_build_sorted(&index, names, TAREI_DUPLICATES_KEEP_FIRST,
                                                       arena, same) != TARE_OK)
         status = tarei_error_memory(b->error);

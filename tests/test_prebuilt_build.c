@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "prebuilt.h"
 #include "support/alloc_probe.h"
@@ -56,6 +57,27 @@ Test(prebuilt_build, the_same_model_gives_the_same_file)
     check_same("seed", &images[0], &images[1]);
     check_same("from an index file", &images[0], &images[2]);
     for (int i = 0; i < 3; i++) index_free(&images[i]);
+}
+
+/* Opened as a path, as a folder, and as a name in the folder one is in. */
+Test(prebuilt_build, the_same_however_the_list_of_shards_is_called)
+{
+    static const char list[] = "{\"weight_map\":{\"layers.0.a\":\"1.safetensors\","
+                               "\"layers.1.a\":\"2.safetensors\"}}";
+    temp_path path = temp_write(&folder, "model.safetensors.index.json", list, sizeof list - 1);
+    temp_write_built(&folder, "1.safetensors", build_file(&some[0], 1, NULL));
+    temp_write_built(&folder, "2.safetensors", build_file(&some[1], 1, NULL));
+    const char *const ways[] = {path.text, folder.text, "model.safetensors.index.json", "."};
+    index_image images[4];
+    cr_assert_eq(chdir(folder.text), 0);
+    for (size_t i = 0; i < 4; i++) {
+        tare_model *model;
+        cr_assert_eq(tare_open(ways[i], NULL, &model, NULL), TARE_OK);
+        images[i] = index_make(model, "an.idx");
+        tare_close(model);
+        check_same(ways[i], &images[0], &images[i]);
+    }
+    for (size_t i = 0; i < 4; i++) index_free(&images[i]);
 }
 
 Test(prebuilt_build, the_same_from_an_index_file_of_typed_values_and_many_names)

@@ -307,3 +307,86 @@ Test(prebuilt_look, a_file_that_changes_while_it_is_mapped_stays_within_bounds)
     index_free(&kept);
     index_free(&image);
 }
+
+/* ------------------------------------------------------------------------------------------------
+ * Between two looks of one call
+ */
+
+typedef struct change {
+    const tare_model *model;
+    index_image *image;
+    const char *name; /* of the tensor whose record leads outside from then on */
+    uint64_t after;   /* bytes that are done before */
+    size_t calls;
+} change;
+
+static int make_change(void *context, uint64_t done, uint64_t total)
+{
+    change *self = context;
+    (void)total;
+    if (done < self->after || self->calls++ != 0) return 0;
+    size_t at = tare_index_of(self->model, tare_find(self->model, self->name, strlen(self->name)));
+    memset(self->image->bytes + index_section_offset(self->image, RECORDS) + at * 16, 0xFF, 16);
+    return 0;
+}
+
+/* The plan of a load is made by then, so that it is read all the same; what it is called in the
+ * error is not. */
+Test(prebuilt_look, a_digest_that_is_wrong_names_no_shard_that_is_not_there)
+{
+    index_image image = make_index(&files[0]);
+    tare_model *model = open_with("before", &image, &files[0]);
+    const tare_tensor *tensor = tare_find(model, "b", 1);
+    change now = {model, &image, "b", 0, 0};
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_digest digest;
+    cr_assert_eq(tare_hash(model, tensor, &digest, NULL), TARE_OK);
+    digest.low ^= 1;
+    options.digests = &digest;
+    options.threads = 1;
+    options.progress = make_change;
+    options.progress_context = &now;
+    tare_block *block;
+    tare_error error = expect_poison();
+    cr_expect_eq(tare_load(model, &tensor, 1, &options, &block, &error), TARE_E_DIGEST);
+    cr_expect_eq(now.calls, 1);
+    cr_expect_eq(error.status, TARE_E_DIGEST);
+    cr_expect_eq(error.shard, TARE_NO_SHARD);
+    cr_expect_eq(error.offset, TARE_NO_OFFSET);
+    expect_message("changed", "its digest is", &error);
+    cr_expect_null(block);
+    tare_close(model);
+    index_free(&image);
+}
+
+/* Pages are dropped when all are hashed, of tensors that still lead somewhere. */
+Test(prebuilt_look, pages_of_what_leads_nowhere_any_more_are_not_dropped)
+{
+    static const build_tensor large[] = {{"a", 0, "U8", "[100]", 100},
+                                         {"z", 0, "U8", "[5000000]", 5000000}};
+    temp_path path = temp_write_built(&folder, "large", build_file(large, 2, NULL));
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_load_options how = TARE_LOAD_OPTIONS_INIT;
+    tare_model *model = expect_open_path("large", path.text, TARE_BACKING_READ);
+    index_image image = index_make(model, temp_join(&folder, "an.idx").text);
+    tare_digest wanted[2], out[2];
+    cr_assert_eq(tare_hash_many(model, NULL, 0, NULL, wanted, NULL), TARE_OK);
+    tare_close(model);
+    options.index = TARE_INDEX_REQUIRE;
+    options.index_bytes = image.bytes;
+    options.index_size = image.size;
+    options.backing = TARE_BACKING_READ;
+    cr_assert_eq(tare_open(path.text, &options, &model, NULL), TARE_OK);
+    change now = {model, &image, "a", 4000000, 0};
+    how.flags = TARE_LOAD_DROP_BEHIND;
+    how.threads = 1;
+    how.progress = make_change;
+    how.progress_context = &now;
+    const tare_tensor *list[] = {tare_find(model, "a", 1), tare_find(model, "z", 1)};
+    cr_expect_eq(tare_hash_many(model, list, 2, &how, out, NULL), TARE_OK);
+    cr_expect_gt(now.calls, 0);
+    cr_expect_arr_eq(out, wanted, sizeof out);
+    cr_expect_eq(tare_ready(model, list[0], NULL), TARE_E_PREBUILT);
+    tare_close(model);
+    index_free(&image);
+}
