@@ -159,7 +159,7 @@ void tarei_buffer_trim(tarei_buffer *buffer, tarei_memory *memory, uint64_t spar
         return;
     void *data = tarei_memory_take(memory, wanted, TAREI_BUFFER_ALIGNMENT);
     if (data == NULL) return;
-    if (buffer->size != 0) memcpy(data, buffer->data, (size_t)buffer->size);
+    memcpy(data, buffer->data, (size_t)buffer->size);
     tarei_memory_give(memory, buffer->data, buffer->capacity, TAREI_BUFFER_ALIGNMENT);
     buffer->data = data;
     buffer->capacity = wanted;

@@ -133,16 +133,17 @@ static tarei_lane *lane_pop(tare_device *device, uint64_t slot_size)
     return lane;
 }
 
-/* Accounts for that much more pinned memory; false where it is beyond the bound. */
+/* Accounts for that much more pinned memory; false where it is beyond the bound. What others give
+ * back meanwhile only makes room. */
 static bool reserve(tare_device *device, uint64_t size, bool anyway)
 {
-    unsigned long long held = atomic_load(&device->staging_size);
-    do {
-        uint64_t sum;
-        if (!anyway && (tarei_check_add(held, size, &sum) || sum > device->staging_size_max))
-            return false;
-    } while (!atomic_compare_exchange_weak(&device->staging_size, &held, held + size));
-    return true;
+    uint64_t sum;
+    lock(device);
+    bool beyond = tarei_check_add(atomic_load(&device->staging_size), size, &sum) ||
+                  sum > device->staging_size_max;
+    if (anyway || !beyond) atomic_fetch_add(&device->staging_size, size);
+    unlock(device);
+    return anyway || !beyond;
 }
 
 static tare_status lane_make(tare_device *device, uint64_t slot_size, bool anyway,

@@ -98,7 +98,7 @@ struct tare_device {
     uint64_t staging_size_max;
     atomic_ullong staging_size; /* bytes of pinned memory of all lanes */
     atomic_uint references;     /* the caller's, and one for each block */
-    atomic_flag lock;           /* of the list of lanes that nobody uses */
+    atomic_flag lock;           /* of the list of lanes that nobody uses, and of taking more */
     tarei_lane *lanes;
     uint32_t number;
     char label[TAREI_DEVICE_LABEL_SIZE];

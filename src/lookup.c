@@ -62,13 +62,13 @@ size_t tare_find_many(const tare_model *model, const tare_string *names, size_t 
 tare_range tare_prefix(const tare_model *model, const char *prefix, size_t prefix_size)
 {
     (void)model;
-    return (tare_range){prefix, prefix_size, 0, 0};
+    return (tare_range){prefix_size != 0 ? prefix : "", prefix_size, 0, 0}; /* for memcmp */
 }
 
 static bool starts_with(tare_string name, const tare_range *range)
 {
     return name.size >= range->prefix_size &&
-           (range->prefix_size == 0 || memcmp(name.data, range->prefix, range->prefix_size) == 0);
+           memcmp(name.data, range->prefix, range->prefix_size) == 0;
 }
 
 /* At the start of a group of `count` names that have `common` bytes in common: goes past it when

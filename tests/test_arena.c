@@ -112,6 +112,7 @@ Test(arena, without_memory_it_says_so_and_stays_usable)
     cr_expect_not_null(tarei_arena_take(&arena, 10, 1));
     cr_expect_null(tarei_arena_take(&arena, UINT64_MAX, 64));
     cr_expect_null(tarei_arena_take(&arena, UINT64_MAX - 64, 1));
+    cr_expect_null(tarei_arena_take(&arena, UINT64_MAX - 16, 1)); /* with its footer */
     cr_expect_not_null(tarei_arena_take(&arena, 1000000, 64));
     tarei_arena_free(&arena);
     expect_all_returned(&memory);
@@ -191,6 +192,26 @@ Test(arena, trimming_keeps_the_bytes_and_gives_back_the_rest)
     for (size_t i = 0; i < 10000; i++) cr_assert_eq(((unsigned char *)buffer.data)[i], 7);
     tarei_buffer_trim(&buffer, &memory, 16); /* nothing to gain */
     cr_expect_eq(buffer.capacity, 10016);
+    tarei_buffer_free(&buffer, &memory);
+    expect_all_returned(&memory);
+}
+
+Test(arena, trimming_what_holds_nothing_gives_back_all_but_the_spare)
+{
+    tarei_memory memory;
+    tarei_buffer buffer = {0};
+    alloc_probe_init(&probe);
+    tarei_memory_init(&memory, &probe.hooks);
+    tarei_buffer_trim(&buffer, &memory, 16);
+    cr_expect_null(buffer.data);
+    cr_assert(tarei_buffer_reserve(&buffer, &memory, 100000));
+    probe.fail_at = 2;
+    tarei_buffer_trim(&buffer, &memory, 16);
+    cr_expect_eq(buffer.capacity, 100000, "without memory it stays");
+    tarei_buffer_trim(&buffer, &memory, 16);
+    cr_expect_eq(buffer.size, 0);
+    cr_expect_eq(buffer.capacity, 16);
+    cr_expect_eq(memory.held_size, 16);
     tarei_buffer_free(&buffer, &memory);
     expect_all_returned(&memory);
 }

@@ -1,16 +1,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "device.h"
+#include "load.h"
 #include "support/alloc_probe.h"
 #include "support/expect.h"
 #include "support/fake_cuda.h"
 #include "support/load_models.h"
+#include "support/os_faults.h"
 
 static load_models models;
 
 static void begin(void)
 {
+    os_faults_reset();
     fake_cuda_reset();
     load_models_open(&models);
 }
@@ -322,4 +324,79 @@ Test(device, memory_of_the_host_comes_from_the_hooks)
         if (probe.refused == 0) break;
         cr_assert(status == TARE_E_MEMORY || at > 3, "%zu", at); /* a second lane may be missed */
     }
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Lanes
+ */
+
+static tare_device *held;
+static size_t naps;
+
+/* Whoever holds it lets go while others sleep for the third time. */
+static void let_go(void)
+{
+    if (++naps == 3) atomic_flag_clear(&held->lock);
+}
+
+Test(device, who_finds_the_lanes_held_sleeps_until_they_are_not)
+{
+    tare_device *device = held = open_device("cuda:0", 0);
+    os_fault.nap = let_go;
+    for (int round = 0; round < 2; round++) { /* a lane that is made, and one that is kept */
+        naps = 0;
+        cr_assert_eq(atomic_flag_test_and_set(&device->lock), 0);
+        tare_block_close(load(device, 1, 65536));
+        cr_expect_eq(naps, 3);
+        cr_assert_eq(atomic_flag_test_and_set(&device->lock), 0, "it is let go");
+        atomic_flag_clear(&device->lock);
+    }
+    os_fault.nap = NULL;
+    tare_device_close(device);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+/* Two lanes are as much as there may be; a third is had only where there must be one. */
+Test(device, pinned_memory_has_a_bound_that_one_lane_alone_may_pass)
+{
+    enum { SLOT = 65536, LANE = TAREI_DEVICE_SLOTS * SLOT };
+    tare_device *device = open_device("cuda:0", 2 * LANE);
+    tarei_lane *lanes[4] = {NULL};
+    tare_error error = expect_poison();
+    cr_assert_eq(tarei_device_enter(device, &error), TARE_OK);
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(tarei_device_lane_take(device, SLOT, false, &lanes[i], &error), TARE_OK);
+        cr_assert_not_null(lanes[i]);
+    }
+    cr_expect_eq(tarei_device_lane_take(device, SLOT, false, &lanes[2], &error), TARE_OK);
+    cr_expect_null(lanes[2]);
+    uint64_t most = UINT64_MAX / TAREI_DEVICE_SLOTS; /* beyond what can be counted */
+    cr_expect_eq(tarei_device_lane_take(device, most, false, &lanes[2], &error), TARE_OK);
+    cr_expect_null(lanes[2]);
+    cr_expect_eq(tare_device_describe(device).staging_size, 2 * LANE);
+    cr_expect_eq(tarei_device_lane_take(device, SLOT, true, &lanes[3], &error), TARE_OK);
+    cr_assert_not_null(lanes[3]);
+    cr_expect_eq(tare_device_describe(device).staging_size, 3 * LANE);
+    tarei_device_lane_give(device, lanes[3]);
+    cr_expect_eq(tare_device_describe(device).staging_size, 2 * LANE, "it is not kept");
+    for (size_t i = 0; i < 2; i++) tarei_device_lane_give(device, lanes[i]);
+    cr_expect_eq(tare_device_describe(device).staging_size, 2 * LANE, "they are");
+    tarei_device_leave(device);
+    tare_device_close(device);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+Test(device, blocks_of_more_bytes_than_can_be_counted_are_refused)
+{
+    tare_device *device = open_device("cuda:0", 0);
+    uint64_t taken;
+    uint8_t *bytes;
+    for (uint64_t less = 1; less <= 4096; less *= 2) {
+        tare_error error = expect_poison();
+        tare_status status =
+            tarei_load_device_take(device, UINT64_MAX - less, 8192, &taken, &bytes, &error);
+        expect_status("2^64 bytes", TARE_E_MEMORY, status, NULL, &error);
+    }
+    tare_device_close(device);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
 }

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,7 @@ typedef struct slow_reader {
     pthread_t first;
     atomic_int reports;
     int reports_wanted;
+    int strangers_wanted; /* the first waits until there were so many */
     atomic_int strangers; /* calls on other threads */
 } slow_reader;
 
@@ -62,6 +64,7 @@ static int64_t read_at(void *context, uint64_t offset, void *target, size_t size
         atomic_fetch_add(&self->strangers, 1);
         while (atomic_load(&self->reports) < self->reports_wanted) continue;
     }
+    while (atomic_load(&self->strangers) < self->strangers_wanted) sched_yield();
     memcpy(target, file.data + offset, size);
     return (int64_t)size;
 }
@@ -266,6 +269,75 @@ Test(hash, tells_its_progress_from_nothing_to_all)
             cr_expect(threads > 1 || seen.calls >= 4, "%zu calls", seen.calls);
             tare_close(model);
         }
+}
+
+static size_t started_for(const tare_model *model, unsigned processors)
+{
+    tare_digest out[20];
+    os_faults_reset();
+    os_fault.processors = processors;
+    cr_assert_eq(tare_hash_many(model, NULL, 0, NULL, out, NULL), TARE_OK);
+    return os_fault.calls[OS_THREAD] + 1;
+}
+
+Test(hash, takes_a_thread_for_each_processor_up_to_16)
+{
+    static uint8_t mib[1 << 20];
+    static const unsigned processors[] = {1, 2, 15, 16, 17, 64};
+    static const char letters[] = "abcdefghijklmnopqrst";
+    tare_pair pairs[20];
+    tare_model *many, *few, *small;
+    for (size_t i = 0; i < 20; i++) pairs[i] = (tare_pair){letters + i, 1, mib, sizeof mib};
+    cr_assert_eq(tare_open_pairs(pairs, 20, NULL, &many, NULL), TARE_OK);
+    cr_assert_eq(tare_open_pairs(pairs, 3, NULL, &few, NULL), TARE_OK);
+    for (size_t i = 0; i < 20; i++) pairs[i].size = 100000;
+    cr_assert_eq(tare_open_pairs(pairs, 20, NULL, &small, NULL), TARE_OK);
+    for (size_t i = 0; i < sizeof processors / sizeof *processors; i++) {
+        unsigned count = processors[i];
+        cr_expect_eq(started_for(many, count), count < 16 ? count : 16, "%u", count);
+        cr_expect_eq(started_for(few, count), count < 3 ? count : 3, "one for each tensor");
+        cr_expect_eq(started_for(small, count), count < 2 ? count : 2, "and for each MiB begun");
+    }
+    tare_model *reader = open_way(3);
+    cr_expect_eq(started_for(reader, 16), 1);
+    tare_close(reader);
+    tare_close(many);
+    tare_close(few);
+    tare_close(small);
+}
+
+/* The last piece is told by the report of the end, and what others hash by the first thread. */
+Test(hash, reports_every_4_mib_on_the_first_thread_alone)
+{
+    static uint8_t bytes[5 << 20];
+    for (size_t size = 4 << 20; size <= sizeof bytes; size += 1 << 20) {
+        const tare_pair pair = {"x", 1, bytes, size};
+        watch seen = {.thread = pthread_self()};
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_model *model;
+        tare_digest out[1];
+        options.progress = progress;
+        options.progress_context = &seen;
+        cr_assert_eq(tare_open_pairs(&pair, 1, NULL, &model, NULL), TARE_OK);
+        cr_expect_eq(tare_hash_many(model, NULL, 0, &options, out, NULL), TARE_OK);
+        cr_expect_eq(seen.calls, size > 4 << 20 ? 3 : 2, "of %zu bytes", size);
+        cr_expect_eq(seen.mistakes, 0);
+        tare_close(model);
+    }
+    tare_model *model = open_way(3);
+    watch seen = {.thread = pthread_self()};
+    const tare_tensor *list[] = {tare_find(model, "a", 1), tare_find(model, "h", 1)};
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_digest out[2];
+    options.threads = 2;
+    options.progress = progress;
+    options.progress_context = &seen;
+    slow.strangers_wanted = 1;
+    cr_expect_eq(tare_hash_many(model, list, 2, &options, out, NULL), TARE_OK);
+    cr_expect_gt(atomic_load(&slow.strangers), 0);
+    cr_expect_eq(seen.mistakes, 0);
+    for (size_t i = 0; i < 2; i++) cr_expect(same(out[i], wanted(model, list[i])));
+    tare_close(model);
 }
 
 Test(hash, can_be_stopped_at_every_report)

@@ -1,6 +1,7 @@
 /* Through the page cache or past it, by how many threads, and what the kernel is told before. */
 #include <errno.h>
 
+#include "load.h"
 #include "support/expect.h"
 #include "support/load_models.h"
 #include "support/os_faults.h"
@@ -158,4 +159,68 @@ Test(load_way, a_small_load_starts_no_thread)
     cr_assert_eq(tare_load(model, &tensor, 1, &options, &block, NULL), TARE_OK);
     cr_expect_eq(os_fault.calls[OS_THREAD], 1, "it has chunks for two");
     tare_block_close(block);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * How many threads
+ */
+
+enum { NEAR, FAR }; /* parts that follow each other, and parts with gaps between */
+enum { KIB = 1024, MIB = 1024 * KIB };
+
+static const struct {
+    const char *what;
+    uint32_t direct, absent; /* shards that are read past the page cache, and not from it */
+    int parts;               /* NEAR or FAR */
+    bool device;
+    uint64_t size;
+    uint32_t threads[4]; /* with 1, 8, 16 and 64 processors */
+} rows[] = {
+    {"cached", 0, 0, NEAR, false, 64 * MIB, {1, 8, 16, 16}},
+    {"cached, few bytes", 0, 0, NEAR, false, 1 * MIB, {1, 5, 5, 5}},
+    {"cached, scattered", 0, 0, FAR, false, 64 * MIB, {1, 8, 16, 16}},
+    {"absent", 0, 1, NEAR, false, 64 * MIB, {1, 8, 16, 16}},
+    {"absent, scattered", 0, 1, FAR, false, 64 * MIB, {8, 8, 16, 16}},
+    {"direct", 1, 0, NEAR, false, 64 * MIB, {16, 16, 16, 16}},
+    {"direct, scattered", 1, 0, FAR, false, 64 * MIB, {64, 64, 64, 64}},
+    {"direct, scattered, few bytes", 1, 0, FAR, false, 1 * MIB, {5, 5, 5, 5}},
+    {"to a device, cached", 0, 0, NEAR, true, 64 * MIB, {1, 8, 12, 12}},
+    {"to a device, absent", 0, 1, NEAR, true, 64 * MIB, {1, 8, 16, 16}},
+    {"to a device, absent, scattered", 0, 1, FAR, true, 64 * MIB, {8, 8, 16, 16}},
+    {"to a device, direct", 1, 0, NEAR, true, 64 * MIB, {32, 32, 32, 32}},
+    {"to a device, direct and absent", 1, 1, NEAR, true, 64 * MIB, {32, 32, 32, 32}},
+    {"to a device, direct, scattered", 1, 0, FAR, true, 64 * MIB, {64, 64, 64, 64}},
+};
+
+/* Of a plan of that many bytes, in pieces of 128 KiB, or of one. */
+static uint32_t threads_of(size_t row, const tare_model *model, unsigned processors)
+{
+    static tarei_load_part parts[512];
+    tarei_load_plan plan = {.model = model, .size = rows[row].size, .parts = parts};
+    tarei_load_ways ways = {&plan, NULL, rows[row].direct, rows[row].absent};
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_device device = {.staging_size_max = 256 * MIB};
+    for (uint64_t at = 0; at < plan.size; at += 128 * KIB)
+        parts[plan.part_count++] = (tarei_load_part){
+            .where = rows[row].parts == FAR ? 2 * at : at,
+            .size = 128 * KIB,
+        };
+    options.device = rows[row].device ? &device : NULL;
+    os_fault.processors = processors;
+    tarei_load_ways_choose(&ways, &options);
+    return options.threads;
+}
+
+Test(load_way, threads_follow_from_the_processors_and_where_the_bytes_are)
+{
+    static const unsigned processors[] = {1, 8, 16, 64};
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
+        for (size_t p = 0; p < 4; p++) {
+            uint32_t wanted = rows[row].threads[p];
+            uint32_t threads = threads_of(row, models.way[LOAD_READ], processors[p]);
+            cr_expect_eq(threads, wanted, "%s, %u processors: %u", rows[row].what, processors[p],
+                         threads);
+            cr_expect_eq(threads_of(row, models.way[LOAD_READER], processors[p]), 1,
+                         "a reader runs on the thread that called");
+        }
 }

@@ -530,3 +530,18 @@ Test(os_posix, pieces_beyond_a_gibibyte_take_several_calls)
     cr_expect_eq(os_fault.calls[OS_PREADV], 2);
     cr_expect_eq(os_fault.asked_max, (size_t)1 << 30);
 }
+
+Test(os_posix, what_a_number_means_is_said_also_where_the_system_has_no_text)
+{
+    char text[96], small[8];
+    tarei_os_error_text(ENOENT, text, sizeof text);
+    cr_expect_str_eq(text, strerror(ENOENT));
+    tarei_os_error_text(ENOENT, small, sizeof small);
+    cr_expect_eq(strncmp(text, small, 7), 0);
+    cr_expect_eq(strlen(small), 7);
+    os_fault.no_texts = 1;
+    tarei_os_error_text(ENOENT, text, sizeof text);
+    cr_expect_str_eq(text, "system error 2");
+    tarei_os_error_text(-1, small, sizeof small);
+    cr_expect_str_eq(small, "system ");
+}

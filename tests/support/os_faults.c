@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 os_faults os_fault;
@@ -152,6 +153,10 @@ void *__wrap_dlsym(void *library, const char *name);
 void *__real_dlsym(void *library, const char *name);
 int __wrap_getrlimit64(int resource, struct rlimit *limit);
 int __real_getrlimit64(int resource, struct rlimit *limit);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
+int __real_nanosleep(const struct timespec *time, struct timespec *left);
+char *__wrap_strerror_r(int failure, char *text, size_t size);
+char *__real_strerror_r(int failure, char *text, size_t size);
 /* Visible, since the linker finds them wanted by shared libraries, which then call the real
  * ones. */
 __attribute__((visibility("default"))) void *__wrap_malloc(size_t size);
@@ -312,7 +317,23 @@ int __wrap_pthread_join(pthread_t thread, void **result)
 
 int __wrap_sched_getaffinity(pid_t process, size_t size, cpu_set_t *set)
 {
-    return fails(OS_AFFINITY) ? -1 : __real_sched_getaffinity(process, size, set);
+    if (fails(OS_AFFINITY)) return -1;
+    if (os_fault.processors == 0) return __real_sched_getaffinity(process, size, set);
+    CPU_ZERO_S(size, set);
+    for (unsigned i = 0; i < os_fault.processors; i++) CPU_SET_S(i, size, set);
+    return 0;
+}
+
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+    if (os_fault.nap == NULL) return __real_nanosleep(time, left);
+    os_fault.nap();
+    return 0;
+}
+
+char *__wrap_strerror_r(int failure, char *text, size_t size)
+{
+    return os_fault.no_texts ? NULL : __real_strerror_r(failure, text, size);
 }
 
 long __wrap_sysconf(int name)

@@ -63,6 +63,8 @@ typedef struct os_faults {
     int rename_refused;   /* renameat2 is EINVAL, as on NFS */
     uint64_t memory_size; /* what the machine has; 0 is the truth */
     int no_facts;         /* sysconf knows nothing of the machine */
+    unsigned processors;  /* that this process may use; 0 is the truth */
+    int no_texts;         /* strerror_r has no text for any number */
     int open_flags_missing; /* flags of openat that one of the calls, or more, went without */
     size_t mapped_shared;   /* calls of mmap for a file that were not for a private mapping */
     uint64_t random;        /* what getrandom gives; 0 is the kernel's */
@@ -71,6 +73,7 @@ typedef struct os_faults {
     int created_flags;
     unsigned created_mode;
     void (*before_open)(void); /* called before the next file is opened, once */
+    void (*nap)(void);         /* called in place of nanosleep */
     int pretend;               /* they claim all that they are asked for, and do nothing */
 } os_faults;
 
