@@ -13,6 +13,7 @@
  * are gone, although a memory itself can never shrink.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <tare.h>
 
@@ -107,12 +108,23 @@ void tare_js_table_set(void *table, size_t count, size_t index, const char *name
     files[index] = (tare_file){name, head, head_size, &readers[index], {0, 0}};
 }
 
-EXPORT(tare_js_open)
-tare_status tare_js_open(const void *table, size_t count, double header_size_max)
+/* What the calls below open with: an instance makes one attempt. JavaScript writes the limits where
+ * these are. */
+static tare_options options = {.struct_size = sizeof options, .allocator = &hooks};
+
+_Static_assert(offsetof(tare_options, header_size_max) == 24, "LIMITS of instance.js");
+_Static_assert(offsetof(tare_options, tensor_count_max) == 56, "LIMITS of instance.js");
+_Static_assert(offsetof(tare_options, rank_max) == 64, "LIMITS of instance.js");
+_Static_assert(offsetof(tare_options, name_size_max) == 72, "LIMITS of instance.js");
+_Static_assert(offsetof(tare_options, metadata_size_max) == 80, "LIMITS of instance.js");
+
+EXPORT(tare_js_options) tare_options *tare_js_options(void)
 {
-    tare_options options = TARE_OPTIONS_INIT;
-    options.allocator = &hooks;
-    options.header_size_max = (uint64_t)header_size_max;
+    return &options;
+}
+
+EXPORT(tare_js_open) tare_status tare_js_open(const void *table, size_t count)
+{
     return tare_open_files(table, count, &options, &model, &failure);
 }
 
@@ -122,8 +134,6 @@ EXPORT(tare_js_open_index)
 tare_status tare_js_open_index(const void *table, size_t count, const void *index,
                                size_t index_size)
 {
-    tare_options options = TARE_OPTIONS_INIT;
-    options.allocator = &hooks;
     options.index = TARE_INDEX_REQUIRE;
     options.index_bytes = index;
     options.index_size = index_size;
@@ -139,8 +149,6 @@ static int visit(void *context, const char *name, size_t name_size)
 
 EXPORT(tare_js_list) tare_status tare_js_list(const void *table)
 {
-    tare_options options = TARE_OPTIONS_INIT;
-    options.allocator = &hooks;
     return tare_list_files(table, &options, visit, NULL, &failure);
 }
 

@@ -87,6 +87,21 @@ function isText(name) {
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const encoder = new TextEncoder();
 
+/* Options of opening that say what a model may have at most, and where tare_options of wasm32 has
+ * them, which shim.c compares. */
+const LIMITS = { headerSizeMax: 24, tensorCountMax: 56, rankMax: 64, nameSizeMax: 72,
+                 metadataSizeMax: 80 };
+
+/** Those among options, as openHeads and the others take them: [place, number]. */
+export function takeLimits(options) {
+    const limits = Object.entries(LIMITS).map(([name, place]) => [place, options[name], name])
+        .filter(([, most]) => most !== undefined);
+    for (const [, most, name] of limits)
+        if (!(Number.isSafeInteger(most) && most > 0))
+            throw failure('TARE_E_ARGUMENT', `${name} is a whole number from 1, not ${String(most)}`);
+    return limits;
+}
+
 /** One instance, with views of its memory. */
 export class Instance {
     /** @param {WebAssembly.Module} module */
@@ -219,6 +234,16 @@ export class Instance {
         });
     }
 
+    /** Makes an attempt to open heed these limits. */
+    limit(limits) {
+        const options = this.calls.tare_js_options();
+        for (const [place, most] of limits) {
+            const word = (options + place) >>> 2;
+            this.words[word] = most; // modulo 2^32
+            this.words[word + 1] = most / 4294967296;
+        }
+    }
+
     /** Puts files where C finds them: {name, head, size}; where. C has `room` for what it makes. */
     table(files, room) {
         const names = files.map((file) => encoder.encode(file.name));
@@ -273,10 +298,11 @@ function headerOf(head) {
 }
 
 /** Runs `call(instance, table)` on files: the instance, with what it says or which bytes lack. */
-async function attempt(files, call) {
+async function attempt(files, limits, call) {
     const module = await init();
     for (const cut of [headerOf, (head) => head]) {
         const instance = new Instance(module);
+        instance.limit(limits);
         const heads = files.map((file) => ({ ...file, head: cut(file.head) }));
         /* What a model keeps is less than its headers, and so is what opening needs beside. */
         const headSize = heads.reduce((sum, { head }) => sum + head.length, 0);
@@ -295,13 +321,13 @@ async function attempt(files, call) {
 /**
  * Opens the model that is among files, as far as their heads go: an instance that has it, or which
  * bytes are missing, to be fetched before it is tried again.
- * @param {{name: string, head: Uint8Array, size: number}[]} files
+ * @param {{name: string, head: Uint8Array, size: number, source: object}[]} files
  * @returns {Promise<{instance?: Instance,
  *                    missing?: {file: number, offset: number, size: number}}>}
  */
-export async function openHeads(files, headerSizeMax) {
-    const { instance, missing } = await attempt(files, (opening, table) =>
-        opening.calls.tare_js_open(table, files.length, headerSizeMax ?? 0));
+export async function openHeads(files, limits) {
+    const { instance, missing } = await attempt(files, limits, (opening, table) =>
+        opening.calls.tare_js_open(table, files.length));
     return instance === undefined ? { missing } : { instance: instance.moved() };
 }
 
@@ -309,10 +335,12 @@ export async function openHeads(files, headerSizeMax) {
  * Opens a model from its index file, without a byte of its own files. The index stays where it is
  * put, so that nothing is moved.
  * @param {{name: string, size: number}[]} files
- * @param {Uint8Array} index
+ * @param {BytesSource} source of the index
  */
-export async function openIndex(files, index) {
+export async function openIndex(files, source, limits) {
     const instance = new Instance(await init());
+    const index = source.view(0, source.size);
+    instance.limit(limits);
     const bare = files.map(({ name, size }) => ({ name, size, head: new Uint8Array(0) }));
     const table = instance.table(bare, PAGE);
     const at = instance.grow(index.length);
@@ -324,8 +352,8 @@ export async function openIndex(files, index) {
 }
 
 /** The names of the files that a model is made of, told from one; or which bytes are missing. */
-export async function listFiles(file) {
-    const { instance, missing } = await attempt([file], (opening, table) =>
+export async function listFiles(file, limits) {
+    const { instance, missing } = await attempt([file], limits, (opening, table) =>
         opening.calls.tare_js_list(table));
     return instance === undefined ? { missing } : { names: instance.names };
 }

@@ -45,9 +45,27 @@ export class TareError extends Error {
     readonly systemError: number;
 }
 
-export interface OpenOptions {
-    /** Of the header of one file: at least 1, at most 2^31-1; default 100,000,000. */
+/**
+ * What a model may have at most, in whole numbers from 1 (others are TARE_E_ARGUMENT): opening one
+ * with more is TARE_E_LIMIT, with the place in the header. Numbers beyond what format and library
+ * have for limits count as those, and so does none.
+ */
+export interface Limits {
+    /** Bytes of the header of one file: default 100,000,000, at most 2^31-1 (TARE_E_ARGUMENT). More
+     *  are TARE_E_HEADER_SIZE, and are not read, but for the first 64 KiB of the file. Of no account
+     *  where a model is opened from an index file. */
     headerSizeMax?: number;
+    /** Tensors of all shards: default 2^30-1. */
+    tensorCountMax?: number;
+    /** Dimensions of a tensor: default 4 in GGUF, else what a header can hold. */
+    rankMax?: number;
+    /** Bytes of a tensor's name, in UTF-8: default 63 in GGUF, else what a header can hold. */
+    nameSizeMax?: number;
+    /** Bytes of all keys and values of metadata, of all shards: default what headers can hold. */
+    metadataSizeMax?: number;
+}
+
+export interface OpenOptions extends Limits {
     /**
      * An index file of the model, of `tare index` or `tare_index_save`. The model is opened from it
      * alone: of its own files only the sizes are looked at, which must be those that the index was

@@ -2,7 +2,7 @@
  * Models of safetensors and GGUF files in JavaScript: name -> dtype, shape, bytes. A thin layer
  * over the C library; see README.md. Tensor bytes stay where the caller has them.
  */
-import { Instance, init, listFiles, openHeads, openIndex } from './instance.js';
+import { Instance, init, listFiles, openHeads, openIndex, takeLimits } from './instance.js';
 import { BytesSource, drop, isBytes, mapSome, openUrl, readAll, sourceOf } from './sources.js';
 import { Tensor, Metadata, copyNames, listPrefix, placeOf } from './tensor.js';
 import { TareError, failure } from './tare_error.js';
@@ -41,20 +41,21 @@ async function complete(files, attempt) {
     }
 }
 
-function checkOptions({ headerSizeMax: size, index }) {
+/** What options say of opening, whatever becomes of them meanwhile: {index, requireIndex, limits}. */
+function takeOptions(options) {
+    const { index, requireIndex } = options;
     if (index !== undefined && !isBytes(index))
         throw new TypeError('an index is an ArrayBuffer or a view of one');
-    if (size !== undefined && !(Number.isSafeInteger(size) && size > 0))
-        throw failure('TARE_E_ARGUMENT', `headerSizeMax is a number of bytes, not ${String(size)}`);
+    return { index: index && new BytesSource(index), requireIndex, limits: takeLimits(options) };
 }
 
 /* Each file by itself, many at once, so that headers do not have to wait for each other. What is
  * wrong with a file is told when the model is opened, if the model needs it. */
-async function prepare(file, options) {
+async function prepare(file, limits) {
     file.head = await headOf(file.source, Math.min(file.size, HEAD_SIZE));
     const alone = [{ ...file, name: '' }];
     try {
-        await complete(alone, (files) => openHeads(files, options.headerSizeMax));
+        await complete(alone, (files) => openHeads(files, limits));
     } catch (error) {
         if (!(error instanceof TareError) || error.status === 'TARE_E_MEMORY') throw error;
     }
@@ -62,13 +63,13 @@ async function prepare(file, options) {
 }
 
 /** The instance, or why the index is of no use, which is thrown where there must be one. */
-async function tryIndex(files, { index, requireIndex }) {
+async function tryIndex(files, { index, requireIndex, limits }) {
     if (index === undefined) {
         if (requireIndex) throw failure('TARE_E_OPEN', 'an index is required, and none was given');
         return {};
     }
     try {
-        return { instance: await openIndex(files, new BytesSource(index).bytes) };
+        return { instance: await openIndex(files, index, limits) };
     } catch (error) {
         if (requireIndex || !(error instanceof TareError) || error.status === 'TARE_E_MEMORY')
             throw error;
@@ -77,17 +78,21 @@ async function tryIndex(files, { index, requireIndex }) {
 }
 
 async function openFiles(named, options) {
-    checkOptions(options);
+    return openTaken(named, takeOptions(options));
+}
+
+async function openTaken(named, taken) {
+    const { limits } = taken;
     const files = named.map(({ name, source }) => {
         if (typeof name !== 'string') throw new TypeError('the name of a file is a string');
         return { name, source, size: source.size, head: new Uint8Array(0) };
     });
-    const made = await tryIndex(files, options);
+    const made = await tryIndex(files, taken);
     if (made.instance !== undefined) return new Model(made.instance, files, null);
     if (files.length === 1) files[0].head = await headOf(files[0].source,
                                                          Math.min(files[0].size, HEAD_SIZE));
-    else await mapSome(files, (file) => prepare(file, options));
-    const { instance } = await complete(files, (all) => openHeads(all, options.headerSizeMax));
+    else await mapSome(files, (file) => prepare(file, limits));
+    const { instance } = await complete(files, (all) => openHeads(all, limits));
     for (const { source } of files) if (source.head !== undefined) source.head = new Uint8Array(0);
     return new Model(instance, files, made.error ?? null);
 }
@@ -146,21 +151,21 @@ function parseUrl(text) {
 }
 
 async function openFromUrl(text, options) {
-    checkOptions(options);
+    const taken = takeOptions(options);
     let url = parseUrl(text), source;
     if (url.pathname.endsWith('/')) [url, source] = await openFolderUrl(url, options);
     else source = await openUrl(url, options, headSizeOf(url.pathname, options));
     const name = lastSegment(url);
     const file = { name, source, size: source.size, head: await headOf(
         source, Math.min(source.size, headSizeOf(name, options))) };
-    const { names } = await complete([file], ([one]) => listFiles(one));
+    const { names } = await complete([file], ([one]) => listFiles(one, taken.limits));
     if (file.head.length === file.size) source = new BytesSource(file.head); // an index, read whole
     const others = await mapSome(names.filter((other) => other !== name), async (other) => {
         const resolved = options.resolve?.(other, url) ?? urlOf(other, url);
         return { name: other,
                  source: await openUrl(resolved, options, headSizeOf(other, options)) };
     });
-    return openFiles([{ name, source }, ...others], options);
+    return openTaken([{ name, source }, ...others], taken);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -215,9 +220,13 @@ export class Model {
     static async fromResponse(response, options = {}) {
         const given = await response;
         if (typeof given?.ok !== 'boolean') throw new TypeError('a Response, or a promise of one');
-        if (!given.ok) {
+        try {
+            takeOptions(options); // before all of it is fetched
+            if (!given.ok)
+                throw failure('TARE_E_OPEN', `${given.url}: HTTP status ${given.status}`);
+        } catch (error) {
             await drop(given);
-            throw failure('TARE_E_OPEN', `${given.url}: HTTP status ${given.status}`);
+            throw error;
         }
         return Model.fromBytes(await readAll(given, options.onProgress), options);
     }

@@ -1,5 +1,7 @@
 /* Is never run: tsc must accept it, as whoever uses the types would write it. */
-import { Model, TareError, Tensor, init, version, type TypedArray, type Value } from 'tare-wasm';
+import {
+    Model, TareError, Tensor, init, version, type Limits, type OpenOptions, type TypedArray, type Value,
+} from 'tare-wasm';
 
 export async function use(file: File, files: FileList, bytes: ArrayBuffer): Promise<number> {
     await init(fetch('tare.wasm'));
@@ -14,6 +16,16 @@ export async function use(file: File, files: FileList, bytes: ArrayBuffer): Prom
         await Model.fromResponse(fetch('m'), { onProgress: (done, total) => done + (total ?? 0) }),
         await Model.fromUrl('m/', { index: new Uint8Array(bytes), requireIndex: true, resolve: (name, url) => new URL(name, url) }),
     ];
+    const limits: Limits = { headerSizeMax: 1000, tensorCountMax: 9, rankMax: 8, nameSizeMax: 99, metadataSizeMax: 5 };
+    opened.push(await Model.fromBytes(bytes, limits), await Model.fromBlob(file, limits),
+                await Model.fromFiles([], { ...limits, requireIndex: true }), await Model.fromUrl('m', limits),
+                await Model.fromResponse(fetch('m'), { ...limits, name: 'm' }));
+    // @ts-expect-error: numbers alone are limits
+    const wide: OpenOptions = { tensorCountMax: 5n };
+    // @ts-expect-error: nor is text
+    const text9: OpenOptions = { rankMax: '9', nameSizeMax: wide.nameSizeMax ?? 1 };
+    // @ts-expect-error: there is no such limit
+    opened.push(await Model.fromBytes(bytes, { shardCountMax: 5, rankMax: text9.rankMax ?? 1 }));
     let sum = text.length;
     for (const model of opened) {
         const tensor: Tensor | undefined = model.find('w');

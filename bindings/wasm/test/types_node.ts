@@ -5,7 +5,8 @@ import { Model, TareError, init, type Reader } from 'tare-wasm';
 
 export async function count(path: string, signal: AbortSignal): Promise<number> {
     await init(readFile('tare.wasm'));
-    using model = await openPath(path, { signal, headerSizeMax: 1 << 20 });
+    using model = await openPath(path, { signal, headerSizeMax: 1 << 20, tensorCountMax: 1e5, rankMax: 8, nameSizeMax: 99,
+                                         metadataSizeMax: 1e6 });
     const reader: Reader = { size: 9, read: (_, size) => Buffer.alloc(size) };
     const others: Model[] = [
         await openPath(new URL('model/', import.meta.url)),
