@@ -9,7 +9,7 @@ use tare_sys as sys;
 use crate::error::check;
 use crate::model::{Kept, SharedBytes};
 use crate::reader::Reader;
-use crate::{Error, ReadAt, Result, Status};
+use crate::{Error, OpenOptions, ReadAt, Result, Status};
 
 /// One file of a model that is in no folder of the system: in memory, behind a reader, or both. Of
 /// several that are given to [`Model::from_files`](crate::Model::from_files) the model is an index
@@ -138,14 +138,19 @@ impl<'f> RawFiles<'f> {
 /// Which files a model is made of, for those who fetch them: the shards that a file lists whose name
 /// ends in `.json`, sorted; the parts of a split GGUF file, told from the name of one; any other file
 /// for itself. Names are relative to the folder of `file`. The content of an index is read and
-/// checked, that of other files is not. See [`ModelFile`] for an example.
+/// checked, that of other files is not. See [`ModelFile`] for an example, and
+/// [`OpenOptions::list_files`] for limits.
 pub fn list_files(file: &ModelFile) -> Result<Vec<String>> {
+    OpenOptions::new().list_files(file)
+}
+
+pub(crate) fn list(file: &ModelFile, options: &sys::tare_options) -> Result<Vec<String>> {
     let raw = RawFiles::new(slice::from_ref(file))?;
     let mut names: Vec<String> = Vec::new();
     let context = ptr::from_mut(&mut names).cast();
     let result = check(|error| {
         // SAFETY: pointers are to what lives during the call; `visit` gets the list.
-        unsafe { sys::tare_list_files(raw.as_ptr(), ptr::null(), Some(visit), context, error) }
+        unsafe { sys::tare_list_files(raw.as_ptr(), options, Some(visit), context, error) }
     });
     result.map_err(|error| raw.kept().explain(error))?;
     Ok(names)

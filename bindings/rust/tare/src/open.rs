@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tare_sys as sys;
 
 use crate::error::check;
-use crate::files::RawFiles;
+use crate::files::{self, RawFiles};
 use crate::model::{Kept, Model, SharedBytes};
 use crate::reader::Reader;
 use crate::{
@@ -72,7 +72,9 @@ impl OpenOptions {
         self.flag(sys::TARE_PAIRS_KEEP_FIRST, keep)
     }
 
-    /// The most bytes that the header of a shard may have: default 100,000,000, at most 2^31-1.
+    /// The most bytes that the header of a shard may have: default 100,000,000, at most 2^31-1
+    /// ([`Status::Argument`]). A longer one is [`Status::HeaderSize`]. Here and in the next four 0 is
+    /// the default.
     #[must_use]
     pub fn header_size_max(mut self, size: u64) -> Self {
         self.raw.header_size_max = size;
@@ -80,7 +82,9 @@ impl OpenOptions {
     }
 
     /// The most tensors that the model may have: default 2^30-1. A model beyond this limit, or one
-    /// of the next three, is [`Status::Limit`].
+    /// of the next three, is [`Status::Limit`], with the place in the header; of a model from an
+    /// index file all tensors are looked at for these three. Numbers beyond what format and library
+    /// have for limits count as those.
     #[must_use]
     pub fn tensor_count_max(mut self, count: u64) -> Self {
         self.raw.tensor_count_max = count;
@@ -255,6 +259,12 @@ impl OpenOptions {
         self.make(self.backing_of_safe_calls(), raw.kept(), |options, out, error| unsafe {
             sys::tare_open_files(raw.as_ptr(), raw.count(), options, out, error)
         })
+    }
+
+    /// Which files a model is made of, as [`list_files`](crate::list_files) tells: an index may list
+    /// no more tensors, and no longer names, than models may have that are opened with these options.
+    pub fn list_files(&self, file: &ModelFile) -> Result<Vec<String>> {
+        files::list(file, &self.raw)
     }
 
     /// Makes a call that opens. `kept` is all that the model will borrow, but for the index.

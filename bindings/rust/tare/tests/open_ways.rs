@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use tare::{Backing, Dtype, Format, Kind, Model, OpenOptions, Status};
+use tare::{
+    Backing, Dtype, Format, IndexOptions, Kind, Model, ModelFile, OpenOptions, Status, UseIndex,
+};
 
 fn corpus(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/data/corpus").join(name)
@@ -196,21 +198,90 @@ fn errors_tell_status_shard_offset_and_system_error() {
 #[test]
 fn options_reach_the_library() {
     let bytes = file();
-    let error = OpenOptions::new().header_size_max(10).open_slice(&bytes).unwrap_err();
-    assert_eq!(error.status(), Status::HeaderSize);
-    for options in [
-        OpenOptions::new().tensor_count_max(2),
-        OpenOptions::new().rank_max(1),
-        OpenOptions::new().name_size_max(1),
-        OpenOptions::new().metadata_size_max(1),
-    ] {
-        assert_eq!(options.open_slice(&bytes).unwrap_err().status(), Status::Limit);
-    }
     let error = OpenOptions::new().alignment(3).open_pairs(&[("a", [1u8])]).unwrap_err();
     assert_eq!(error.status(), Status::Argument);
     let error = OpenOptions::new().backing(Backing::Memory).open_slice(&bytes).unwrap_err();
     assert_eq!(error.status(), Status::Argument);
     assert_eq!(OpenOptions::new().fixed_seed(7).open_slice(&bytes).unwrap().count(), 3);
+}
+
+type Limit = fn(OpenOptions, u64) -> OpenOptions;
+
+/// A limit, the most that the model of `file` takes of it, and where, as what, one less is refused.
+fn limits() -> [(Limit, u64, &'static str, Status); 5] {
+    let header = file().len() as u64 - 8 - 26;
+    [
+        (OpenOptions::header_size_max, header, "", Status::HeaderSize),
+        (OpenOptions::tensor_count_max, 3, "layer.1.w", Status::Limit),
+        (OpenOptions::rank_max, 2, "layer.0.w", Status::Limit),
+        (OpenOptions::name_size_max, 9, "layer.0.w", Status::Limit),
+        (OpenOptions::metadata_size_max, 8, "format", Status::Limit),
+    ]
+}
+
+#[test]
+fn limits_hold_in_every_way_of_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    fs::write(&path, file()).unwrap();
+    let ways: [&dyn Fn(OpenOptions) -> tare::Result<Model>; 5] = [
+        &|options| options.open_bytes(file()),
+        // SAFETY: nobody writes to the file in place.
+        &|options| unsafe { options.open(&path) },
+        &|options| options.open_read(&path),
+        &|options| options.open_reader(fs::File::open(&path).unwrap(), file().len() as u64),
+        &|options| options.open_files(&[ModelFile::from_bytes("m", file())]),
+    ];
+    for (limit, most, word, status) in limits() {
+        let quoted = format!("\"{word}\"");
+        let place = file().windows(quoted.len()).position(|bytes| bytes == quoted.as_bytes());
+        let place = place.map_or(0, |place| place as u64); // of the header itself
+        for open in ways {
+            for fine in [most, most + 1, 0x7fff_ffff, 0] {
+                assert_eq!(open(limit(OpenOptions::new(), fine)).unwrap().count(), 3);
+            }
+            let error = open(limit(OpenOptions::new(), most - 1)).unwrap_err();
+            assert_eq!(
+                (error.status(), error.offset(), error.shard()),
+                (status, Some(place), Some(0))
+            );
+            assert!(error.message().contains(word), "{error}");
+        }
+    }
+    let error = OpenOptions::new().header_size_max(1 << 31).open_bytes(file()).unwrap_err();
+    assert_eq!(error.status(), Status::Argument);
+}
+
+#[test]
+fn limits_hold_for_pairs_lists_and_index_files() {
+    let pairs = [("a", "x"), ("bcd", "y")];
+    for (limit, most) in [limits()[1].0, limits()[3].0].into_iter().zip([2, 3]) {
+        assert_eq!(limit(OpenOptions::new(), most).open_pairs(&pairs).unwrap().count(), 2);
+        let error = limit(OpenOptions::new(), most - 1).open_pairs(&pairs).unwrap_err();
+        assert_eq!(error.status(), Status::Limit);
+
+        let list = r#"{"weight_map":{"a":"1.safetensors","bcd":"1.safetensors"}}"#;
+        let list_file = ModelFile::from_bytes("m.json", list);
+        let listed = limit(OpenOptions::new(), most).list_files(&list_file).unwrap();
+        assert_eq!(listed, ["1.safetensors"]);
+        let error = limit(OpenOptions::new(), most - 1).list_files(&list_file).unwrap_err();
+        let place = list.find("\"bcd\"").map(|place| place as u64);
+        assert_eq!((error.status(), error.offset()), (Status::Limit, place));
+        assert!(error.message().contains("'bcd'"), "{error}");
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    fs::write(&path, file()).unwrap();
+    Model::open_read(&path).unwrap().save_index(IndexOptions::new()).unwrap();
+    let indexed = OpenOptions::new().use_index(UseIndex::Require);
+    for (limit, most, word, status) in limits().into_iter().skip(1) {
+        assert_eq!(limit(indexed.clone(), most).open_read(&path).unwrap().count(), 3);
+        let error = limit(indexed.clone(), most - 1).open_read(&path).unwrap_err();
+        assert_eq!(error.status(), status);
+        // How many there are the head says, which names none.
+        assert!(error.message().contains(word) || word == "layer.1.w", "{error}");
+    }
 }
 
 #[test]
