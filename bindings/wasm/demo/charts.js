@@ -70,20 +70,22 @@ export function bar(share, colour) {
 }
 
 const WIDTH = 360, HEIGHT = 170, LEFT = 54, BOTTOM = 18;
+const COLUMNS_MAX = 1000; // of layers; more are no wider than a hair
 
 function columnTitle({ layer, size, count }) {
     return `${layer === null ? 'outside of layers' : `layer ${layer}`}: ${formatCount(count)} tensors, ${formatSize(size)}`;
 }
 
 export function layerChart(sums) {
-    const numbered = sums.layers.filter(({ layer }) => layer !== null);
+    const all = sums.layers.filter(({ layer }) => layer !== null);
+    const numbered = all.slice(0, COLUMNS_MAX);
     const outside = sums.layers.find(({ layer }) => layer === null);
     const box = html('div');
     if (numbered.length === 0) {
         box.append(html('p', 'muted', 'No name has the number of a layer.'));
         return box;
     }
-    const most = Math.max(...numbered.map(({ size }) => size), 1);
+    const most = numbered.reduce((largest, { size }) => Math.max(largest, size), 1);
     const chart = svg('svg', { class: 'layers', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img',
                                'aria-label': `Bytes of ${numbered.length} layers, up to ${formatSize(most)} each` });
     const height = HEIGHT - BOTTOM - 8, step = (WIDTH - LEFT) / numbered.length;
@@ -113,6 +115,8 @@ export function layerChart(sums) {
     const legend = html('p', 'legend');
     sums.dtypes.slice(0, COLOURS).forEach(({ dtype }, i) => legend.append(html('span', `key-${i + 1}`, dtype)));
     box.append(chart, legend);
+    if (all.length > numbered.length)
+        box.append(html('p', 'note', `and ${formatCount(all.length - numbered.length)} layers more`));
     if (outside) box.append(html('p', 'note', columnTitle(outside)));
     return box;
 }

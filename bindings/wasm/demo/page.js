@@ -22,6 +22,11 @@ let opening = 0; // the newest attempt, which alone may show something
  * Opening
  */
 
+/* What no model has, and would keep the page busy for long. */
+const LIMITS = { rankMax: 64, nameSizeMax: 4096 };
+const LIMITED = `This page shows tensors of up to ${LIMITS.rankMax} dimensions, and names of up to ` +
+    `${formatCount(LIMITS.nameSizeMax)} bytes.`;
+
 /* Browsers tell no more than that it failed. */
 const UNREACHED = 'No server answers there, or it does not let pages of other sites read its files (CORS)' +
     (location.protocol === 'https:' ? ', or its address is one of http://.' : '.');
@@ -31,6 +36,7 @@ function showError(error) {
     if (error instanceof TareError) {
         box.append(make('strong', '', error.status), error.message);
         if (error.offset !== null) box.append(` (byte ${formatCount(error.offset)})`);
+        if (error.status === 'TARE_E_LIMIT') box.append(make('p', 'hint', LIMITED));
         if (error.cause instanceof TypeError) box.append(make('p', 'hint', UNREACHED));
     } else {
         box.append(String(error?.message ?? error));
@@ -68,7 +74,7 @@ function describeFiles(files) {
 function openFiles(given) {
     if (given.length === 0) return;
     const files = given.length === 1 ? given : given.filter((file) => isModelFile(file.name));
-    open(describeFiles(given), () => Model.fromBlob(files.length === 1 ? files[0] : files));
+    open(describeFiles(given), () => Model.fromBlob(files.length === 1 ? files[0] : files, LIMITS));
 }
 
 function parseUrl(text) {
@@ -83,6 +89,7 @@ async function fetchModel(text) {
     const url = parseUrl(text);
     if (!/^https?:$/.test(url.protocol)) throw new Error(`Neither http:// nor https://: ${url.href}`);
     return Model.fromUrl(url, {
+        ...LIMITS,
         onProgress: (done, total) => {
             const of = total === null ? '' : ` of ${formatSize(total)}`;
             at('status').textContent = `The server sends no parts: all of it, ${formatSize(done)}${of} …`;
@@ -153,9 +160,9 @@ function showMetadata(metadata) {
         at('metadata').replaceChildren(make('p', 'muted', 'There is none.'));
         return;
     }
-    const rows = metadataRows(metadata), table = make('table'), body = make('tbody');
-    for (const { entry, text, count } of rows.slice(0, METADATA_MAX)) {
-        const row = make('tr'), key = make('th', '', entry.key);
+    const { rows, more } = metadataRows(metadata), table = make('table'), body = make('tbody');
+    for (const { entry, text, count } of rows) {
+        const row = make('tr'), key = make('th', '', shorten(entry.key));
         key.scope = 'row';
         key.append(make('span', 'kind', (entry.kind === 'array'
             ? `${formatCount(entry.count)} × ${entry.itemKind}` : entry.kind) +
@@ -165,21 +172,23 @@ function showMetadata(metadata) {
     }
     table.append(body);
     at('metadata').replaceChildren(table);
-    if (rows.length > METADATA_MAX)
-        at('metadata').append(make('p', 'note', `and ${formatCount(rows.length - METADATA_MAX)} more`));
+    if (more > 0) at('metadata').append(make('p', 'note', `and ${formatCount(more)} more`));
 }
 
-/** {entry, text, count}: what several shards say alike is one. */
+/** {rows, more}: rows are {entry, text, count}, of which what several shards say alike is one; and
+ *  how many entries there are besides. */
 function metadataRows(metadata) {
     const rows = new Map();
+    let more = 0;
     for (const entry of metadata) {
         const text = shorten(entry.value), { key, kind, itemKind, count } = entry;
         const alike = JSON.stringify([key, kind, itemKind, count, text]);
         const row = rows.get(alike);
-        if (row === undefined) rows.set(alike, { entry, text, count: 1 });
-        else row.count++;
+        if (row !== undefined) row.count++;
+        else if (rows.size < METADATA_MAX) rows.set(alike, { entry, text, count: 1 });
+        else more++;
     }
-    return [...rows.values()];
+    return { rows: [...rows.values()], more };
 }
 
 function showChart(kind) {
@@ -313,7 +322,7 @@ document.addEventListener('drop', (event) => {
     at('drop').classList.remove('over');
     const folder = droppedFolder(event.dataTransfer);
     if (folder === null) openFiles([...event.dataTransfer.files]);
-    else open(folder.what, async () => Model.fromFiles(await folder.files));
+    else open(folder.what, async () => Model.fromFiles(await folder.files, LIMITS));
 });
 
 const asked = new URLSearchParams(location.search).get('url');

@@ -228,6 +228,66 @@ test('what is wrong with a file is told', async () => {
     assert.match(await page.textContent('#error'), /byte 13/);
 });
 
+const HOSTILE = ['<img src=x onerror=alert(1)>', '<script>alert(1)</script>', '"\'&amp;`${1}',
+                 '\u202eabc\u0000\n\u001b[31m', '__proto__', 'constructor', 'layers.99999999999999999999999.w', '</td></tr></table><h1>x'];
+
+test('whatever names and metadata hold is shown as text', async () => {
+    await freshPage();
+    const tensors = HOSTILE.map((name) => [name, 'U8', [1], Buffer.from([7])]);
+    const metadata = Object.fromEntries(HOSTILE.flatMap((text, i) => [[`k${i}`, text], [text, 'v']]));
+    Object.defineProperty(metadata, '__proto__', { value: 'v', enumerable: true });
+    const header = ['__metadata__'].concat(HOSTILE).map((name, i) => JSON.stringify(name) + ':' + JSON.stringify(
+        i === 0 ? metadata : { dtype: 'U8', shape: [1], data_offsets: [i - 1, i] }));
+    const buffer = raw(`{${header.join(',')}}`, Buffer.concat(tensors.map((tensor) => tensor[3])));
+    const name = '<img src=y onerror=alert(2)>.safetensors';
+    await pick({ name, mimeType: '', buffer });
+    await opened(String(HOSTILE.length));
+    assert.deepEqual((await shownNames()).map((shown) => shown.name), HOSTILE);
+    assert.equal(await page.locator('#summary dd').first().textContent(), name);
+    const shown = await page.locator('#metadata tr').evaluateAll((rows) =>
+        rows.map((row) => [row.children[0].firstChild.data, row.children[1].textContent]));
+    for (const [i, text] of HOSTILE.entries()) {
+        assert.ok(shown.some(([key, value]) => key === `k${i}` && value === text), text);
+        assert.ok(shown.some(([key, value]) => key === text && value === 'v'), text);
+        await rows().nth(i).click();
+        assert.equal(await page.textContent('#detail-title'), text);
+    }
+    await page.fill('#search', '<SCRIPT>');
+    await page.waitForFunction(() => document.getElementById('count').textContent === '1 of 8');
+    await page.getByRole('tab', { name: 'by layer' }).click();
+    await page.goto(`${server.url}?url=${encodeURIComponent(`models/${HOSTILE[0]}`)}`);
+    await page.waitForSelector('#error:not([hidden])');
+    await pick({ name, mimeType: '', buffer: raw(`{${JSON.stringify(HOSTILE[0])}:!}`) });
+    await page.waitForFunction(() => document.getElementById('error').textContent.includes('TARE_E_FIELD'));
+    assert.match(await page.textContent('#error'), /<img src=y.*<img src=x/s);
+    const made = await page.evaluate(() => document.querySelectorAll('main img, main script, main h1').length);
+    assert.deepEqual([made, complaints.filter((text) => !text.includes('404'))], [0, []]);
+});
+
+test('no model keeps the page busy: dimensions, names, layers and metadata without end', async () => {
+    await freshPage();
+    const empty = { dtype: 'U8', shape: [0], data_offsets: [0, 0] };
+    const pickHeader = (header) => pick({ name: 'x.safetensors', mimeType: '', buffer: raw(JSON.stringify(header)) });
+    for (const [header, said] of [[{ w: { ...empty, shape: Array(65).fill(0) } }, /'w': more dimensions/],
+                                  [{ ['n'.repeat(4097)]: empty }, /its name is longer/]]) {
+        await pickHeader(header);
+        await page.waitForFunction(() => document.getElementById('error').textContent !== '');
+        assert.match(await page.textContent('#error'), said);
+        assert.match(await page.textContent('#error'), /up to 64 dimensions.*4,096 bytes/);
+        await pickHeader({ w: { ...empty, shape: Array(64).fill(0) }, ['n'.repeat(4096)]: empty });
+        await opened('2');
+    }
+    const pairs = Array.from({ length: 1000 }, (_, i) => [`k${i}`, 'v'.repeat(i)]);
+    const layers = Array.from({ length: 1200 }, (_, i) => [`layers.${i}.w`, empty]);
+    await pickHeader({ __metadata__: { ['k'.repeat(9999)]: 'v', ...Object.fromEntries(pairs) },
+                       ...Object.fromEntries(layers) });
+    await opened('1,200');
+    assert.match(await page.textContent('#metadata'), /^k{400} …string.*and 601 more$/);
+    await page.getByRole('tab', { name: 'by layer' }).click();
+    assert.match(await page.textContent('#chart'), /layer 0layer 999.*and 200 layers more/);
+    assert.deepEqual(complaints, []);
+});
+
 test('a failure says what is still shown, and leaves it usable', async () => {
     await freshPage();
     const files = SHARDED_FILES.map((name) => join(SHARDED, name));
