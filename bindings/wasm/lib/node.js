@@ -54,7 +54,7 @@ async function fetchFile(url, { headers, signal }) {
 /** Opens a file, an index and its shards, any part of a split file, or a folder with usual names. */
 export async function openPath(path, options = {}) {
     const url = path instanceof URL ? new URL(path) : pathToFileURL(path);
-    const isFolder = (await system(url, () => stat(url))).isDirectory();
+    const isFolder = (await system(url, () => stat(path))).isDirectory(); // "" is none
     if (isFolder && !url.pathname.endsWith('/')) url.pathname += '/';
     return Model.fromUrl(url, { ...options, fetch: fetchFile });
 }

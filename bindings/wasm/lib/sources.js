@@ -118,7 +118,7 @@ async function request(url, options, headers) {
     throw failure('TARE_E_OPEN', `${url}: HTTP status ${response.status}`);
 }
 
-function room(size) {
+export function room(size) {
     try {
         return new Uint8Array(size);
     } catch (cause) {
@@ -126,47 +126,68 @@ function room(size) {
     }
 }
 
-/** All bytes of a response. `onProgress(done, total)` has null as total where none is stated. */
-export async function readAll(response, onProgress, signal) {
-    /* Of a compressed body the length is another one than that of what comes out. */
+/** How many bytes a response says it has; null where it does not. */
+function lengthOf(response) {
+    /* Of a compressed body it is another number than that of what comes out. */
     const encoding = response.headers.get('content-encoding') ?? 'identity';
     const length = Number(response.headers.get('content-length') ?? NaN);
-    const total = encoding === 'identity' && Number.isSafeInteger(length) ? length : null;
-    let bytes = room(total ?? 65536), done = 0;
+    return encoding === 'identity' && Number.isSafeInteger(length) ? length : null;
+}
+
+/** The next piece of a body; null behind the last. */
+async function nextPiece(response, reader, signal) {
+    try {
+        const piece = await reader?.read();
+        return piece === undefined || piece.done ? null : piece.value;
+    } catch (cause) {
+        signal?.throwIfAborted();
+        if (cause?.name === 'AbortError') throw cause;
+        throw failure('TARE_E_READ', `${response.url}: ${cause?.message ?? cause}`, { cause });
+    }
+}
+
+/** All pieces in one. More than `most` are wanted by nobody: it stops behind the first such. */
+async function join(response, reader, { onProgress, signal, most }) {
+    const total = lengthOf(response);
+    let bytes = room(Math.min(total ?? 65536, most)), done = 0;
     onProgress?.(0, total);
-    const reader = response.body?.getReader();
-    for (;;) {
-        let piece;
-        try {
-            piece = reader === undefined ? { done: true } : await reader.read();
-        } catch (cause) {
-            signal?.throwIfAborted();
-            if (cause?.name === 'AbortError') throw cause;
-            throw failure('TARE_E_READ', `${response.url}: ${cause?.message ?? cause}`, { cause });
+    while (done <= most) {
+        const piece = await nextPiece(response, reader, signal);
+        if (piece === null) {
+            if (total === null || done >= total) break;
+            throw failure('TARE_E_TRUNCATED', `${response.url}: ${done} bytes came, not ${total}`);
         }
-        if (piece.done) break;
-        if (done + piece.value.length > bytes.length) {
-            const larger = room(Math.max(bytes.length * 2, done + piece.value.length));
+        if (done + piece.length > bytes.length) {
+            const larger = room(Math.max(bytes.length * 2, done + piece.length));
             larger.set(bytes.subarray(0, done));
             bytes = larger;
         }
-        bytes.set(piece.value, done);
-        done += piece.value.length;
+        bytes.set(piece, done);
+        done += piece.length;
         onProgress?.(done, total);
     }
-    if (total !== null && done < total)
-        throw failure('TARE_E_TRUNCATED', `${response.url}: ${done} bytes came, not ${total}`);
     return done === bytes.length ? bytes : bytes.slice(0, done);
+}
+
+/**
+ * All bytes of a response; more than `most` where it has more than that. `onProgress(done, total)`
+ * has null as total where none is stated.
+ */
+export async function readAll(response, { onProgress, signal, most = Infinity }) {
+    const reader = response.body?.getReader();
+    try {
+        return await join(response, reader, { onProgress, signal, most });
+    } finally {
+        reader?.cancel().catch(() => {}); // which does nothing behind the end
+    }
 }
 
 /** The start and the size of the whole file, from "bytes 0-99/1234". */
 function parseContentRange(text) {
     const found = /^bytes (?:(\d+)-(\d+)|\*)\/(\d+|\*)$/.exec(text ?? '');
     if (found === null) return { start: null, size: null };
-    return {
-        start: found[1] === undefined ? null : Number(found[1]),
-        size: found[3] === '*' ? null : Number(found[3]),
-    };
+    const number = (digits) => (Number.isSafeInteger(Number(digits)) ? Number(digits) : null);
+    return { start: number(found[1]), size: number(found[3]) };
 }
 
 /** Other sites hide Content-Range unless they say otherwise, but never the length of a HEAD. */
@@ -208,12 +229,13 @@ class UrlSource {
             await drop(response);
             throw this.fail('TARE_E_CHANGED', 'the file changed since it was opened', offset);
         }
-        const bytes = await readAll(response, undefined, options.signal);
-        if (response.status === 200) { // a server may at any time send all of it instead
-            if (bytes.length === this.size) return bytes.slice(offset, offset + size);
-            throw this.fail('TARE_E_CHANGED', `it has ${bytes.length} bytes, and had ${this.size}`,
+        const whole = response.status === 200; // a server may at any time send all of it instead
+        const bytes = await readAll(response, { signal: options.signal,
+                                                most: whole ? this.size : size });
+        if (whole && bytes.length === this.size) return bytes.slice(offset, offset + size);
+        if (whole)
+            throw this.fail('TARE_E_CHANGED', `${bytes.length} bytes came, and it had ${this.size}`,
                             offset);
-        }
         if (range.start !== null && range.start !== offset)
             throw this.fail('TARE_E_READ', `bytes from ${range.start} came, not ${offset}`, offset);
         if (bytes.length !== size)
@@ -229,14 +251,15 @@ class UrlSource {
 export async function openUrl(url, options, headSize) {
     const response = await request(url, options, { range: `bytes=0-${headSize - 1}` });
     if (response.status === 200)
-        return new BytesSource(await readAll(response, options.onProgress, options.signal));
+        return new BytesSource(await readAll(response, {
+            onProgress: options.onProgress, signal: options.signal }));
     if (response.status === 416) { // it has no byte 0
         const { size } = parseContentRange(response.headers.get('content-range'));
         if ((size ?? await askSize(url, options)) === 0) return new BytesSource(new Uint8Array(0));
         throw failure('TARE_E_READ', `${url}: HTTP status 416`);
     }
     const range = parseContentRange(response.headers.get('content-range'));
-    const head = await readAll(response, undefined, options.signal);
+    const head = await readAll(response, { signal: options.signal, most: headSize });
     const size = range.size ?? await askSize(url, options);
     if ((range.start ?? 0) !== 0 || head.length !== Math.min(headSize, size))
         throw failure('TARE_E_READ', `${url}: other bytes came than were asked for`);
@@ -259,7 +282,12 @@ export async function mapSome(items, work, atOnce = 6) {
     const worker = async () => {
         while (next < items.length) {
             const i = next++;
-            results[i] = await work(items[i], i);
+            try {
+                results[i] = await work(items[i], i);
+            } catch (error) {
+                next = items.length; // what comes to nothing is not begun
+                throw error;
+            }
         }
     };
     await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, worker));

@@ -228,7 +228,7 @@ export class Model {
             await drop(given);
             throw error;
         }
-        return Model.fromBytes(await readAll(given, options.onProgress), options);
+        return Model.fromBytes(await readAll(given, { onProgress: options.onProgress }), options);
     }
 
     static async fromUrl(url, options = {}) {

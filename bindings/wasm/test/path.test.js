@@ -62,6 +62,9 @@ test('what is no model file is told, with the errno of the system', async () => 
     const broken = await errorOf(openPath(at('broken.safetensors')));
     assert.deepEqual([broken.status, broken.offset], ['TARE_E_JSON', 13]);
     await assert.rejects(openPath(5), TypeError);
+    process.chdir(folder); // which is a model, and not meant
+    for (const none of ['', 'a\0b', new URL('http://any.where/m'), new URL('file:///a%2Fb'), new URL('file:///%00')])
+        assert.equal((await errorOf(openPath(none))).status, 'TARE_E_OPEN', String(none));
     if (spawnSync('mkfifo', [at('pipe.gguf')]).status === 0)
         assert.match((await errorOf(openPath(at('pipe.gguf')))).message, /no regular file/);
 });

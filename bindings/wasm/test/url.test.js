@@ -179,6 +179,92 @@ test('what fetch refuses is told, also of the size and of a body', async () => {
                  'TARE_E_ARGUMENT');
 });
 
+/** A body that never ends, of which `pulled` is told. */
+function endless(state) {
+    return new ReadableStream({
+        pull: (controller) => {
+            state.pulled += 10_000;
+            if (state.pulled > 2_000_000) controller.error(new Error('nobody stops it'));
+            else controller.enqueue(new Uint8Array(10_000));
+        },
+        cancel: () => (state.cancelled = true),
+    });
+}
+
+test('of a body that never ends no more is taken than was asked for', async () => {
+    const file = safetensors([['w', 'U8', [100_000], weights.subarray(0, 100_000)]]);
+    const headers = (begin, end) => ({ 'content-range': `bytes ${begin}-${end - 1}/${file.length}` });
+    const head = () => new Response(file.subarray(0, 65536), { status: 206, headers: headers(0, 65536) });
+    for (const [what, wanted, answers] of [
+        ['head', 'TARE_E_READ', (body) => [new Response(body, { status: 206, headers: headers(0, 65536) })]],
+        ['tensor', 'TARE_E_CHANGED', (body) => [head(), new Response(body, { status: 206 })]],
+        ['whole', 'TARE_E_CHANGED', (body) => [head(), new Response(body, { status: 200 })]],
+    ]) {
+        const state = { pulled: 0, cancelled: false }, left = answers(endless(state));
+        const opening = Model.fromUrl('http://any.where/m', { fetch: async () => left.shift() });
+        const error = await errorOf(opening.then((model) => model.read('w')));
+        assert.equal(error.status, wanted, `${what}: ${error.message}`);
+        assert.ok(state.cancelled && state.pulled < file.length + 50_000, `${what}: ${state.pulled}`);
+    }
+});
+
+test('a length that is a lie takes no memory', async () => {
+    const file = safetensors([['w', 'U8', [4], Buffer.alloc(4, 1)]]), sizes = [];
+    const { Uint8Array: Real } = globalThis;
+    const fetch = async () => new Response(file, { status: 206, headers: {
+        'content-length': '8000000000', 'content-range': `bytes 0-${file.length - 1}/${file.length}` } });
+    globalThis.Uint8Array = new Proxy(Real, { construct: (target, given) => {
+        if (typeof given[0] === 'number') sizes.push(given[0]);
+        return Reflect.construct(target, given);
+    } });
+    try {
+        assert.equal((await errorOf(Model.fromUrl('http://any.where/m', { fetch }))).status, 'TARE_E_TRUNCATED');
+    } finally {
+        globalThis.Uint8Array = Real;
+    }
+    assert.ok(sizes.length > 0 && Math.max(...sizes) <= 65536, String(sizes));
+});
+
+test('sizes that no file has are told', async () => {
+    const file = safetensors([['w', 'U8', [4], Buffer.alloc(4, 1)]], undefined, 70_000);
+    for (const [size, status] of [['100000000000000000000', 'TARE_E_UNSUPPORTED'],
+                                  ['9007199254740992', 'TARE_E_UNSUPPORTED'],
+                                  ['9007199254740991', 'TARE_E_LIMIT'], ['70368744177665', 'TARE_E_LIMIT'],
+                                  ['-1', 'TARE_E_READ'], ['x', 'TARE_E_UNSUPPORTED']]) {
+        const fetch = async (url, { method }) => (method === 'HEAD'
+            ? new Response(null, { headers: { 'content-length': size } })
+            : new Response(file.subarray(0, 65536), { status: 206, headers: {
+                'content-range': `bytes 0-65535/${size}` } }));
+        assert.equal((await errorOf(Model.fromUrl('http://any.where/m', { fetch }))).status, status, size);
+    }
+});
+
+test('once a shard is missing no others are asked for', async () => {
+    const names = Array.from({ length: 200 }, (_, i) => `s${String(i).padStart(3, '0')}.safetensors`);
+    const list = JSON.stringify({ weight_map: Object.fromEntries(names.map((name, i) => [`t${i}`, name])) });
+    const seen = [];
+    const fetch = async (url) => {
+        if (String(url).endsWith('.json')) return new Response(list);
+        seen.push(String(url));
+        await new Promise(setImmediate);
+        if (String(url).endsWith('s009.safetensors')) return new Response(null, { status: 404 });
+        return new Response(safetensors([['w', 'U8', [1], Buffer.alloc(1)]]));
+    };
+    assert.equal((await errorOf(Model.fromUrl('http://any.where/m.json', { fetch }))).status, 'TARE_E_OPEN');
+    for (let i = 0; i < 50; i++) await new Promise(setImmediate);
+    assert.ok(seen.length >= 10 && seen.length < 30, `${seen.length} requests`);
+});
+
+test('a body is let go of where its progress throws', async () => {
+    const own = new Error('mine'), options = { onProgress: () => { throw own; } };
+    for (const open of [(response) => Model.fromResponse(response, options), (response) =>
+        Model.fromUrl('http://any.where/m', { ...options, fetch: async () => response })]) {
+        const state = { pulled: 0, cancelled: false };
+        await assert.rejects(open(new Response(endless(state))), own);
+        assert.ok(state.cancelled);
+    }
+});
+
 test('responses are fetched whole, with progress', async () => {
     const seen = [];
     const model = await Model.fromResponse(fetch(`${server.url}one.safetensors`),
