@@ -276,7 +276,7 @@ export class Instance {
      * What an instance is, is in its memory: between calls all else is as it was at the start.
      */
     moved() {
-        const top = Math.ceil(this.calls.tare_js_top() / 64) * 64;
+        const top = Math.ceil((this.calls.tare_js_top() >>> 0) / 64) * 64;
         const fresh = new Instance(this.module);
         const lack = top + 4096 - fresh.bytes.length;
         if (lack > 0) fresh.grow(lack);
@@ -300,6 +300,7 @@ function headerOf(head) {
 /** Runs `call(instance, table)` on files: the instance, with what it says or which bytes lack. */
 async function attempt(files, limits, call) {
     const module = await init();
+    for (const { source } of files) source.view(0, 0); // throws where a buffer is gone meanwhile
     for (const cut of [headerOf, (head) => head]) {
         const instance = new Instance(module);
         instance.limit(limits);

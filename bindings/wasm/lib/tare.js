@@ -3,7 +3,7 @@
  * over the C library; see README.md. Tensor bytes stay where the caller has them.
  */
 import { Instance, init, listFiles, openHeads, openIndex, takeLimits } from './instance.js';
-import { BytesSource, drop, isBytes, mapSome, openUrl, readAll, sourceOf } from './sources.js';
+import { BytesSource, drop, isBytes, mapSome, openUrl, readAll, room, sourceOf } from './sources.js';
 import { Tensor, Metadata, copyNames, listPrefix, placeOf } from './tensor.js';
 import { TareError, failure } from './tare_error.js';
 
@@ -25,7 +25,7 @@ async function extend(source, head, missing) {
     const viewed = source.view(0, end);
     if (viewed !== null) return viewed;
     const more = await source.read(head.length, end - head.length);
-    const longer = new Uint8Array(end);
+    const longer = room(end);
     longer.set(head);
     longer.set(more, head.length);
     return longer;
