@@ -110,7 +110,8 @@ function nameOf(blob) {
 function lastSegment(url) {
     const segment = url.pathname.slice(url.pathname.lastIndexOf('/') + 1);
     try {
-        return decodeURIComponent(segment);
+        const name = decodeURIComponent(segment);
+        return name.includes('/') ? segment : name; // files beside it are in its folder
     } catch {
         return segment; // not UTF-8: it is what it is
     }

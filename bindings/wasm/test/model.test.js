@@ -412,6 +412,14 @@ test('errors have status, code, place and message', async () => {
     assert.equal(zero.status, 'TARE_E_ARGUMENT');
 });
 
+test('statuses that JavaScript gives have the numbers of tare.h', () => {
+    const read = (path) => readFileSync(new URL(path, import.meta.url), 'utf8');
+    const header = read('../../../include/tare.h');
+    const given = [...read('../lib/tare_error.js').matchAll(/^    (TARE_E_\w+): (\d+),$/gm)];
+    assert.ok(given.length >= 9);
+    for (const [, name, code] of given) assert.match(header, new RegExp(`X\\(${name.slice(5)}, ${code},`), name);
+});
+
 test('dimensions beyond 2^53 are refused as numbers, and given as bigint', async () => {
     const text = '{"w":{"dtype":"F32","shape":[0,9007199254740993],"data_offsets":[0,0]}}';
     const model = await Model.fromBytes(raw(text));

@@ -7,7 +7,7 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { PACKAGE, errorOf, gguf, raw, safetensors, temporaryFolder } from './support.js';
+import { OUT_NAMES, PACKAGE, errorOf, gguf, raw, safetensors, temporaryFolder } from './support.js';
 
 const { openPath } = await import(pathToFileURL(join(PACKAGE, 'lib/node.js')));
 
@@ -67,6 +67,21 @@ test('what is no model file is told, with the errno of the system', async () => 
         assert.equal((await errorOf(openPath(none))).status, 'TARE_E_OPEN', String(none));
     if (spawnSync('mkfifo', [at('pipe.gguf')]).status === 0)
         assert.match((await errorOf(openPath(at('pipe.gguf')))).message, /no regular file/);
+});
+
+test('no spelling of a shard leads out of the folder of its index', async () => {
+    const out = safetensors([['w', 'U8', [1], Buffer.from([1])]]);
+    mkdirSync(at('inner/sub'), { recursive: true });
+    for (const name of ['out.safetensors', 'inner/in.safetensors']) write(name, out);
+    const open = (name) => {
+        write('inner/m.json', `{"weight_map":{"w":"${name}"}}`);
+        return openPath(at('inner/m.json'));
+    };
+    assert.equal((await open('in.safetensors')).length, 1);
+    for (const name of [...OUT_NAMES, at('out.safetensors')]) {
+        const { status } = await errorOf(open(name));
+        assert.ok(['TARE_E_SHARD_NAME', 'TARE_E_OPEN'].includes(status), `${name}: ${status}`);
+    }
 });
 
 test('a file that was written to, cut, replaced or removed is told', async () => {

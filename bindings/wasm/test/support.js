@@ -79,6 +79,18 @@ export function temporaryFolder() {
     return folder;
 }
 
+/** Names of shards, as JSON strings without quotes, that might lead out of their folder to out.safetensors. */
+export const OUT_NAMES = [
+    '../out.safetensors', 'sub/../../out.safetensors', '..\\/out.safetensors', '\\u002e\\u002e/out.safetensors',
+    '..\\u002fout.safetensors', '..\\\\out.safetensors', './../out.safetensors', '//any.where/out.safetensors',
+    '/out.safetensors', '../out.safetensors\\u0000.safetensors', '..\\n/out.safetensors', '..\\t/out.safetensors',
+    '\\t../out.safetensors', 'http://any.where/out.safetensors', 'https:out.safetensors', 'file:///out.safetensors',
+    '%2e%2e/out.safetensors', '.%2e/out.safetensors', '..%2fout.safetensors', '%2e%2e%2fout.safetensors',
+    '..%5cout.safetensors', '..%c0%afout.safetensors', '..\\u2215out.safetensors', '\\u2025/out.safetensors',
+    '\\uff0e\\uff0e/out.safetensors', '?/../../out.safetensors', '#/../out.safetensors', '..;/out.safetensors',
+    '@any.where/out.safetensors', '..?/out.safetensors', '..#/out.safetensors', '.. /out.safetensors',
+];
+
 /** What a call throws, which must be a TareError. */
 export async function errorOf(promise) {
     try {

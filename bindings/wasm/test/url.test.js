@@ -4,7 +4,7 @@ import { truncateSync, writeFileSync, mkdirSync, openSync, writeSync, closeSync 
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serve } from '../demo/serve.js';
-import { Model, errorOf, gguf, raw, safetensors, temporaryFolder } from './support.js';
+import { Model, OUT_NAMES, errorOf, gguf, raw, safetensors, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 let server, asked = [];
@@ -253,6 +253,30 @@ test('once a shard is missing no others are asked for', async () => {
     assert.equal((await errorOf(Model.fromUrl('http://any.where/m.json', { fetch }))).status, 'TARE_E_OPEN');
     for (let i = 0; i < 50; i++) await new Promise(setImmediate);
     assert.ok(seen.length >= 10 && seen.length < 30, `${seen.length} requests`);
+});
+
+test('no spelling of a shard leads out of the folder of its index', async () => {
+    const base = 'http://any.where/models/one/';
+    let fetched = 0;
+    for (const name of OUT_NAMES) {
+        const list = `{"weight_map":{"a":"a.safetensors","w":"${name}"}}`;
+        const fetch = async (url) => {
+            const { href, pathname, search, hash } = new URL(url);
+            assert.deepEqual([href.startsWith(base), search + hash], [true, ''], `${name}: ${href}`);
+            fetched += pathname.endsWith('out.safetensors');
+            return pathname.endsWith('.json') ? new Response(list) : new Response(null, { status: 404 });
+        };
+        const { status } = await errorOf(Model.fromUrl(`${base}m.json`, { fetch }));
+        assert.ok(['TARE_E_SHARD_NAME', 'TARE_E_OPEN', 'TARE_E_JSON'].includes(status), `${name}: ${status}`);
+    }
+    assert.ok(fetched >= 5, `${fetched} that are names of files below`);
+    const asked = [];
+    const fetch = async (url) => {
+        asked.push(new URL(url).pathname);
+        return asked.length > 1 ? new Response(null, { status: 404 }) : new Response(gguf([['a', 1]]));
+    };
+    await errorOf(Model.fromUrl(`${base}..%2Fm-00001-of-00002.gguf`, { fetch }));
+    assert.ok(asked.length === 2 && asked.every((path) => path.startsWith('/models/one/')), String(asked));
 });
 
 test('a body is let go of where its progress throws', async () => {
