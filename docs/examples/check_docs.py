@@ -103,6 +103,9 @@ CTEST_NAMES = ((r"tests/test_(\w+)\.c", r"\1"), (r"tests/cli/test_(cli_\w+)\.py"
                (r"tests/checkpoint/(compare_\w+)\.py", r"\1"),
                (r"tests/plain/plain_corpus\.c", "plain_corpus_flips"),
                (r"tests/plain/(plain_\w+)\.c", r"\1"),
+               (r"bindings/python/tests/test_\w+\.py", "python"),
+               (r"bindings/rust/tare/tests/\w+\.rs", "rust_test"),
+               (r"bindings/wasm/test/(\w+)\.test\.js", r"wasm_\1"),
                (r"tests/install/check_install\.sh", "install_symbols"))
 
 
