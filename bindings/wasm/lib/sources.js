@@ -131,7 +131,8 @@ function lengthOf(response) {
     /* Of a compressed body it is another number than that of what comes out. */
     const encoding = response.headers.get('content-encoding') ?? 'identity';
     const length = Number(response.headers.get('content-length') ?? NaN);
-    return encoding === 'identity' && Number.isSafeInteger(length) ? length : null;
+    const told = encoding === 'identity' && Number.isSafeInteger(length) && length >= 0;
+    return told ? length : null;
 }
 
 /** The next piece of a body; null behind the last. */
@@ -193,8 +194,8 @@ function parseContentRange(text) {
 /** Other sites hide Content-Range unless they say otherwise, but never the length of a HEAD. */
 async function askSize(url, options) {
     const response = await send(url, options, options.headers, 'HEAD');
-    const size = Number(response.headers.get('content-length') ?? NaN);
-    if (!response.ok || !Number.isSafeInteger(size))
+    const size = lengthOf(response);
+    if (!response.ok || size === null)
         throw failure('TARE_E_UNSUPPORTED', `${url}: the server does not tell the file's size`);
     return size;
 }
@@ -285,7 +286,7 @@ export async function mapSome(items, work, atOnce = 6) {
             try {
                 results[i] = await work(items[i], i);
             } catch (error) {
-                next = items.length; // what comes to nothing is not begun
+                next = items.length; // no more is begun
                 throw error;
             }
         }

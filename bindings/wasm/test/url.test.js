@@ -103,6 +103,13 @@ test('sizes that another site hides are asked for by HEAD', async () => {
     const model = await open('one.safetensors', { fetch: hiding });
     assert.equal(asked.filter(([method]) => method === 'HEAD').length, 1);
     assert.deepEqual(Buffer.from(await model.read('w')), weights);
+    const packed = async (url, init) => {
+        const response = await hiding(url, init);
+        if (init.method === 'HEAD') response.headers.set('content-encoding', 'gzip');
+        return response;
+    };
+    const error = await errorOf(open('one.safetensors', { fetch: packed }));
+    assert.equal(error.status, 'TARE_E_UNSUPPORTED', 'the length of what is packed is none of the file');
 });
 
 test('a file that changes is told', async () => {
@@ -230,12 +237,14 @@ test('sizes that no file has are told', async () => {
     for (const [size, status] of [['100000000000000000000', 'TARE_E_UNSUPPORTED'],
                                   ['9007199254740992', 'TARE_E_UNSUPPORTED'],
                                   ['9007199254740991', 'TARE_E_LIMIT'], ['70368744177665', 'TARE_E_LIMIT'],
-                                  ['-1', 'TARE_E_READ'], ['x', 'TARE_E_UNSUPPORTED']]) {
+                                  ['-1', 'TARE_E_UNSUPPORTED'], ['x', 'TARE_E_UNSUPPORTED']]) {
         const fetch = async (url, { method }) => (method === 'HEAD'
             ? new Response(null, { headers: { 'content-length': size } })
             : new Response(file.subarray(0, 65536), { status: 206, headers: {
                 'content-range': `bytes 0-65535/${size}` } }));
         assert.equal((await errorOf(Model.fromUrl('http://any.where/m', { fetch }))).status, status, size);
+        const whole = new Response(file, { headers: { 'content-length': size.startsWith('-') ? size : '' } });
+        assert.equal((await Model.fromResponse(whole)).length, 1, 'what a response says too little of is read');
     }
 });
 
