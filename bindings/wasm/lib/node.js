@@ -23,7 +23,7 @@ async function system(url, call) {
 
 async function answer(handle, url, range, signal) {
     const facts = await handle.stat({ bigint: true }), size = Number(facts.size);
-    if (!facts.isFile()) throw failure('TARE_E_OPEN', `${url}: no regular file`);
+    if (!facts.isFile()) throw failure('TARE_E_OPEN', `${url}: no regular file`); // replaced just then
     const [, begin, last] = /^bytes=(\d+)-(\d+)$/.exec(range).map(Number);
     if (begin >= size) {
         await handle.close();
@@ -40,9 +40,15 @@ async function answer(handle, url, range, signal) {
     } });
 }
 
+/** Looked at first: opening a FIFO lets go on who waits at its other end. */
+async function openFile(url) {
+    if (!(await stat(url)).isFile()) throw new Error('no regular file');
+    return open(url, FLAGS);
+}
+
 async function fetchFile(url, { headers, signal }) {
     signal?.throwIfAborted();
-    const handle = await system(url, () => open(url, FLAGS));
+    const handle = await system(url, () => openFile(url));
     try {
         return await answer(handle, url, headers.range, signal);
     } catch (error) {

@@ -1,11 +1,13 @@
 /* Models in files of this machine: openPath of tare-wasm/node. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
     closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, statSync, utimesSync, writeFileSync, writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { OUT_NAMES, PACKAGE, errorOf, gguf, raw, safetensors, temporaryFolder } from './support.js';
 
@@ -65,8 +67,20 @@ test('what is no model file is told, with the errno of the system', async () => 
     process.chdir(folder); // which is a model, and not meant
     for (const none of ['', 'a\0b', new URL('http://any.where/m'), new URL('file:///a%2Fb'), new URL('file:///%00')])
         assert.equal((await errorOf(openPath(none))).status, 'TARE_E_OPEN', String(none));
-    if (spawnSync('mkfifo', [at('pipe.gguf')]).status === 0)
-        assert.match((await errorOf(openPath(at('pipe.gguf')))).message, /no regular file/);
+});
+
+test('a FIFO is not opened: who waits at its other end goes on waiting', async (t) => {
+    if (spawnSync('mkfifo', [at('pipe.gguf')]).status !== 0) return t.skip('no FIFOs here');
+    const writer = spawn('sh', ['-c', 'echo waits; exec 3>"$1"; echo went on', 'sh', at('pipe.gguf')]);
+    let said = '';
+    writer.stdout.on('data', (data) => { said += data; });
+    await once(writer.stdout, 'data');
+    await setTimeout(20); // for the shell to be at its next command
+    assert.match((await errorOf(openPath(at('pipe.gguf')))).message, /no regular file/);
+    await setTimeout(20);
+    assert.equal(said, 'waits\n');
+    writer.kill();
+    await once(writer, 'close');
 });
 
 test('no spelling of a shard leads out of the folder of its index', async () => {
