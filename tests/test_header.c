@@ -2,6 +2,7 @@
 #define _XOPEN_SOURCE 700
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -206,6 +207,27 @@ Test(header, a_size_that_a_file_states_takes_no_memory)
         cr_expect_eq(probe.block_count + probe.mistakes, 0);
         build_free(&file);
     }
+}
+
+/* Braces tell how many tensors there may be, as far as a tensor takes 50 bytes of header. */
+Test(header, of_braces_alone_takes_less_memory_than_it_has_bytes)
+{
+    enum { SIZE = 4 << 20 };
+    char *braces = malloc(SIZE);
+    memset(braces, '{', SIZE);
+    build_text file = build_raw(braces, SIZE, 0);
+    static alloc_probe probe;
+    alloc_probe_init(&probe);
+    tare_options options = TARE_OPTIONS_INIT;
+    options.allocator = &probe.hooks;
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    tare_status status = tare_open_bytes(file.data, file.size, &options, &model, &error);
+    expect_refused("braces", TARE_E_JSON, 9, status, model, &error);
+    cr_expect_leq(probe.peak_size, SIZE, "%zu bytes", probe.peak_size);
+    cr_expect_eq(probe.block_count + probe.mistakes, 0);
+    free(braces);
+    build_free(&file);
 }
 
 Test(header, of_40000_empty_tensors_takes_memory_in_proportion_and_few_calls)

@@ -224,6 +224,40 @@ static void spoil(index_image *image, unsigned section, size_t at, size_t step, 
     for (; at + sizeof number <= size; at += step) memcpy(bytes + at, &number, sizeof number);
 }
 
+Test(prebuilt_forged, what_no_shard_can_be_is_refused)
+{
+    enum { SIZE_AT = 0, DATA_AT = 40, FORMAT_AT = 56 };
+    index_image image = save_index(path.text, "m.safetensors.tareidx");
+    uint64_t file_size, names_size = index_section_size(&image, SHARD_NAMES);
+    memcpy(&file_size, image.bytes + SHARD_AT + SIZE_AT, 8);
+    const struct {
+        const char *what;
+        size_t at;
+        uint64_t value;
+        size_t size;
+    } rows[] = {
+        {"more than 64 TiB", SIZE_AT, (UINT64_C(1) << 46) + 1, 8},
+        {"2^64-1 bytes", SIZE_AT, UINT64_MAX, 8},
+        {"data behind its end", DATA_AT, file_size + 1, 8},
+        {"data at 2^64-1", DATA_AT, UINT64_MAX, 8},
+        {"pairs", FORMAT_AT, TARE_FORMAT_PAIRS, 4},
+        {"no format", FORMAT_AT, TARE_FORMAT_GGUF + 1, 4},
+        {"a name behind all names", NAME_AT, names_size, 4},
+        {"a name at 2^32-1", NAME_AT, UINT32_MAX, 4},
+        {"a name without an end", NAME_SIZE_AT, names_size, 4},
+        {"a name of 2^32-1 bytes", NAME_SIZE_AT, UINT32_MAX, 4},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        index_image forged = index_copy(image.bytes, image.size);
+        memcpy(forged.bytes + SHARD_AT + rows[i].at, &rows[i].value, rows[i].size);
+        index_seal(&forged);
+        temp_write(&folder, "m.safetensors.tareidx", forged.bytes, forged.size);
+        check_refused(rows[i].what, path.text, TARE_E_PREBUILT, "of a shard cannot be");
+        index_free(&forged);
+    }
+    index_free(&image);
+}
+
 /* Pairs of parts that are not there, and parts that are nowhere, beyond the text, or of another
  * name, lead to no tensor; what is read for them lies in the file, which AddressSanitizer sees. */
 Test(prebuilt_forged, parts_that_cannot_be_are_no_names)

@@ -252,6 +252,51 @@ Test(prebuilt_look, a_record_that_leads_astray_is_an_empty_tensor)
     }
 }
 
+/* Of an empty tensor, whose size follows from its first dimension whatever comes behind it. */
+Test(prebuilt_look, a_shape_ends_where_the_layouts_end)
+{
+    for (uint32_t more = 0; more < 2; more++) {
+        index_image image = make_index(&files[0]);
+        tare_model *model = open_with("as it was", &image, &files[0]);
+        size_t number = tare_index_of(model, tare_find(model, "empty", 5));
+        tare_close(model);
+        uint32_t place;
+        memcpy(&place, image.bytes + index_section_offset(&image, RECORDS) + number * 16 + 8, 4);
+        uint32_t words = (uint32_t)(index_section_size(&image, LAYOUTS) / 8);
+        uint32_t rank = words - place - 2 + more;
+        memcpy(image.bytes + index_section_offset(&image, LAYOUTS) + place * 8 + 12, &rank, 4);
+        index_seal(&image);
+        model = open_with("another rank", &image, &files[0]);
+        tare_info info = tare_describe(model, tare_at(model, number));
+        cr_expect_eq(info.rank, more == 0 ? rank : 0);
+        cr_expect_eq(info.dtype, more == 0 ? TARE_DTYPE_F32 : 0);
+        tare_close(model);
+        index_free(&image);
+    }
+}
+
+/* Bytes that fill up the section are zeros, as terminators are. */
+Test(prebuilt_look, a_string_ends_where_the_bytes_of_values_end)
+{
+    enum { PLACE = 16, SIZE = 24 };
+    static const char key[] = "general.architecture";
+    for (uint64_t more = 0; more < 3; more++) {
+        index_image image = make_index(&files[1]);
+        uint8_t *values = image.bytes + index_section_offset(&image, VALUES);
+        uint64_t place, all = index_section_size(&image, VALUE_BYTES);
+        memcpy(&place, values + PLACE, 8);
+        uint64_t size = all - place - 1 + more;
+        memcpy(values + SIZE, &size, 8);
+        index_seal(&image);
+        tare_model *model = open_with("another size", &image, &files[1]);
+        tare_value value = tare_metadata_value(model, key, sizeof key - 1);
+        cr_expect_eq(value.size, more == 0 ? size : 0);
+        cr_expect_eq(value.data == NULL, more != 0);
+        tare_close(model);
+        index_free(&image);
+    }
+}
+
 /* A caller reads as many items as a value says to have, so its bytes must be as many. */
 Test(prebuilt_look, a_value_whose_size_is_not_that_of_its_items_is_none)
 {
