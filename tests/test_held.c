@@ -194,6 +194,22 @@ Test(held, the_seed_of_a_model_is_what_the_kernel_gives)
     }
 }
 
+Test(held, a_fixed_seed_is_the_callers)
+{
+    static const uint64_t given[] = {0, 1, UINT64_C(0xFEDCBA9876543210)};
+    for (size_t i = 0; i < 3; i++) {
+        tare_options options = TARE_OPTIONS_INIT;
+        tare_model *model = expect_no_model();
+        options.index = TARE_INDEX_NEVER;
+        options.flags = TARE_SEED_FIXED;
+        options.seed = given[i];
+        cr_assert_eq(tare_open(folder.text, &options, &model, NULL), TARE_OK);
+        cr_expect_eq(model->index.seed.seed, given[i]);
+        cr_expect_eq(os_fault.calls[OS_GETRANDOM], 0);
+        tare_close(model);
+    }
+}
+
 Test(held, every_model_asks_for_a_seed_of_its_own)
 {
     tare_model *models[8];

@@ -148,6 +148,18 @@ static const sizes large[] = {
      TARE_E_PREBUILT},
 };
 
+static const uint64_t usual[TAREI_SECTION_COUNT] = {
+    [TAREI_SECTION_SHARDS] = sizeof(tarei_prebuilt_shard),
+    [TAREI_SECTION_PREFIXES] = sizeof(tarei_part),
+    [TAREI_SECTION_SUFFIXES] = sizeof(tarei_part),
+    [TAREI_SECTION_COMMONS] = sizeof(uint32_t),
+    [TAREI_SECTION_WIDE_COMMONS] = sizeof(uint32_t),
+    [TAREI_SECTION_TABLE] = LINE,
+    [TAREI_SECTION_RECORDS] = 3 * sizeof(tarei_record),
+    [TAREI_SECTION_KEYS] = 2 * sizeof(tarei_record),
+    [TAREI_SECTION_KEY_ORDER] = sizeof(uint32_t),
+    [TAREI_SECTION_VALUES] = sizeof(tarei_prebuilt_value)};
+
 /* Of two tensors, one key and one shard. */
 static tarei_prebuilt_head make_head(const sizes *of)
 {
@@ -159,17 +171,6 @@ static tarei_prebuilt_head make_head(const sizes *of)
                                 .table = of->table,
                                 .line_count = of->line_count,
                                 .reach = of->reach};
-    static const uint64_t usual[TAREI_SECTION_COUNT] = {
-        [TAREI_SECTION_SHARDS] = sizeof(tarei_prebuilt_shard),
-        [TAREI_SECTION_PREFIXES] = sizeof(tarei_part),
-        [TAREI_SECTION_SUFFIXES] = sizeof(tarei_part),
-        [TAREI_SECTION_COMMONS] = sizeof(uint32_t),
-        [TAREI_SECTION_WIDE_COMMONS] = sizeof(uint32_t),
-        [TAREI_SECTION_TABLE] = LINE,
-        [TAREI_SECTION_RECORDS] = 3 * sizeof(tarei_record),
-        [TAREI_SECTION_KEYS] = 2 * sizeof(tarei_record),
-        [TAREI_SECTION_KEY_ORDER] = sizeof(uint32_t),
-        [TAREI_SECTION_VALUES] = sizeof(tarei_prebuilt_value)};
     uint64_t at = sizeof head;
     memcpy(head.magic, TAREI_PREBUILT_MAGIC, sizeof head.magic);
     for (uint32_t i = 0; i < TAREI_SECTION_COUNT; i++) {
@@ -190,5 +191,33 @@ Test(prebuilt_head, sizes_are_what_counts_need_and_within_the_limits)
         tarei_error_clear(&error);
         tare_status status = tarei_prebuilt_head_check(&checked, &head, head.file_size, &error);
         cr_expect_eq(status, large[i].status, "%s: %s", large[i].what, error.message);
+    }
+}
+
+/* Those of a count are neither longer nor shorter, by a byte or by one of what they hold. */
+Test(prebuilt_head, sections_are_as_long_as_the_counts_say)
+{
+    static const struct {
+        uint32_t section;
+        uint64_t one;
+    } of[] = {{TAREI_SECTION_SHARDS, sizeof(tarei_prebuilt_shard)},
+              {TAREI_SECTION_COMMONS, sizeof(uint32_t)},
+              {TAREI_SECTION_WIDE_COMMONS, sizeof(uint32_t)},
+              {TAREI_SECTION_RECORDS, sizeof(tarei_record)},
+              {TAREI_SECTION_KEYS, sizeof(tarei_record)},
+              {TAREI_SECTION_KEY_ORDER, sizeof(uint32_t)},
+              {TAREI_SECTION_VALUES, sizeof(tarei_prebuilt_value)}};
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        uint64_t right = usual[of[i].section], one = of[i].one;
+        const uint64_t tried[] = {right, right - one, right + one, right - 1, right + 1};
+        for (size_t t = 0; t < sizeof tried / sizeof tried[0]; t++) {
+            const sizes other = {"", of[i].section, tried[t], TAREI_TABLE_LARGE, 1, 1, 0, TARE_OK};
+            tarei_prebuilt_head head = make_head(&other), checked;
+            tare_error error;
+            tarei_error_clear(&error);
+            tare_status status = tarei_prebuilt_head_check(&checked, &head, head.file_size, &error);
+            cr_expect_eq(status, t == 0 ? TARE_OK : TARE_E_PREBUILT, "section %u of %u bytes",
+                         of[i].section, (unsigned)tried[t]);
+        }
     }
 }
