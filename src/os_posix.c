@@ -27,28 +27,41 @@
 #define AHEAD_SIZE ((size_t)128 << 10)   /* Linux reads no more ahead for one call on some disks */
 #define PIECES_MAX 256u                  /* IOV_MAX is 1024, and fewer are as fast */
 
-bool tarei_os_is_folder(const char *path)
-{
-    struct stat facts;
-    return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
-}
+/* result = call, made again for as long as a signal interrupts it, which then returns `failed`: file
+ * systems behind a network or a program (NFS, FUSE) allow that for every call about a file. Every
+ * one is made so but for close, which Linux has done all the same, and what never waits. */
+#define UNINTERRUPTED(result, failed, call) \
+    do {                                    \
+        (result) = (call);                  \
+    } while ((result) == (failed) && errno == EINTR)
 
-/* File systems behind a network or a program (NFS, FUSE) let a signal interrupt even this, and a
- * look at a file. */
 static int open_at(int folder, const char *path, int flags, mode_t mode)
 {
     int opened;
-    do opened = openat(folder, path, flags | O_CLOEXEC | O_NOCTTY, mode);
-    while (opened < 0 && errno == EINTR);
+    UNINTERRUPTED(opened, -1, openat(folder, path, flags | O_CLOEXEC | O_NOCTTY, mode));
     return opened;
 }
 
 static int look_at(int folder, const char *path, int flags, struct stat *facts)
 {
     int got;
-    do got = fstatat(folder, path, facts, flags);
-    while (got != 0 && errno == EINTR);
+    UNINTERRUPTED(got, -1, fstatat(folder, path, facts, flags));
     return got == 0 ? 0 : errno;
+}
+
+static int look(int descriptor, struct stat *facts)
+{
+    int got;
+    UNINTERRUPTED(got, -1, fstat(descriptor, facts));
+    return got == 0 ? 0 : errno;
+}
+
+bool tarei_os_is_folder(const char *path)
+{
+    struct stat facts;
+    int got;
+    UNINTERRUPTED(got, -1, stat(path, &facts));
+    return got == 0 && S_ISDIR(facts.st_mode);
 }
 
 int tarei_os_open_folder(const char *path, int *descriptor)
@@ -85,7 +98,8 @@ int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_i
     int opened = open_at(at, path, O_RDONLY | O_NONBLOCK, 0);
     if (opened < 0) return errno;
     struct stat facts;
-    failure = fstat(opened, &facts) == 0 ? identify_regular(identity, &facts) : errno;
+    failure = look(opened, &facts);
+    if (failure == 0) failure = identify_regular(identity, &facts);
     if (failure == 0)
         *descriptor = opened;
     else
@@ -96,9 +110,9 @@ int tarei_os_open_file(int folder, const char *path, int *descriptor, tarei_os_i
 int tarei_os_identify(int descriptor, tarei_os_identity *identity)
 {
     struct stat facts;
-    if (fstat(descriptor, &facts) != 0) return errno;
-    identity_fill(identity, &facts);
-    return 0;
+    int failure = look(descriptor, &facts);
+    if (failure == 0) identity_fill(identity, &facts);
+    return failure;
 }
 
 int tarei_os_identify_at(int folder, const char *path, tarei_os_identity *identity)
@@ -135,21 +149,20 @@ int tarei_os_write(int descriptor, const void *bytes, size_t size)
 {
     const char *at = bytes;
     while (size > 0) {
-        ssize_t done = write(descriptor, at, size < PIECE_SIZE_MAX ? size : PIECE_SIZE_MAX);
-        if (done == 0) return EIO;
-        if (done > 0)
-            at += done, size -= (size_t)done;
-        else if (errno != EINTR)
-            return errno;
+        size_t ask = size < PIECE_SIZE_MAX ? size : PIECE_SIZE_MAX;
+        ssize_t done;
+        UNINTERRUPTED(done, -1, write(descriptor, at, ask));
+        if (done <= 0) return done == 0 ? EIO : errno;
+        at += done, size -= (size_t)done;
     }
     return 0;
 }
 
 int tarei_os_sync(int descriptor)
 {
-    while (fsync(descriptor) != 0)
-        if (errno != EINTR) return errno;
-    return 0;
+    int done;
+    UNINTERRUPTED(done, -1, fsync(descriptor));
+    return done == 0 ? 0 : errno;
 }
 
 int tarei_os_close_written(int descriptor)
@@ -160,30 +173,38 @@ int tarei_os_close_written(int descriptor)
 
 int tarei_os_rename(int folder, const char *from, const char *to, bool replace)
 {
-    if (replace) return renameat(folder, from, folder, to) == 0 ? 0 : errno;
+    int done;
+    if (replace) {
+        UNINTERRUPTED(done, -1, renameat(folder, from, folder, to));
+        return done == 0 ? 0 : errno;
+    }
 #ifdef RENAME_NOREPLACE
-    if (renameat2(folder, from, folder, to, RENAME_NOREPLACE) == 0) return 0;
+    UNINTERRUPTED(done, -1, renameat2(folder, from, folder, to, RENAME_NOREPLACE));
+    if (done == 0) return 0;
     if (errno != EINVAL && errno != ENOSYS) return errno;
 #endif
     /* A file system that cannot, such as NFS: a second name, which never replaces either. */
-    if (linkat(folder, from, folder, to, 0) != 0) return errno;
-    unlinkat(folder, from, 0);
+    UNINTERRUPTED(done, -1, linkat(folder, from, folder, to, 0));
+    if (done != 0) return errno;
+    tarei_os_remove(folder, from);
     return 0;
 }
 
 void tarei_os_remove(int folder, const char *name)
 {
-    unlinkat(folder, name, 0);
+    int done;
+    UNINTERRUPTED(done, -1, unlinkat(folder, name, 0));
 }
 
 int tarei_os_list(const char *path, void (*visit)(void *context, const char *name), void *context)
 {
-    DIR *folder = opendir(path);
+    DIR *folder;
+    UNINTERRUPTED(folder, NULL, opendir(path));
     if (folder == NULL) return errno;
     int failure = 0;
     for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(folder);
+        const struct dirent *entry;
+        UNINTERRUPTED(entry, NULL, (errno = 0, readdir(folder)));
         if (entry == NULL) {
             failure = errno;
             break;
@@ -199,12 +220,11 @@ int tarei_os_read_at(int descriptor, uint64_t offset, void *target, size_t size,
     *done = 0;
     while (*done < size) {
         size_t ask = size - *done < PIECE_SIZE_MAX ? size - *done : PIECE_SIZE_MAX;
-        ssize_t got = pread(descriptor, (char *)target + *done, ask, (off_t)(offset + *done));
-        if (got == 0) return 0;
-        if (got > 0)
-            *done += (size_t)got;
-        else if (errno != EINTR)
-            return errno;
+        char *at = (char *)target + *done;
+        ssize_t got;
+        UNINTERRUPTED(got, -1, pread(descriptor, at, ask, (off_t)(offset + *done)));
+        if (got <= 0) return got == 0 ? 0 : errno;
+        *done += (size_t)got;
     }
     return 0;
 }
@@ -231,12 +251,9 @@ int tarei_os_read_pieces(int descriptor, uint64_t offset, const tarei_os_piece *
     *done = 0;
     while (first < count) {
         int made = gather(vectors, pieces + first, count - first, skip);
-        ssize_t got = preadv(descriptor, vectors, made, (off_t)(offset + *done));
-        if (got == 0) return 0;
-        if (got < 0) {
-            if (errno != EINTR) return errno;
-            continue;
-        }
+        ssize_t got;
+        UNINTERRUPTED(got, -1, preadv(descriptor, vectors, made, (off_t)(offset + *done)));
+        if (got <= 0) return got == 0 ? 0 : errno;
         *done += (uint64_t)got;
         for (skip += (size_t)got; first < count && skip >= pieces[first].size; first++)
             skip -= pieces[first].size;
@@ -263,18 +280,27 @@ bool tarei_os_is_cached(int descriptor, uint64_t offset)
 #if defined(RWF_NOWAIT) && defined(__linux__)
     char byte;
     struct iovec vector = {&byte, 1};
-    return preadv2(descriptor, &vector, 1, (off_t)offset, RWF_NOWAIT) >= 0 || errno != EAGAIN;
+    ssize_t got;
+    UNINTERRUPTED(got, -1, preadv2(descriptor, &vector, 1, (off_t)offset, RWF_NOWAIT));
+    return got >= 0 || errno != EAGAIN;
 #else
     (void)descriptor, (void)offset;
     return true;
 #endif
 }
 
+static void *map(size_t size, int protection, int flags, int descriptor)
+{
+    void *mapped;
+    UNINTERRUPTED(mapped, MAP_FAILED, mmap(NULL, size, protection, flags, descriptor, 0));
+    return mapped;
+}
+
 int tarei_os_map(int descriptor, size_t size, bool writable, const void **mapping)
 {
     int protection = PROT_READ | (writable ? PROT_WRITE : 0);
     int flags = MAP_PRIVATE | (writable ? MAP_NORESERVE : 0);
-    void *mapped = mmap(NULL, size, protection, flags, descriptor, 0);
+    void *mapped = map(size, protection, flags, descriptor);
     if (mapped == MAP_FAILED) return errno;
     *mapping = mapped;
     return 0;
@@ -344,7 +370,9 @@ uint64_t tarei_os_memory_size(void)
 /* The system's calls take pointers that could be written through; these advices write nothing. */
 static int advise(const void *memory, size_t size, int advice)
 {
-    return madvise((void *)(uintptr_t)memory, size, advice) == 0 ? 0 : errno;
+    int done;
+    UNINTERRUPTED(done, -1, madvise((void *)(uintptr_t)memory, size, advice));
+    return done == 0 ? 0 : errno;
 }
 
 int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advice)
@@ -365,15 +393,25 @@ int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advi
     return failure == EINVAL ? 0 : failure; /* a kernel without huge pages */
 }
 
+#ifdef POSIX_FADV_WILLNEED
+static int advise_bytes(int descriptor, uint64_t offset, uint64_t size, int advice)
+{
+    int done; /* this call returns what others leave in errno */
+    UNINTERRUPTED(done, EINTR,
+                  errno = posix_fadvise(descriptor, (off_t)offset, (off_t)size, advice));
+    return done;
+}
+#endif
+
 int tarei_os_advise_file(int descriptor, uint64_t offset, uint64_t size, tarei_os_advice advice)
 {
 #ifdef POSIX_FADV_WILLNEED
-    if (advice != TAREI_OS_WILL_NEED)
-        return posix_fadvise(descriptor, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
     int failure = 0;
+    if (advice != TAREI_OS_WILL_NEED)
+        return advise_bytes(descriptor, offset, size, POSIX_FADV_DONTNEED);
     for (uint64_t end = offset + size, some; offset < end && failure == 0; offset += some) {
         some = end - offset < AHEAD_SIZE ? end - offset : AHEAD_SIZE;
-        failure = posix_fadvise(descriptor, (off_t)offset, (off_t)some, POSIX_FADV_WILLNEED);
+        failure = advise_bytes(descriptor, offset, some, POSIX_FADV_WILLNEED);
     }
     return failure;
 #else
@@ -389,9 +427,7 @@ int tarei_os_advise_file(int descriptor, uint64_t offset, uint64_t size, tarei_o
 int tarei_os_populate(const void *memory, size_t size)
 {
 #ifdef MADV_POPULATE_READ
-    int failure;
-    do failure = advise(memory, size, MADV_POPULATE_READ);
-    while (failure == EINTR);
+    int failure = advise(memory, size, MADV_POPULATE_READ);
     return failure == EINVAL ? ENOTSUP : failure;
 #else
     (void)memory, (void)size;
@@ -405,10 +441,10 @@ int tarei_os_populate(const void *memory, size_t size)
 static void keep_from_children(void *memory, size_t size)
 {
 #ifdef MADV_WIPEONFORK
-    if (madvise(memory, size, MADV_WIPEONFORK) == 0) return;
+    if (advise(memory, size, MADV_WIPEONFORK) == 0) return;
 #endif
 #ifdef MADV_DONTFORK
-    madvise(memory, size, MADV_DONTFORK);
+    advise(memory, size, MADV_DONTFORK);
 #endif
     (void)memory, (void)size;
 }
@@ -416,8 +452,7 @@ static void keep_from_children(void *memory, size_t size)
 void *tarei_os_take_pages(size_t size)
 {
     if (size > SIZE_MAX - HUGE_SIZE) return NULL;
-    char *room =
-        mmap(NULL, size + HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *room = map(size + HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (room == MAP_FAILED) return NULL;
     size_t before = -(uintptr_t)room & (HUGE_SIZE - 1);
     char *memory = room + before;
@@ -438,14 +473,18 @@ void tarei_os_give_pages(void *memory, size_t size)
 int tarei_os_lock(const void *memory, size_t size, uint64_t *size_max)
 {
     struct rlimit limit;
-    int failure = mlock(memory, size) == 0 ? 0 : errno;
+    int done;
+    UNINTERRUPTED(done, -1, mlock(memory, size));
+    int failure = done == 0 ? 0 : errno;
     *size_max = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 ? (uint64_t)limit.rlim_cur : UINT64_MAX;
     return failure;
 }
 
 int tarei_os_unlock(const void *memory, size_t size)
 {
-    return munlock(memory, size) == 0 ? 0 : errno;
+    int done;
+    UNINTERRUPTED(done, -1, munlock(memory, size));
+    return done == 0 ? 0 : errno;
 }
 
 #ifndef RTLD_NODELETE

@@ -108,39 +108,6 @@ Test(os_posix, read_never_maps)
     tare_close(model);
 }
 
-Test(os_posix, reading_goes_on_after_interruptions_and_short_reads)
-{
-    tare_model *model;
-    tare_error error;
-    for (size_t piece = 1; piece < 10; piece++) {
-        os_faults_reset();
-        os_fault.piece = piece;
-        os_fault.fail_at[OS_PREAD] = piece;
-        os_fault.fail_count = 3;
-        os_fault.error = EINTR;
-        tare_status status = open_at(folder.text, TARE_BACKING_READ, &model, &error);
-        expect_opened("in pieces", status, model, &error);
-        cr_expect_gt(os_fault.calls[OS_PREAD], piece + 3);
-        expect_bytes("in pieces", model, tare_find(model, "a", 1), file.data + file.size - 7, 5);
-        tare_close(model);
-    }
-}
-
-Test(os_posix, opening_goes_on_after_interruptions)
-{
-    for (size_t n = 1; n < 6; n++) {
-        tare_model *model;
-        tare_error error;
-        os_faults_reset();
-        os_fault.fail_at[OS_OPEN] = n;
-        os_fault.fail_count = 3;
-        os_fault.error = EINTR;
-        tare_status status = open_at(folder.text, TARE_BACKING_AUTO, &model, &error);
-        expect_opened("interrupted", status, model, &error);
-        tare_close(model);
-    }
-}
-
 Test(os_posix, reading_that_fails_tells_errno_shard_and_offset)
 {
     tare_model *model;

@@ -7,7 +7,7 @@
 
 #include "tare.h"
 
-enum { FAULT_KIND_MAX = 64, FAULT_FAILURE_MAX = 5, FAULT_STATUS_MAX = 5, FAULT_NO_FAILURE = -1000 };
+enum { FAULT_KIND_MAX = 64, FAULT_FAILURE_MAX = 7, FAULT_STATUS_MAX = 5, FAULT_NO_FAILURE = -1000 };
 
 typedef enum fault_how {
     FAULT_OF_HOOKS,
