@@ -131,17 +131,23 @@ static const void *pages_around(const tarei_source *source, const extent *e, siz
 
 static const char cut_short[] = "the data ends early: it shrank since it was opened";
 
+/* Whether the file has become shorter than the extent; *at becomes where it ends, if within it. */
+static bool was_cut(const tarei_source *source, const extent *e, uint64_t *at)
+{
+    tarei_os_identity now;
+    if (source->descriptor < 0 || tarei_os_identify(source->descriptor, &now) != 0 ||
+        now.size >= e->end)
+        return false;
+    if (now.size > e->begin) *at = now.size;
+    return true;
+}
+
 /* Pages of a file that was cut short fail in the same ways as those of a disk that does. */
 static tare_status fail_pages(const tare_model *model, const extent *e, uint64_t at,
                               tare_status status, int failure, const char *what, tare_error *error)
 {
-    const tarei_source *source = &model->shards[e->shard].source;
-    tarei_os_identity now;
-    if (source->descriptor >= 0 && tarei_os_identify(source->descriptor, &now) == 0 &&
-        now.size < e->end) {
-        if (now.size > e->begin) at = now.size;
+    if (was_cut(&model->shards[e->shard].source, e, &at))
         return fail_extent(model, e, at, TARE_E_CHANGED, 0, cut_short, error);
-    }
     return fail_extent(model, e, at, status, failure, what, error);
 }
 
@@ -172,13 +178,17 @@ static tare_status populate(const tare_model *model, const extent *e, size_t pag
                             tare_error *error)
 {
     const tarei_source *source = &model->shards[e->shard].source;
+    uint64_t at = e->begin;
     int failure = ENOTSUP;
     if (source->bytes != NULL) {
         size_t size;
         const void *pages = pages_around(source, e, page, &size);
         failure = tarei_os_populate(pages, size);
     }
-    if (failure == 0) return TARE_OK;
+    if (failure == 0) { /* pages that a file ends in are there, with zeros behind its end */
+        if (!was_cut(source, e, &at)) return TARE_OK;
+        return fail_extent(model, e, at, TARE_E_CHANGED, 0, cut_short, error);
+    }
     if (failure != ENOTSUP)
         return fail_pages(model, e, e->begin, TARE_E_READ, failure, "cannot be brought in", error);
     if (source->descriptor >= 0) return read_through(model, e, error);
