@@ -231,7 +231,8 @@ Test(corpus, verdicts_on_bytes_in_memory)
     }
 }
 
-Test(corpus, verdicts_on_the_files_of_an_index_in_memory)
+/* The files of each index, handed in; `piece` 0 is in memory, else behind readers. */
+static void check_files(size_t piece)
 {
     static file_list files;
     for (size_t i = 0; i < list.case_count; i++) {
@@ -240,12 +241,28 @@ Test(corpus, verdicts_on_the_files_of_an_index_in_memory)
         temp_path path = temp_join(&corpus, one->path);
         *strrchr(path.text, '/') = 0;
         file_list_read(&files, path.text);
+        if (piece != 0) file_list_lend(&files, 0);
+        for (size_t f = 0; f < files.count; f++) files.probes[f].piece = piece;
         tare_model *model = expect_no_model();
         tare_error error = expect_poison();
         tare_status status = tare_open_files(files.files, files.count, NULL, &model, &error);
         check_verdict(one, status, model, &error);
+        for (size_t f = 0; f < files.count; f++)
+            cr_expect_eq(files.probes[f].mistakes, 0, "%s, %s", one->path, files.files[f].name);
         file_list_free(&files);
     }
+}
+
+Test(corpus, verdicts_on_the_files_of_an_index_in_memory)
+{
+    check_files(0);
+}
+
+Test(corpus, verdicts_on_the_files_of_an_index_through_readers_that_answer_in_pieces)
+{
+    check_files(1);
+    check_files(7);
+    check_files(4096);
 }
 
 Test(corpus, verdicts_through_a_reader_that_answers_byte_by_byte)

@@ -38,6 +38,9 @@ int fuzz_file(const uint8_t *data, size_t size, size_t piece);
 /* The same of the bytes where they lie, in memory alone. */
 int fuzz_bytes(const uint8_t *data, size_t size);
 
+/* The most that opening a file of so many bytes may take from hooks at one time. */
+uint64_t fuzz_memory_bound(uint64_t size);
+
 /* Everything of an open model, of a file of that many bytes; 0 for pairs. */
 void fuzz_model(const tare_model *model, uint64_t file_size);
 

@@ -8,9 +8,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 declare -A emulator=([i686]="" [aarch64]=qemu-aarch64-static [s390x]=qemu-s390x-static)
 sources=(src/*.c)
-support=(tests/support/{alloc_probe,builder,corpus_list,index_probe,load_models,name_sets}.c
-    tests/support/process_probe.c
-    tests/support/{reader_probe,set_models,temp_files}.c tests/fuzz/fuzz_model.c)
+support=(tests/support/{alloc_probe,builder,corpus_list,file_list,index_probe,load_models}.c
+    tests/support/{name_sets,process_probe,reader_probe,set_models,temp_files}.c
+    tests/fuzz/fuzz_model.c)
 
 # build OUTPUT SOURCES...     for $arch, linked as $linked says
 build() {

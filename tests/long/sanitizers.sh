@@ -42,9 +42,9 @@ run_msan() {
     mkdir -p "$folder"
     local support=() library=()
     mapfile -t library < <(git ls-files 'src/*.c' | grep -v -e '/cli/' -e '/os_wasm\.c$')
-    support=(tests/support/{alloc_probe,builder,corpus_list,index_probe,load_models,name_sets}.c
-        tests/support/{process_probe,reader_probe,set_models,temp_files}.c tests/fuzz/fuzz_model.c
-        tests/long/msan_calls.c)
+    support=(tests/support/{alloc_probe,builder,corpus_list,file_list,index_probe,load_models}.c
+        tests/support/{name_sets,process_probe,reader_probe,set_models,temp_files}.c
+        tests/fuzz/fuzz_model.c tests/long/msan_calls.c)
     local objects=() wrap=-Wl,--wrap=stat64,--wrap=fstat64,--wrap=fstatat64,--wrap=nftw
     for name in "${library[@]}" "${support[@]}"; do
         objects+=("$folder/$(basename "$name" .c).o")
