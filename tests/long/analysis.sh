@@ -13,13 +13,23 @@ mkdir -p "$folder"
 
 # Other systems' files are not for this compiler.
 mapfile -t sources < <(git ls-files 'src/*.c' | grep -v '/os_wasm\.c$')
+mapfile -t bindings < <(git ls-files 'bindings/python/src/*.c' 'bindings/wasm/*.c')
+python=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
+if [[ ! -e $python/Python.h ]]; then
+    printf 'Skipped: bindings/python, whose Python.h is missing\n'
+    mapfile -t bindings < <(git ls-files 'bindings/wasm/*.c')
+fi
+export python
 flags=(-std=c11 -Iinclude -Isrc -Isrc/cli)
 if [[ -n ${TARE_XXHASH_INCLUDE_DIR:-} ]]; then flags+=(-isystem "$TARE_XXHASH_INCLUDE_DIR"); fi
 
 # What functions of error.c never return; that file itself has them as they are, the program none.
+# Bindings see nothing of it.
 hints() {
     case $1 in
     src/error.c | src/cli/*) ;;
+    bindings/python/*) printf '%s\n' -isystem "$python" ;;
+    bindings/wasm/*) printf '%s\n' --target=wasm32-wasi ;;
     *) printf '%s\n' -D_GNU_SOURCE= -include tests/long/analysis.h ;;
     esac
 }
@@ -28,13 +38,14 @@ hints() {
 each() {
     local source
     export -f "check_$1" hints
-    printf '%s\n' "${sources[@]}" |
+    printf '%s\n' "${sources[@]}" "${bindings[@]}" |
         xargs -P "$(nproc)" -I{} bash -c "check_$1 "'"$@"' _ {} "${flags[@]}"
 }
 
 check_gcc() {
     local source=$1 hint
     shift
+    [[ $source != bindings/wasm/* ]] || return 0 # gcc makes no WebAssembly
     mapfile -t hint < <(hints "$source")
     gcc "$@" "${hint[@]}" -O2 -fanalyzer -Werror -c "$source" -o /dev/null
 }
@@ -50,9 +61,10 @@ run_gcc() { each gcc; }
 run_tidy() { each tidy; }
 
 run_cppcheck() {
-    cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --std=c11 \
-        --suppressions-list=tests/long/cppcheck.txt -j "$(nproc)" -Iinclude -Isrc -Isrc/cli \
-        src bindings/wasm/*.c docs/examples
+    local check=(cppcheck --quiet --error-exitcode=1 "--enable=warning,performance,portability"
+        --std=c11 --suppressions-list=tests/long/cppcheck.txt -j "$(nproc)")
+    "${check[@]}" -Iinclude -Isrc -Isrc/cli src bindings/wasm/*.c docs/examples &&
+        "${check[@]}" --library=python -Iinclude bindings/python/src # whose macros it knows
 }
 
 run_shell() {

@@ -140,7 +140,7 @@ PyObject *dlpack_capsule(const piece *from, bool bytes, bool versioned)
     }
     for (uint32_t i = 0; i < rank; i++)
         if (shape[i] > INT64_MAX) return PyErr_Format(PyExc_ValueError, "a shape beyond 2^63");
-    export *made = malloc(sizeof *made + 2 * rank * sizeof made->sizes[0]);
+    export *made = malloc(sizeof *made + (size_t)2 * rank * sizeof made->sizes[0]);
     if (made == NULL) return PyErr_NoMemory();
     made->base = from->base;
     Py_INCREF(made->base);

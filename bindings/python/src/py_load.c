@@ -49,17 +49,17 @@ static int report(void *context, uint64_t done, uint64_t total)
     return self->failed;
 }
 
-static tare_block *load_block(owner *self, const wanted *list, tare_load_options *options,
+static tare_block *load_block(owner *self, const wanted *list, const tare_load_options *options,
                               PyObject *progress)
 {
     loading context = {.progress = progress};
+    tare_load_options how = *options;
     tare_block *block;
     tare_error error;
-    options->progress = report;
-    options->progress_context = &context;
+    how.progress = report;
+    how.progress_context = &context;
     context.thread = PyEval_SaveThread();
-    tare_status status =
-        tare_load(self->model, list->tensors, list->count, options, &block, &error);
+    tare_status status = tare_load(self->model, list->tensors, list->count, &how, &block, &error);
     PyEval_RestoreThread(context.thread);
     if (context.failed) return NULL;
     if (status != TARE_OK) error_raise(&error, self->safe);
@@ -186,6 +186,7 @@ static int take_names(const owner *self, PyObject *names, wanted *list)
     list->names = PySequence_List(names);
     if (list->names == NULL) return -1;
     list->count = (size_t)PyList_Size(list->names);
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what is listed */
     list->tensors = PyMem_Malloc((list->count + 1) * sizeof *list->tensors);
     if (list->tensors == NULL) PyErr_NoMemory();
     for (size_t i = 0; list->tensors != NULL && i < list->count; i++) {

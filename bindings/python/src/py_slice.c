@@ -287,12 +287,12 @@ int slice_take(slice_part *made, const owner *self, const tare_tensor *at, PyObj
         error_raise(&error, self->safe);
         return -1;
     }
-    uint64_t *numbers = PyMem_Malloc((2 * b.rank + b.made_rank + 1) * sizeof *numbers);
+    uint64_t *numbers = PyMem_Malloc(((size_t)2 * b.rank + b.made_rank + 1) * sizeof *numbers);
     if (numbers == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    *made = (slice_part){numbers, numbers + b.rank, numbers + 2 * b.rank, b.made_rank};
+    *made = (slice_part){numbers, numbers + b.rank, numbers + (size_t)2 * b.rank, b.made_rank};
     memcpy(made->start, b.start, b.rank * sizeof *numbers);
     memcpy(made->stop, b.stop, b.rank * sizeof *numbers);
     memcpy(made->shape, b.made, b.made_rank * sizeof *numbers);

@@ -226,15 +226,19 @@ static PyObject *to_array(PyObject *object, PyObject *args, PyObject *kwargs)
     int wanted = copy != Py_None ? PyObject_IsTrue(copy) : -1;
     if (PyErr_Occurred()) return NULL;
     bool there = tare_data(self->owner->model, self->at) != NULL;
-    PyObject *array = wanted == 0 && !there ? NULL : to_numpy(object, NULL);
-    PyObject *own = array != NULL ? PyObject_GetAttrString(array, "dtype") : NULL;
+    if (wanted == 0 && !there) {
+        PyErr_SetString(PyExc_ValueError, "bytes that are not in memory take a copy");
+        return NULL;
+    }
+    PyObject *array = to_numpy(object, NULL);
+    if (array == NULL) return NULL;
+    PyObject *own = PyObject_GetAttrString(array, "dtype");
     int same = own == NULL ? -1 : dtype == Py_None || PyObject_RichCompareBool(own, dtype, Py_EQ);
     PyObject *made = NULL;
     if (PyErr_Occurred())
         made = NULL;
-    else if (wanted == 0 && (!there || !same))
-        PyErr_SetString(PyExc_ValueError, there ? "another dtype takes a copy"
-                                                : "bytes that are not in memory take a copy");
+    else if (wanted == 0 && !same)
+        PyErr_SetString(PyExc_ValueError, "another dtype takes a copy");
     else if (wanted == 1 || !same)
         made = convert(array, same ? own : dtype);
     else {
@@ -242,7 +246,7 @@ static PyObject *to_array(PyObject *object, PyObject *args, PyObject *kwargs)
         made = array;
     }
     Py_XDECREF(own);
-    Py_XDECREF(array);
+    Py_DECREF(array);
     return made;
 }
 
