@@ -972,8 +972,8 @@ TARE_API const char *tare_kind_name(tare_kind kind);
  * into the model (or the bytes of tare_open_bytes) and lives until tare_close.
  */
 typedef struct tare_value {
-    tare_kind kind;      /* TARE_KIND_*; 0: there is no such value, and all else is 0 too */
-    tare_kind item_kind; /* of an array, never TARE_KIND_ARRAY; else 0 */
+    tare_kind kind;      /* of the list, or 0: there is no such value, and all else is 0 too */
+    tare_kind item_kind; /* of an array, of the list but never TARE_KIND_ARRAY; else 0 */
     uint64_t count;      /* items of an array, which may be 0; else 1 */
     const void *data;    /* as in the file: numbers little-endian and not aligned, bool one byte, */
     size_t size;         /* text of strings; each string of an array behind its size, a u64 */
@@ -989,7 +989,8 @@ TARE_API size_t tare_metadata_count(const tare_model *model);
 TARE_API int tare_metadata_at(const tare_model *model, size_t index, tare_string *key,
                               tare_string *value, uint32_t *shard);
 
-/* The same value whatever its kind; kind 0 at and beyond the count. */
+/* The same value whatever its kind; kind 0 at and beyond the count, and for a value that a damaged
+ * index file (tare_index_save) leads astray. */
 TARE_API tare_value tare_metadata_value_at(const tare_model *model, size_t index);
 
 /* The value of a key, from the first shard that has it; data is NULL when none has, or when it is

@@ -18,11 +18,20 @@ static tare_dtype dtype_of(tare_kind kind)
     return kind < sizeof dtypes / sizeof *dtypes ? dtypes[kind] : 0;
 }
 
+/* "?" for the kind of a value that a damaged index file leads astray. */
+static const char *kind_name(tare_kind kind)
+{
+    const char *name = tare_kind_name(kind);
+    return name != NULL ? name : "?";
+}
+
 /* A value that is neither a string nor an array. */
 static void decode(tare_value value, bool json, char target[DECODE_TEXT_SIZE])
 {
     int truth;
-    if (tare_value_bool(value, &truth) == TARE_OK)
+    if (value.kind == 0)
+        snprintf(target, DECODE_TEXT_SIZE, "%s", json ? "null" : "(the index file is damaged)");
+    else if (tare_value_bool(value, &truth) == TARE_OK)
         snprintf(target, DECODE_TEXT_SIZE, "%s", truth ? "true" : "false"); /* all but 0 is true */
     else
         decode_value(dtype_of(value.kind), value.data, 0, json, target);
@@ -77,7 +86,7 @@ void values_print(tare_value value, bool all)
 size_t values_kind(tare_value value, bool print)
 {
     bool array = value.kind == TARE_KIND_ARRAY;
-    const char *name = tare_kind_name(array ? value.item_kind : value.kind);
+    const char *name = kind_name(array ? value.item_kind : value.kind);
     char count[TEXT_U64_SIZE + 2] = "";
     if (array) {
         count[0] = '[';
@@ -107,10 +116,10 @@ void values_json(tare_value value)
 {
     tare_value item;
     json_key("kind");
-    json_text(tare_kind_name(value.kind));
+    json_text(kind_name(value.kind));
     if (value.kind == TARE_KIND_ARRAY) {
         json_key("item_kind");
-        json_text(tare_kind_name(value.item_kind));
+        json_text(kind_name(value.item_kind));
     }
     json_key("value");
     if (value.kind != TARE_KIND_ARRAY) {

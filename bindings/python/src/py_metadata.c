@@ -28,7 +28,7 @@ static PyObject *value_object(tare_value value)
     if (tare_value_u64(value, &whole) == TARE_OK) return PyLong_FromUnsignedLongLong(whole);
     if (tare_value_i64(value, &with_sign) == TARE_OK) return PyLong_FromLongLong(with_sign);
     if (tare_value_f64(value, &number) == TARE_OK) return PyFloat_FromDouble(number);
-    Py_RETURN_NONE; /* a kind of a later version */
+    Py_RETURN_NONE; /* of a damaged index file */
 }
 
 static int add(PyObject *to, tare_string key, tare_value value)

@@ -45,7 +45,8 @@ impl<'m> Value<'m> {
         (raw.kind != 0).then_some(Self { raw, model: PhantomData })
     }
 
-    /// What it is.
+    /// What it is. `Unknown(0)` in an entry of [`Model::metadata`] that a damaged index file leads
+    /// astray: it is of no type, and has no bytes.
     pub fn kind(&self) -> Kind {
         self.raw.kind.into()
     }
@@ -225,8 +226,8 @@ impl<'m> Metadata<'m> {
         // SAFETY: the model is open; what it gives lives as long as it does.
         unsafe {
             sys::tare_metadata_at(model, index, &mut key, ptr::null_mut(), &mut shard);
-            let value = Value::from_raw(sys::tare_metadata_value_at(model, index))?;
-            Some(Entry { key: text(&key), value, shard })
+            let raw = sys::tare_metadata_value_at(model, index);
+            Some(Entry { key: text(&key), value: Value { raw, model: PhantomData }, shard })
         }
     }
 }

@@ -211,3 +211,26 @@ fn safe_calls_map_no_index_file() {
     fs::File::options().write(true).open(&place).unwrap().set_len(10).unwrap();
     check(&model, false);
 }
+
+#[test]
+fn values_that_a_damaged_index_leads_astray_are_of_no_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let options = SaveOptions::new().metadata("a", "1").metadata("b", "2").metadata("c", "3");
+    tare::save(&path, &[SaveTensor::new("w", Dtype::U8, &[3], b"abc")], options).unwrap();
+    let model = Model::open_read(&path).unwrap();
+    model.save_index(IndexOptions::new()).unwrap();
+    let mut index = fs::read(model.index_path().unwrap()).unwrap();
+    let values = 64 + 24 * 13; // docs/format_index.md: where the head tells of section 13
+    let at = u64::from_le_bytes(index[values..values + 8].try_into().unwrap()) as usize;
+    index[at + 32] = 0xff; // the kind of the second one
+    let damaged = with(UseIndex::Require).index_bytes(index).open_read(&path).unwrap();
+    let entries: Vec<_> = damaged.metadata().collect();
+    assert_eq!((entries.len(), damaged.metadata().len()), (3, 3));
+    assert!(entries.iter().map(|entry| entry.key()).eq(["a", "b", "c"]));
+    let texts: Vec<_> = entries.iter().map(|entry| entry.value.as_bytes()).collect();
+    assert_eq!(texts, [Some(&b"1"[..]), None, Some(&b"3"[..])]);
+    assert!(entries[1].value.raw_bytes().is_empty() && entries[1].value.items().next().is_none());
+    assert!(!format!("{:?} {}", damaged.metadata(), entries[1].value.kind()).is_empty());
+    assert!(damaged.metadata_value("b").is_none());
+}
