@@ -356,9 +356,10 @@ typedef struct tare_allocator {
 #define TARE_BACKING_MEMORY 3u /* not an option: how tare_shard_at tells bytes and pairs */
 
 /*
- * Index files, see tare_index_save. AUTO: uses one that is there and fits, else reads the headers;
- * tare_index_status tells which. Where there is none that costs one open that fails. NEVER: reads
- * the headers. REQUIRE: an index that is missing or does not fit is an error.
+ * Index files, see tare_index_save. AUTO: uses one that is there and fits, and for which there is
+ * memory where it is read, else reads the headers; tare_index_status tells which. Where there is
+ * none that costs one open that fails. NEVER: reads the headers. REQUIRE: an index that is missing
+ * or does not fit is an error.
  */
 #define TARE_INDEX_AUTO 0u
 #define TARE_INDEX_NEVER 1u
@@ -366,7 +367,7 @@ typedef struct tare_allocator {
 
 /* TIME: size and time of modification of every file of the model must be those that the index was
  * built from; of memory and readers, the size. HEADER: its size, and the digest of its header,
- * which is read; times may differ, as they do where files were copied. */
+ * which is read, and no more; times may differ, as they do where files were copied. */
 #define TARE_INDEX_BY_TIME 0u
 #define TARE_INDEX_BY_HEADER 1u
 
@@ -390,7 +391,8 @@ typedef struct tare_options {
     size_t alignment;   /* tare_open_pairs: power of two up to 2 MiB, 0 is 64 */
     uint64_t seed;      /* with TARE_SEED_FIXED */
     /* Of the header of one shard; 0 is 100,000,000 (source: safetensors MAX_HEADER_SIZE), more
-     * than 2^31-1 is refused. In GGUF all that stands before the padding and the data. */
+     * than 2^31-1 is refused. In GGUF all that stands before the padding and the data. It holds
+     * for a model from an index file as for one without. */
     uint64_t header_size_max;
     const tare_allocator *allocator; /* copied; NULL is malloc and free */
     uint32_t index;                  /* TARE_INDEX_*: whether to use an index file */
@@ -1159,8 +1161,9 @@ typedef struct tare_index_options {
  * layout.
  *
  * The file is written and renamed as tare_save does, with the same errors. Who may not read the
- * model's first file may not read it. It replaces an index file, but not one that was built of
- * another list of shards or split file; anything else that is there is TARE_E_EXISTS without
+ * model's first file may not read it. With `path` NULL the model must still be where its path
+ * leads to: else, as after chdir() where that is relative, TARE_E_CHANGED. It replaces an index
+ * file, but not one that was built of another list of shards or split file; anything else that is there is TARE_E_EXISTS without
  * TARE_SAVE_REPLACE. A file of the model itself, its shard index too, is TARE_E_EXISTS in any case,
  * whatever path or link leads to it, and so is one that has taken its place since the model was
  * opened. Headers are read once more, to be digested: TARE_E_CHANGED where a file is no longer the
@@ -1183,7 +1186,8 @@ TARE_API tare_status tare_index_save(const tare_model *model, const char *path,
  * headers must have been read (TARE_INDEX_NEVER; else TARE_E_ARGUMENT): it must be, byte for byte,
  * what tare_index_save would write now. TARE_E_OPEN where there is none, TARE_E_STALE for one of
  * another model, also where only the time of modification differs (error->shard says which shard),
- * TARE_E_PREBUILT with an offset for a damaged one, TARE_E_VERSION, TARE_E_ENDIAN.
+ * TARE_E_PREBUILT with an offset for a damaged one, TARE_E_VERSION, TARE_E_ENDIAN; TARE_E_CHANGED as
+ * in tare_index_save. No more memory is taken than this model's index file can need.
  */
 TARE_API tare_status tare_index_check(const tare_model *model, const char *path,
                                       const tare_index_options *options, tare_error *error);
@@ -1192,11 +1196,15 @@ TARE_API tare_status tare_index_check(const tare_model *model, const char *path,
  * TARE_OK when the model was opened from an index file; else why not: TARE_E_OPEN with system_error
  * 0 where there was none, or none was looked for, and with another where it could not be opened
  * (EINVAL: it is no regular file), TARE_E_STALE and a message that names the shard that changed or
- * is gone, TARE_E_PREBUILT, TARE_E_VERSION, TARE_E_ENDIAN, TARE_E_READ.
+ * is gone, TARE_E_PREBUILT, TARE_E_VERSION, TARE_E_ENDIAN, TARE_E_READ, TARE_E_CHANGED (it shrank),
+ * TARE_E_HEADER_SIZE and TARE_E_LIMIT of the options, TARE_E_LIMIT also where it would have to be
+ * read and is larger than 16 times the headers and some kilobytes, which none needs to be, or than
+ * this host can address, TARE_E_MEMORY.
  */
 TARE_API tare_status tare_index_status(const tare_model *model, tare_error *error);
 
-/* Where tare_index_save and tare_open put and look for the model's index file by themselves; data
+/* Where tare_index_save and tare_open put and look for the model's index file by themselves, from
+ * the folder in which the process was when it opened the model, if that path is relative; data
  * is NULL for a model in memory, of a reader, or of pairs. */
 TARE_API tare_string tare_index_path(const tare_model *model);
 

@@ -139,6 +139,7 @@ static tare_status read_gguf(tarei_opening *opening, tarei_shard *shard, uint32_
     header->text = cursor.bytes;
     header->names_before = (uint64_t)-8; /* its size */
     shard->data_offset = opening->gguf.data_offset;
+    if (status == TARE_OK) shard->padding = (uint32_t)(shard->data_offset - cursor.at);
     return status == TARE_OK && opening->gguf.has_arrays ? keep_arrays(&cursor, shard, header)
                                                          : status;
 }

@@ -22,6 +22,9 @@
 /* Bytes of JSON in one file. Source: safetensors, MAX_HEADER_SIZE. */
 #define TAREI_HEADER_SIZE_MAX UINT64_C(100000000)
 
+/* Bytes of a shard index: places in it are 32 bits wide. */
+#define TAREI_LISTING_SIZE_MAX (UINT64_C(1) << 30)
+
 typedef struct tarei_opening tarei_opening;
 
 typedef struct tarei_shard {
@@ -34,6 +37,7 @@ typedef struct tarei_shard {
     tare_string name;
     tarei_source source;
     uint32_t format;     /* TARE_FORMAT_* */
+    uint32_t padding;    /* GGUF: from the end of the header to data_offset */
     tarei_buffer header; /* kept where arrays of metadata are in it */
 } tarei_shard;
 

@@ -310,6 +310,8 @@ typedef struct tarei_weight_map {
 tare_status tarei_parse_weight_map(tarei_weight_map *map, const void *text, uint64_t size,
                                    tare_error *error);
 
+#define TAREI_SHARD_NAME_SIZE_MAX 4096u
+
 /* Why a shard may not have that file name, or NULL when it may. */
 const char *tarei_shard_name_fault(const char *name, size_t size);
 

@@ -9,14 +9,12 @@
 #include "parse.h"
 #include "sort.h"
 
-#define SHARD_NAME_SIZE_MAX 4096u
-
 /* X-PATH, X-EXT: a shard lies in the folder of its index or below, on every operating system. */
 const char *tarei_shard_name_fault(const char *name, size_t size)
 {
     static const char extension[] = ".safetensors";
     const size_t extension_size = sizeof extension - 1;
-    if (size > SHARD_NAME_SIZE_MAX) return "longer than 4096 bytes";
+    if (size > TAREI_SHARD_NAME_SIZE_MAX) return "longer than 4096 bytes";
     if (size < extension_size ||
         memcmp(name + size - extension_size, extension, extension_size) != 0)
         return "does not end in .safetensors";

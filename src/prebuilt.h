@@ -90,7 +90,7 @@ typedef struct tarei_prebuilt_shard {
     uint32_t name; /* place in the shard names */
     uint32_t name_size;
     uint32_t format;
-    uint32_t unused;
+    uint32_t padding; /* of GGUF: from the end of its header to data_offset */
 } tarei_prebuilt_shard;
 
 _Static_assert(sizeof(tarei_prebuilt_shard) == 64, "as docs/format_index.md has it");
@@ -150,11 +150,25 @@ void tarei_prebuilt_free(tarei_prebuilt_image *image);
 /* Of a head and of a section. */
 uint64_t tarei_prebuilt_digest(const void *bytes, uint64_t size);
 
+/* Bytes of a shard that are its header. */
+static inline uint64_t tarei_prebuilt_header_end(const tarei_prebuilt_shard *shard)
+{
+    return shard->data_offset - shard->padding;
+}
+
+/* More than any index file has that is of so many files with headers of so many bytes in all. What
+ * takes most for its size is metadata of short keys and no values: 7 bytes of a header, 57 here. */
+uint64_t tarei_prebuilt_size_max(uint64_t file_count, uint64_t header_size);
+
 tare_status tarei_prebuilt_damaged(tare_error *error, uint64_t offset, const char *what);
 
 /* The head of a file of `size` bytes, which is all here: copied, and checked by itself. */
 tare_status tarei_prebuilt_head_check(tarei_prebuilt_head *head, const void *bytes, uint64_t size,
                                       tare_error *error);
+
+/* The same of an index file, of which no more than the head is read. */
+tare_status tarei_prebuilt_head_read(tarei_prebuilt_head *head, const tarei_source *file,
+                                     tare_error *error);
 
 /* ------------------------------------------------------------------------------------------------
  * prebuilt_look.c

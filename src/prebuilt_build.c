@@ -120,9 +120,10 @@ static tare_status build_shards(build *b)
         identity.size = source->size;
         add_shard(b, i, one ? (tare_string){"", 0} : shard->name, &identity);
         b->shards[i].data_offset = shard->data_offset;
+        b->shards[i].padding = shard->padding;
         b->shards[i].format = shard->format;
-        tare_status status =
-            digest_file(b, source, i, shard->data_offset, &identity, &b->shards[i].digest);
+        tare_status status = digest_file(b, source, i, tarei_prebuilt_header_end(&b->shards[i]),
+                                         &identity, &b->shards[i].digest);
         if (status != TARE_OK) return tarei_error_prefix(b->error, shard->name);
     }
     set_section(b, TAREI_SECTION_SHARDS, b->shards, size);

@@ -19,6 +19,12 @@ tare_status tarei_prebuilt_damaged(tare_error *error, uint64_t offset, const cha
                            "the index file is damaged: %s", what);
 }
 
+uint64_t tarei_prebuilt_size_max(uint64_t file_count, uint64_t header_size)
+{
+    /* A file takes its name and a record; the table and what fills up sections are the rest. */
+    return 16 * header_size + (file_count + 8) * 2 * TAREI_SHARD_NAME_SIZE_MAX;
+}
+
 /* One behind the other, each at the next multiple of the unit, the last one up to the end. */
 static bool sections_follow(const tarei_prebuilt_head *head)
 {
@@ -63,7 +69,8 @@ static bool counts_fit(const tarei_prebuilt_head *head)
     return count < TAREI_RECORD_COUNT_MAX && keys < TAREI_RECORD_COUNT_MAX &&
            head->shard_count <= TAREI_SHARD_COUNT_MAX && table_fits(head) &&
            sections[TAREI_SECTION_SHARDS].size == files * sizeof(tarei_prebuilt_shard) &&
-           sections[TAREI_SECTION_SHARD_NAMES].size <= UINT32_MAX &&
+           sections[TAREI_SECTION_SHARD_NAMES].size <=
+               (files + 1) * (TAREI_SHARD_NAME_SIZE_MAX + 1) &&
            parts_fit(sections[TAREI_SECTION_PREFIXES].size) &&
            parts_fit(sections[TAREI_SECTION_SUFFIXES].size) &&
            sections[TAREI_SECTION_LAYOUTS].size % sizeof(uint64_t) == 0 &&
@@ -108,4 +115,13 @@ tare_status tarei_prebuilt_head_check(tarei_prebuilt_head *head, const void *byt
         return tarei_prebuilt_damaged(error, offsetof(tarei_prebuilt_head, sections),
                                       "its sections are not as large as they must be");
     return TARE_OK;
+}
+
+tare_status tarei_prebuilt_head_read(tarei_prebuilt_head *head, const tarei_source *file,
+                                     tare_error *error)
+{
+    uint8_t bytes[sizeof *head] = {0};
+    size_t size = file->size < sizeof bytes ? (size_t)file->size : sizeof bytes;
+    tare_status status = tarei_source_read(file, TARE_NO_SHARD, 0, bytes, size, error);
+    return status == TARE_OK ? tarei_prebuilt_head_check(head, bytes, file->size, error) : status;
 }

@@ -22,7 +22,8 @@ typedef struct attempt {
     tarei_prebuilt_shard *built; /* copies of what the file says of each */
     tare_string listing;         /* the shard index; no data: none */
     tarei_os_identity listing_identity;
-    const char *path; /* of the index file, for messages */
+    tarei_source file; /* the index file itself, or its bytes */
+    const char *path;  /* of it, for messages */
 } attempt;
 
 /* With TAREI_NO_DIGEST, as in WebAssembly, digest.c is not needed, which takes 6 KB there. */
@@ -45,59 +46,72 @@ static const uint8_t *section_at(const attempt *a, uint32_t section)
  * Its bytes
  */
 
-static tare_status take_bytes(attempt *a, tarei_os_identity *identity, int descriptor)
+static void give_bytes(tarei_prebuilt *prebuilt, tarei_memory *memory)
+{
+    if (prebuilt->bytes == NULL) return;
+    if (prebuilt->held == TAREI_BYTES_MAPPED)
+        tarei_os_unmap(prebuilt->bytes, (size_t)prebuilt->size);
+    else if (prebuilt->held == TAREI_BYTES_TAKEN)
+        tarei_memory_give(memory, (void *)(uintptr_t)prebuilt->bytes, prebuilt->size,
+                          TAREI_PREBUILT_UNIT);
+    prebuilt->bytes = NULL;
+}
+
+/* Reads the start of the file into memory, in the place of what was read of it before. */
+static tare_status take_bytes(attempt *a, uint64_t size)
 {
     tarei_prebuilt *prebuilt = a->prebuilt;
     tarei_memory *memory = &a->opening->model->memory;
     tare_error *error = a->opening->error;
-    const tare_options *options = &a->opening->options;
-    uint64_t size = descriptor >= 0 ? identity->size : options->index_size;
-    void *taken = NULL;
-    if (tarei_check_fits_size(size)) taken = tarei_memory_take(memory, size, TAREI_PREBUILT_UNIT);
+    give_bytes(prebuilt, memory);
+    void *taken = tarei_memory_take(memory, size, TAREI_PREBUILT_UNIT);
+    if (taken == NULL && !tarei_check_fits_size(size))
+        return tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "the index file is larger than what this host can address");
     if (taken == NULL) return tarei_error_memory(error);
     prebuilt->bytes = taken;
     prebuilt->size = size;
     prebuilt->held = TAREI_BYTES_TAKEN;
-    if (descriptor < 0) {
-        /* What has a size has bytes. NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
-        if (size != 0) memcpy(taken, options->index_bytes, (size_t)size);
-        return TARE_OK;
-    }
-    size_t done;
-    int failure = tarei_os_read_at(descriptor, 0, taken, (size_t)size, &done);
-    if (failure != 0)
-        return tarei_error_system(error, TARE_E_READ, failure, TARE_NO_SHARD, "reading failed",
-                                  a->path);
-    return done == size ? TARE_OK
-                        : tarei_prebuilt_damaged(error, done, "it shrank while it was read");
+    return tarei_source_read(&a->file, TARE_NO_SHARD, 0, taken, (size_t)size, error);
 }
 
-/* Maps the file; where that is refused, or not wanted, reads it. */
-static tare_status open_file(attempt *a, int folder)
+/* What the head and the list of shards are looked at in: all of it where it is mapped or in memory,
+ * else no more than those, since the rest is worth its memory only if they are right. */
+static tare_status hold_bytes(attempt *a)
 {
     tarei_prebuilt *prebuilt = a->prebuilt;
-    tarei_os_identity identity;
-    int descriptor;
-    int failure = tarei_os_open_file(folder, a->path, &descriptor, &identity);
-    if (failure != 0)
-        return tarei_error_system(a->opening->error, TARE_E_OPEN, failure, TARE_NO_SHARD,
-                                  failure == EINVAL ? "is not a regular file" : "cannot open",
-                                  a->path);
-    tare_status status = TARE_OK;
-    const void *mapping = NULL;
-    failure = ENOTSUP;
-    if (a->opening->options.backing != TARE_BACKING_READ && identity.size != 0 &&
-        tarei_check_fits_size(identity.size))
-        failure = tarei_os_map(descriptor, (size_t)identity.size, false, &mapping);
-    if (failure == 0) {
-        prebuilt->bytes = mapping;
-        prebuilt->size = identity.size;
+    uint64_t size = a->file.size;
+    const void *bytes = a->file.bytes;
+    if (bytes != NULL && (uintptr_t)bytes % TAREI_PREBUILT_UNIT != 0) return take_bytes(a, size);
+    prebuilt->held = TAREI_BYTES_BORROWED;
+    if (bytes == NULL) {
+        bool wanted = a->opening->options.backing != TARE_BACKING_READ;
+        if (!wanted || !tarei_check_fits_size(size) ||
+            tarei_os_map(a->file.descriptor, (size_t)size, false, &bytes) != 0)
+            return take_bytes(a, a->head.sections[TAREI_SECTION_PREFIXES].offset);
         prebuilt->held = TAREI_BYTES_MAPPED;
-    } else {
-        status = take_bytes(a, &identity, descriptor);
     }
-    tarei_os_close(descriptor);
-    return status;
+    prebuilt->bytes = bytes;
+    prebuilt->size = size;
+    return TARE_OK;
+}
+
+/* The rest, where it is not there. A file that claims more than headers of that size can make is
+ * refused before. */
+static tare_status take_rest(attempt *a)
+{
+    uint64_t header_size = 0, size = a->file.size;
+    if (a->prebuilt->size == size) return TARE_OK;
+    for (uint32_t i = 0; i < a->head.shard_count; i++)
+        header_size += tarei_prebuilt_header_end(&a->built[i]);
+    tare_status status = TARE_OK;
+    if (size > tarei_prebuilt_size_max((uint64_t)a->head.shard_count + 1, header_size))
+        status = tarei_error_set(a->opening->error, TARE_E_LIMIT, TARE_NO_SHARD,
+                                 offsetof(tarei_prebuilt_head, file_size),
+                                 "%" PRIu64 " bytes are more than the headers can make", size);
+    if (status == TARE_OK) status = take_bytes(a, size);
+    if (status == TARE_OK) return TARE_OK;
+    return tarei_error_prefix(a->opening->error, (tare_string){a->path, strlen(a->path)});
 }
 
 /* No index file is looked for beside it. */
@@ -112,42 +126,30 @@ static bool is_handed_in(const tarei_place *place)
     return place->source == NULL && place->folder->files != NULL;
 }
 
-static tare_status open_bytes(attempt *a)
+/* Opens the file; nothing of it is read. */
+static tare_status open_file(attempt *a)
 {
     const tare_options *options = &a->opening->options;
+    tare_error *error = a->opening->error;
+    int folder = TAREI_OS_CWD;
     a->path = "";
-    if (options->index_path != NULL) {
-        a->path = options->index_path;
-        return open_file(a, TAREI_OS_CWD);
-    }
     if (options->index_bytes != NULL) {
-        if ((uintptr_t)options->index_bytes % TAREI_PREBUILT_UNIT != 0)
-            return take_bytes(a, NULL, -1);
-        a->prebuilt->bytes = options->index_bytes;
-        a->prebuilt->size = options->index_size;
-        a->prebuilt->held = TAREI_BYTES_BORROWED;
+        tarei_source_bytes(&a->file, options->index_bytes, options->index_size);
         return TARE_OK;
     }
-    if (is_in_memory(a->place))
-        return tarei_error_set(a->opening->error, TARE_E_OPEN, TARE_NO_SHARD, TARE_NO_OFFSET,
+    if (options->index_path != NULL) {
+        a->path = options->index_path;
+    } else if (is_in_memory(a->place)) {
+        return tarei_error_set(error, TARE_E_OPEN, TARE_NO_SHARD, TARE_NO_OFFSET,
                                "no index file was named for a model in memory");
-    a->path = TAREI_INDEX_NAME;
-    if (a->place->origin == TAREI_ORIGIN_FILE) {
-        a->path = tarei_open_join(a->opening, "", a->place->name, TAREI_INDEX_ENDING);
-        if (a->path == NULL) return tarei_error_memory(a->opening->error);
+    } else {
+        bool one = a->place->origin == TAREI_ORIGIN_FILE;
+        folder = a->place->folder->descriptor;
+        a->path = one ? tarei_open_join(a->opening, "", a->place->name, TAREI_INDEX_ENDING)
+                      : TAREI_INDEX_NAME;
+        if (a->path == NULL) return tarei_error_memory(error);
     }
-    return open_file(a, a->place->folder->descriptor);
-}
-
-static void give_bytes(tarei_prebuilt *prebuilt, tarei_memory *memory)
-{
-    if (prebuilt->bytes == NULL) return;
-    if (prebuilt->held == TAREI_BYTES_MAPPED)
-        tarei_os_unmap(prebuilt->bytes, (size_t)prebuilt->size);
-    else if (prebuilt->held == TAREI_BYTES_TAKEN)
-        tarei_memory_give(memory, (void *)(uintptr_t)prebuilt->bytes, prebuilt->size,
-                          TAREI_PREBUILT_UNIT);
-    prebuilt->bytes = NULL;
+    return tarei_source_file_open(&a->file, folder, a->path, TARE_NO_SHARD, error);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -192,6 +194,23 @@ static tare_status check_name(attempt *a, uint32_t number, tare_string name)
                            "the index file is damaged: a shard's name %s", fault);
 }
 
+/* What would not be read without an index file is not opened with one, nor read to be compared. */
+static tare_status check_header_size(attempt *a, uint32_t number)
+{
+    const tarei_prebuilt_shard *built = &a->built[number];
+    uint64_t most = a->opening->options.header_size_max, head = 0;
+    if (number == a->head.shard_count) {
+        if (built->size <= TAREI_LISTING_SIZE_MAX) return TARE_OK;
+        return tarei_error_set(a->opening->error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                               "of a shard index of more than 1 GiB");
+    }
+    if (built->format == TARE_FORMAT_SAFETENSORS) head = TAREI_HEAD_SIZE;
+    if (tarei_prebuilt_header_end(built) <= most + head) return TARE_OK;
+    return tarei_error_set(a->opening->error, TARE_E_HEADER_SIZE, number, TARE_NO_OFFSET,
+                           "a header of %" PRIu64 " bytes, of at most %" PRIu64,
+                           tarei_prebuilt_header_end(built) - head, most);
+}
+
 /* Copies what the file says of the shards. */
 static tare_status take_shards(attempt *a)
 {
@@ -215,11 +234,13 @@ static tare_status take_shards(attempt *a)
         if (built->name >= names_size || built->name_size >= names_size - built->name ||
             name.data[name.size] != 0 || memchr(name.data, 0, name.size) != NULL ||
             built->size > TAREI_OFFSET_MAX || built->data_offset > built->size ||
+            built->padding > built->data_offset ||
             (i < count && built->format != TARE_FORMAT_SAFETENSORS &&
              built->format != TARE_FORMAT_GGUF))
             return tarei_prebuilt_damaged(error, sizeof a->head,
                                           "what it says of a shard cannot be");
         tare_status status = check_name(a, i, name);
+        if (status == TARE_OK) status = check_header_size(a, i);
         if (status != TARE_OK) return status;
         if (i == count) {
             a->listing = name;
@@ -230,6 +251,7 @@ static tare_status take_shards(attempt *a)
         shard->name = name;
         shard->data_offset = built->data_offset;
         shard->format = built->format;
+        shard->padding = built->padding;
         shard->source.size = built->size;
     }
     return TARE_OK;
@@ -239,8 +261,9 @@ static tare_status check_header(attempt *a, const tarei_source *source, uint32_t
                                 uint32_t shard)
 {
     const tarei_prebuilt_shard *built = &a->built[number];
-    uint64_t size = number < a->head.shard_count ? built->data_offset : built->size;
+    uint64_t size = built->size;
     tare_digest digest;
+    if (number < a->head.shard_count) size = tarei_prebuilt_header_end(built);
     tare_status status = tarei_prebuilt_hash(source, shard, size, &digest, a->opening->error);
     if (status != TARE_OK || tarei_digest_equal(digest, built->digest)) return status;
     return tarei_error_set(a->opening->error, TARE_E_STALE, shard, TARE_NO_OFFSET,
@@ -306,14 +329,14 @@ static bool has_all_files(const attempt *a)
 static tare_status check_own(attempt *a)
 {
     tare_error *error = a->opening->error;
-    tare_status status =
-        tarei_prebuilt_head_check(&a->head, a->prebuilt->bytes, a->prebuilt->size, error);
+    tare_status status = tarei_prebuilt_head_read(&a->head, &a->file, error);
     if (status == TARE_OK && a->head.tensor_count > tarei_parsed_room(&a->opening->model->parsed))
         status = tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD,
                                  offsetof(tarei_prebuilt_head, tensor_count),
                                  "the index file has more tensors than tensor_count_max");
     if (status == TARE_OK && (a->place->origin != a->head.origin || !has_all_files(a)))
         status = fail_foreign(a);
+    if (status == TARE_OK) status = hold_bytes(a);
     if (status == TARE_OK) status = take_shards(a);
     if (status == TARE_OK) return TARE_OK;
     return tarei_error_prefix(error, (tare_string){a->path, strlen(a->path)});
@@ -422,9 +445,12 @@ static tare_status try_index(attempt *a)
     a->prebuilt = tarei_memory_take(memory, sizeof *a->prebuilt, TAREI_BUFFER_ALIGNMENT);
     if (a->prebuilt == NULL) return tarei_error_memory(a->opening->error);
     memset(a->prebuilt, 0, sizeof *a->prebuilt);
-    tare_status status = open_bytes(a);
+    tarei_source_init(&a->file);
+    tare_status status = open_file(a);
     if (status == TARE_OK) status = check_own(a);
     if (status == TARE_OK) status = check_files(a);
+    if (status == TARE_OK) status = take_rest(a);
+    tarei_source_close(&a->file); /* what is mapped of it stays */
     if (status == TARE_OK) return TARE_OK;
     give_bytes(a->prebuilt, memory);
     tarei_memory_give(memory, a->prebuilt, sizeof *a->prebuilt, TAREI_BUFFER_ALIGNMENT);
@@ -462,7 +488,7 @@ tare_status tarei_prebuilt_open(tarei_opening *opening, const tarei_place *place
         status = commit(&a);
         return status == TARE_OK ? tarei_prebuilt_check_limits(opening) : status;
     }
-    if (options->index == TARE_INDEX_REQUIRE || status == TARE_E_MEMORY) return status;
+    if (options->index == TARE_INDEX_REQUIRE) return status;
     if (status == TARE_E_OPEN && !named && opening->error->system_error == ENOENT)
         return TARE_OK; /* none is there, which is no failure */
     tare_error *kept = tarei_arena_take(&opening->model->arena, sizeof *kept, _Alignof(tare_error));

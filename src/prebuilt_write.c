@@ -14,6 +14,58 @@ static tare_status fail_argument(tare_error *error, const char *what)
     return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s", what);
 }
 
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+static bool is_same_file(const tarei_os_identity *a, const tarei_os_identity *b)
+{
+    return a->device == b->device && a->number == b->number;
+}
+
+/* What lies now where a file of that name is beside the model's index file. Paths beyond PATH_SIZE
+ * lead nowhere. */
+static int look_beside(const tare_model *model, const char *name, tarei_os_identity *now)
+{
+    char path[PATH_SIZE];
+    const char *slash = strrchr(model->index_path, '/');
+    int folder_size = slash != NULL ? (int)(slash - model->index_path) + 1 : 0;
+    int size = snprintf(path, sizeof path, "%.*s%s", folder_size, model->index_path, name);
+    return size < PATH_SIZE ? tarei_os_identify_at(TAREI_OS_CWD, path, now) : ENOENT;
+}
+
+/* Of one file the name may be a path. */
+static const char *name_of(const tare_model *model, uint32_t shard)
+{
+    const char *name = model->shards[shard].name.data;
+    return model->origin == TAREI_ORIGIN_FILE ? last_part(name) : name;
+}
+
+/* Whether the usual place is still beside a file of the model: a path may lead elsewhere once the
+ * working folder is another, or files were moved. */
+static tare_status check_place(const tare_model *model, tare_error *error)
+{
+    const char *listing = model->listing_path;
+    tarei_os_identity now;
+    int failure = ENOENT;
+    if (listing != NULL) failure = look_beside(model, last_part(listing), &now);
+    bool same = failure == 0 && is_same_file(&now, &model->listing_identity);
+    for (uint32_t i = 0; i < model->shard_count && !same; i++) {
+        failure = look_beside(model, name_of(model, i), &now);
+        same = failure == 0 && is_same_file(&now, &model->shards[i].source.identity);
+    }
+    if (same) return TARE_OK;
+    if (failure != 0 && failure != ENOENT)
+        return tarei_error_system(error, TARE_E_OPEN, failure, TARE_NO_SHARD,
+                                  "cannot look beside it", model->index_path);
+    return tarei_error_set(error, TARE_E_CHANGED, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "%s: is not beside the model that was opened (is the working folder "
+                           "another?): name a path",
+                           tarei_quote(model->index_path, strlen(model->index_path)).text);
+}
+
 /* Fills in options and path. */
 static tare_status begin(const tare_model *model, const tare_index_options *from,
                          tare_index_options *options, const char **path, tare_error *error)
@@ -23,10 +75,12 @@ static tare_status begin(const tare_model *model, const tare_index_options *from
     if (status != TARE_OK) return status;
     if ((options->flags & ~TARE_SAVE_REPLACE) != 0) return fail_argument(error, "options.flags");
     if (options->reserved != 0) return fail_argument(error, "options.reserved is not 0");
-    if (*path == NULL) *path = model->index_path;
+    status = tarei_open_check_hooks(options->allocator, error);
+    if (status != TARE_OK || *path != NULL) return status;
+    *path = model->index_path;
     if (*path == NULL)
         return fail_argument(error, "path is NULL, and the model has no place for an index file");
-    return tarei_open_check_hooks(options->allocator, error);
+    return check_place(model, error);
 }
 
 tare_string tare_index_path(const tare_model *model)
@@ -65,97 +119,70 @@ static tare_status write_image(const tarei_prebuilt_image *image, tarei_save_fil
     return status;
 }
 
-/* All of a file, in memory that is given back by the caller. */
-static tare_status read_file(const char *path, tarei_memory *memory, void **bytes, uint64_t *size,
-                             tare_error *error)
+/* The name by which a model's files are found, as far as an index file holds it: that of the shard
+ * index, or the common part of a split file's. "" of one file. */
+static tare_string name_part(uint32_t origin, const char *name)
 {
-    tarei_source source;
-    tare_status status = tarei_source_file_open(&source, TAREI_OS_CWD, path, TARE_NO_SHARD, error);
-    if (status != TARE_OK) return status;
-    *size = source.size;
-    *bytes = NULL;
-    if (tarei_check_fits_size(*size))
-        *bytes = tarei_memory_take(memory, *size, TAREI_PREBUILT_UNIT);
-    if (*bytes == NULL)
-        status = tarei_error_memory(error);
-    else
-        status = tarei_source_read(&source, TARE_NO_SHARD, 0, *bytes, (size_t)*size, error);
-    tarei_source_close(&source);
-    return status;
+    if (origin == TAREI_ORIGIN_FILE) name = "";
+    tarei_split split = {.prefix_size = strlen(name)};
+    if (origin == TAREI_ORIGIN_SPLIT) tarei_split_is(name, &split);
+    return (tare_string){name, split.prefix_size};
 }
 
-/* The name by which a model's files were found, as far as the index file holds it: that of the
- * shard index, or the common part of a split file's. "" of one file, and where it cannot be
- * read. */
-static tare_string name_of(const tarei_prebuilt_head *head, const void *shards, const char *names)
+/* The name that an index file has for that, or "" where it has none. */
+static tare_status read_name(const tarei_prebuilt_head *head, const tarei_source *file, char *name,
+                             tare_error *error)
 {
     bool listed = head->origin == TAREI_ORIGIN_LISTED;
-    uint64_t at = listed ? head->shard_count : 0, size;
-    uint64_t names_size = head->sections[TAREI_SECTION_SHARD_NAMES].size;
+    const tarei_section *shards = &head->sections[TAREI_SECTION_SHARDS];
+    const tarei_section *names = &head->sections[TAREI_SECTION_SHARD_NAMES];
+    uint64_t at = listed ? head->shard_count * sizeof(tarei_prebuilt_shard) : 0;
     tarei_prebuilt_shard shard;
-    tarei_split split;
-    tare_string none = {"", 0};
-    if ((at + 1) * sizeof shard > head->sections[TAREI_SECTION_SHARDS].size) return none;
-    memcpy(&shard, (const char *)shards + at * sizeof shard, sizeof shard);
-    if (shard.name >= names_size) return none;
-    const char *name = names + shard.name;
-    if (memchr(name, 0, (size_t)(names_size - shard.name)) == NULL) return none;
-    size = strlen(name);
-    if (!listed && tarei_split_is(name, &split)) size = split.prefix_size;
-    return (tare_string){name, (size_t)size};
+    name[0] = 0;
+    if (at == shards->size) return TARE_OK;
+    tare_status status =
+        tarei_source_read(file, TARE_NO_SHARD, shards->offset + at, &shard, sizeof shard, error);
+    if (status != TARE_OK) return status;
+    uint64_t left = shard.name < names->size ? names->size - shard.name : 0;
+    size_t size = left < PATH_SIZE ? (size_t)left : PATH_SIZE;
+    status = tarei_source_read(file, TARE_NO_SHARD, names->offset + shard.name, name, size, error);
+    if (status == TARE_OK && memchr(name, 0, size) == NULL) name[0] = 0;
+    return status;
 }
 
 /* The index file of another model is not replaced unasked: a folder has one, and may hold two lists
  * of shards. Whose a damaged one is, or that of one file, cannot be told: those are replaced. */
-static tare_status check_replaced(const tarei_prebuilt_image *image, const char *path,
-                                  tarei_memory *memory, tare_error *error)
+static tare_status check_replaced(const tare_model *model, const char *path, tare_error *error)
 {
-    void *bytes = NULL;
-    uint64_t size = 0;
+    char name[PATH_SIZE];
+    tarei_source file;
     tarei_prebuilt_head head;
-    tare_status status = read_file(path, memory, &bytes, &size, error);
-    if (status == TARE_OK && tarei_prebuilt_head_check(&head, bytes, size, error) == TARE_OK) {
-        const tarei_section *old = head.sections;
-        const char *begin = bytes;
-        tare_string was = name_of(&head, begin + old[TAREI_SECTION_SHARDS].offset,
-                                  begin + old[TAREI_SECTION_SHARD_NAMES].offset);
-        tare_string is = name_of(&image->head, image->sections[TAREI_SECTION_SHARDS],
-                                 image->sections[TAREI_SECTION_SHARD_NAMES]);
-        tarei_quoted target = tarei_quote(path, strlen(path));
-        tarei_quoted other = tarei_quote(was.data, was.size);
-        bool named = was.size != 0, same = was.size == is.size;
-        if (named && same) same = memcmp(was.data, is.data, is.size) == 0;
-        if (head.origin != image->head.origin || (named && !same))
-            status = tarei_error_set(error, TARE_E_EXISTS, TARE_NO_SHARD, TARE_NO_OFFSET,
-                                     "%s: is there already, the index file of another model%s%s",
-                                     target.text, named ? ", " : "", named ? other.text : "");
-    }
-    tarei_memory_give(memory, bytes, size, TAREI_PREBUILT_UNIT);
-    return status;
+    tare_status status = tarei_source_file_open(&file, TAREI_OS_CWD, path, TARE_NO_SHARD, error);
+    if (status != TARE_OK) return status;
+    status = tarei_prebuilt_head_read(&head, &file, error);
+    bool whole = status == TARE_OK;
+    if (whole) status = read_name(&head, &file, name, error);
+    tarei_source_close(&file);
+    if (!whole && status != TARE_E_READ) return TARE_OK;
+    if (status != TARE_OK) return status;
+    bool listed = model->origin == TAREI_ORIGIN_LISTED;
+    const char *own = listed ? last_part(model->listing_path) : model->shards[0].name.data;
+    tare_string was = name_part(head.origin, name), is = name_part(model->origin, own);
+    bool named = was.size != 0, same = was.size == is.size;
+    if (named && same) same = memcmp(was.data, is.data, is.size) == 0;
+    if (head.origin == model->origin && (!named || same)) return TARE_OK;
+    return tarei_error_set(error, TARE_E_EXISTS, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "%s: is there already, the index file of another model%s%s",
+                           tarei_quote(path, strlen(path)).text, named ? ", " : "",
+                           named ? tarei_quote(was.data, was.size).text : "");
 }
 
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
-static bool is_same_file(const tarei_os_identity *a, const tarei_os_identity *b)
-{
-    return a->device == b->device && a->number == b->number;
-}
-
-/* Whether that is what lies now where the model's file of that name, in the folder of its index
- * file, was opened: another file may have taken its place. Paths beyond PATH_SIZE lead nowhere. */
+/* Whether that is what lies now where the model's file of that name was opened: another file may
+ * have taken its place. */
 static bool is_in_place(const tare_model *model, const char *name, const tarei_os_identity *target)
 {
-    char path[PATH_SIZE];
     tarei_os_identity now;
-    const char *slash = strrchr(model->index_path, '/');
-    int folder_size = slash != NULL ? (int)(slash - model->index_path) + 1 : 0;
-    int size = snprintf(path, sizeof path, "%.*s%s", folder_size, model->index_path, name);
-    return size < PATH_SIZE && tarei_os_identify_at(TAREI_OS_CWD, path, &now) == 0 &&
-           is_same_file(&now, target);
+    return look_beside(model, name, &now) == 0 && is_same_file(&now, target);
 }
 
 static bool is_own(const tare_model *model, const tarei_os_identity *target)
@@ -164,12 +191,10 @@ static bool is_own(const tare_model *model, const tarei_os_identity *target)
     if (listing != NULL && (is_same_file(target, &model->listing_identity) ||
                             is_in_place(model, last_part(listing), target)))
         return true;
-    bool one = model->origin == TAREI_ORIGIN_FILE; /* its name may be a path */
     for (uint32_t i = 0; i < model->shard_count; i++) {
         const tarei_shard *shard = &model->shards[i];
         if (is_same_file(target, &shard->source.identity)) return true;
-        const char *name = one ? last_part(shard->name.data) : shard->name.data;
-        if (model->index_path != NULL && is_in_place(model, name, target)) return true;
+        if (model->index_path != NULL && is_in_place(model, name_of(model, i), target)) return true;
     }
     return false;
 }
@@ -193,16 +218,16 @@ static tare_status check_not_own(const tare_model *model, const char *path, tare
 }
 
 /* The names in it are nobody's to read who may not read the model. */
-static tare_status write_file(const tarei_prebuilt_image *image, const char *path,
-                              const tare_index_options *options, tarei_memory *memory,
-                              tare_error *error)
+static tare_status write_file(const tarei_prebuilt_image *image, const tare_model *model,
+                              const char *path, const tare_index_options *options,
+                              tarei_memory *memory, tare_error *error)
 {
     tarei_save_file file;
     tare_status status = TARE_OK;
     tare_save_options save = TARE_SAVE_OPTIONS_INIT;
     save.flags = options->flags;
     if (save.flags == 0 && is_index_file(path)) {
-        status = check_replaced(image, path, memory, error);
+        status = check_replaced(model, path, error);
         save.flags = TARE_SAVE_REPLACE;
     }
     if (status != TARE_OK) return status;
@@ -225,7 +250,7 @@ tare_status tare_index_save(const tare_model *model, const char *path,
     if (status != TARE_OK) return status;
     tarei_memory_init(&memory, own.allocator);
     status = tarei_prebuilt_build(&image, model, &memory, error);
-    if (status == TARE_OK) status = write_file(&image, path, &own, &memory, error);
+    if (status == TARE_OK) status = write_file(&image, model, path, &own, &memory, error);
     tarei_prebuilt_free(&image);
     if (status == TARE_OK) tarei_error_clear(error);
     return status;
@@ -316,6 +341,31 @@ static tare_status check_sections(check *c)
     return tarei_prebuilt_damaged(c->error, 0, "its head is not what the model tells");
 }
 
+/* All of the index file, once its head is known to be right, in memory that the caller gives back. A
+ * good head of a file that is larger than that of this model can be is another model's. */
+static tare_status read_file(check *c, const char *path, tarei_memory *memory, void **bytes)
+{
+    tarei_source file;
+    const tare_model *model = c->model;
+    uint64_t header_size = 0;
+    for (uint32_t i = 0; i < model->shard_count; i++) header_size += model->shards[i].data_offset;
+    tare_status status = tarei_source_file_open(&file, TAREI_OS_CWD, path, TARE_NO_SHARD, c->error);
+    if (status != TARE_OK) return status;
+    status = tarei_prebuilt_head_read(&c->head, &file, c->error);
+    if (status == TARE_OK &&
+        file.size > tarei_prebuilt_size_max((uint64_t)model->shard_count + 1, header_size))
+        status = tarei_error_set(c->error, TARE_E_STALE, TARE_NO_SHARD, TARE_NO_OFFSET,
+                                 "the index file is that of a larger model");
+    if (status == TARE_OK) {
+        *bytes = tarei_memory_take(memory, file.size, TAREI_PREBUILT_UNIT);
+        status = *bytes == NULL ? tarei_error_memory(c->error)
+                                : tarei_source_read(&file, TARE_NO_SHARD, 0, *bytes,
+                                                    (size_t)file.size, c->error);
+    }
+    tarei_source_close(&file);
+    return status;
+}
+
 tare_status tare_index_check(const tare_model *model, const char *path,
                              const tare_index_options *options, tare_error *error)
 {
@@ -324,7 +374,6 @@ tare_status tare_index_check(const tare_model *model, const char *path,
     tarei_memory memory;
     tarei_prebuilt_image image;
     void *bytes = NULL;
-    uint64_t size = 0;
     if (error == NULL) error = &unused;
     tare_status status = begin(model, options, &own, &path, error);
     if (status != TARE_OK) return status;
@@ -333,15 +382,14 @@ tare_status tare_index_check(const tare_model *model, const char *path,
     tarei_memory_init(&memory, own.allocator);
     check c = {.image = &image, .model = model, .error = error};
     memset(&image, 0, sizeof image);
-    status = read_file(path, &memory, &bytes, &size, error);
+    status = read_file(&c, path, &memory, &bytes);
     c.bytes = bytes;
-    if (status == TARE_OK) status = tarei_prebuilt_head_check(&c.head, bytes, size, error);
     if (status == TARE_OK) status = check_digests(&c);
     if (status == TARE_OK) status = tarei_prebuilt_build(&image, model, &memory, error);
     if (status == TARE_OK) status = check_shards(&c);
     if (status == TARE_OK) status = check_sections(&c);
     tarei_prebuilt_free(&image);
-    tarei_memory_give(&memory, bytes, size, TAREI_PREBUILT_UNIT);
+    tarei_memory_give(&memory, bytes, c.head.file_size, TAREI_PREBUILT_UNIT);
     if (status == TARE_OK) tarei_error_clear(error);
     return status;
 }

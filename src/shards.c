@@ -6,7 +6,6 @@
 #include "os.h"
 #include "prebuilt.h"
 
-#define INDEX_SIZE_MAX (UINT64_C(1) << 30) /* places in an index are 32 bits wide */
 #define ENTRY_SIZE_MAX 512u
 
 static bool ends_with(const char *name, const char *end)
@@ -106,7 +105,7 @@ static tare_status read_index(tarei_opening *opening, const tarei_folder *folder
     tare_status status = tarei_folder_find(folder, name, TARE_NO_SHARD, &source, opening->error);
     if (status != TARE_OK) return status;
     const void *bytes = source.head_size == source.size ? source.head : NULL;
-    if (source.size > INDEX_SIZE_MAX) {
+    if (source.size > TAREI_LISTING_SIZE_MAX) {
         status = tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, 0,
                                  "%s: a shard index of more than 1 GiB",
                                  tarei_quote(name, strlen(name)).text);

@@ -134,7 +134,7 @@ Test(prebuilt_build, the_page_about_the_format_has_every_field_where_it_is)
     check_documented(page, offsetof(tarei_prebuilt_shard, field), \
                      sizeof((tarei_prebuilt_shard *)NULL)->field, #field)
     SHARD(size), SHARD(modified_s), SHARD(modified_ns), SHARD(digest), SHARD(data_offset);
-    SHARD(name), SHARD(name_size), SHARD(format), SHARD(unused);
+    SHARD(name), SHARD(name_size), SHARD(format), SHARD(padding);
 #define VALUE(field)                                              \
     check_documented(page, offsetof(tarei_prebuilt_value, field), \
                      sizeof((tarei_prebuilt_value *)NULL)->field, #field)

@@ -170,6 +170,31 @@ Test(prebuilt_shard, opened_late_they_can_be_written_to_where_that_was_asked_for
     tare_close(other);
 }
 
+/* They are found in the folder that was opened, whatever its path leads to by then. */
+Test(prebuilt_shard, they_are_opened_after_a_change_of_folder)
+{
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_REQUIRE;
+    for (uint32_t backing = TARE_BACKING_MAP; backing <= TARE_BACKING_READ; backing++) {
+        tare_model *model;
+        tare_error error;
+        char bytes[100];
+        cr_assert_eq(chdir(folder.text), 0);
+        options.backing = backing;
+        tare_status status = tare_open(".", &options, &model, &error);
+        expect_opened("relative", status, model, &error);
+        cr_assert_eq(chdir("/"), 0);
+        for (size_t i = 0; i < SHARD_COUNT; i++) {
+            status = tare_read(model, tare_at(model, i), bytes, sizeof bytes, &error);
+            cr_expect_eq(status, TARE_OK, "%s", error.message);
+        }
+        tare_block *block;
+        cr_expect_eq(tare_load(model, NULL, 0, NULL, &block, &error), TARE_OK);
+        tare_block_close(block);
+        tare_close(model);
+    }
+}
+
 Test(prebuilt_shard, with_read_backing_none_is_mapped)
 {
     tare_model *model = open_indexed(TARE_BACKING_READ);

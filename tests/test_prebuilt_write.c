@@ -234,6 +234,66 @@ Test(prebuilt_write, a_place_beyond_what_paths_reach_is_not_cut_short)
     cr_assert_eq(unlink(long_one.text), 0); /* what removes all of it goes by paths */
 }
 
+/* A model of two shards, and the list of them. */
+static temp_path write_sharded(const temp_path *to)
+{
+    static const char list[] =
+        "{\"weight_map\":{\"layers.0.a\":\"0.safetensors\",\"layers.1.a\":\"1.safetensors\"}}";
+    temp_path sharded = temp_make_folder(to, "sharded");
+    temp_write_built(&sharded, "0.safetensors", build_file(&some[0], 1, NULL));
+    temp_write_built(&sharded, "1.safetensors", build_file(&some[1], 1, NULL));
+    temp_write(&sharded, "model.safetensors.index.json", list, sizeof list - 1);
+    return sharded;
+}
+
+static temp_path make_sharded(void)
+{
+    temp_path sharded = write_sharded(&folder);
+    tare_close(model);
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_NEVER;
+    cr_assert_eq(tare_open(sharded.text, &options, &model, NULL), TARE_OK);
+    return temp_join(&sharded, "model.safetensors.index.json");
+}
+
+/* The usual place was told from where the process was when it opened the model. */
+Test(prebuilt_write, after_a_change_of_folder_the_usual_place_is_refused)
+{
+    temp_path away = temp_make_folder(&folder, "away");
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_NEVER;
+    make_sharded();
+    for (int sharded = 0; sharded < 2; sharded++) {
+        const char *at = sharded ? "sharded" : "m.safetensors";
+        const char *usual = sharded ? "sharded/tare.idx" : "m.safetensors.tareidx";
+        cr_assert_eq(chdir(folder.text), 0);
+        tare_close(model);
+        cr_assert_eq(tare_open(at, &options, &model, NULL), TARE_OK);
+        check_save("here", NULL, NULL, TARE_OK);
+        cr_assert_eq(chdir(away.text), 0);
+        check_save("away", NULL, NULL, TARE_E_CHANGED);
+        check_check("away", NULL, TARE_E_CHANGED, 0, "is the working folder another?");
+        cr_expect_eq(temp_entry_count(&away), 0);
+        temp_path named = temp_join(&folder, usual);
+        tare_status wanted = sharded ? TARE_E_OPEN : TARE_OK; /* its list is read once more */
+        check_check("by name", named.text, wanted, 0, NULL);
+        check_save("by name", named.text, NULL, wanted);
+    }
+    /* A model of that name in the new folder is another one. */
+    temp_write_built(&away, "m.safetensors", build_file(some, 2, "{\"k\":\"v\"}"));
+    temp_path its_like = write_sharded(&away);
+    for (int sharded = 0; sharded < 2; sharded++) {
+        tare_close(model);
+        cr_assert_eq(chdir(folder.text), 0);
+        const char *at = sharded ? "sharded" : "m.safetensors";
+        cr_assert_eq(tare_open(at, &options, &model, NULL), TARE_OK);
+        cr_assert_eq(chdir(away.text), 0);
+        check_save("its like", NULL, NULL, TARE_E_CHANGED);
+    }
+    cr_expect_eq(temp_entry_count(&away), 2);
+    cr_expect_eq(temp_entry_count(&its_like), 3);
+}
+
 Test(prebuilt_write, arguments_are_checked)
 {
     tare_index_options options = TARE_INDEX_OPTIONS_INIT;
@@ -244,6 +304,10 @@ Test(prebuilt_write, arguments_are_checked)
     check_save("reserved", NULL, &options, TARE_E_ARGUMENT);
     options.struct_size = 0;
     check_save("no size", NULL, &options, TARE_E_ARGUMENT);
+    options = (tare_index_options)TARE_INDEX_OPTIONS_INIT;
+    const tare_allocator no_hooks = {sizeof no_hooks, NULL, NULL, NULL};
+    options.allocator = &no_hooks;
+    check_save("no hooks", NULL, &options, TARE_E_ARGUMENT);
     tare_model *file_model = model;
     const tare_pair pair = {"a", 1, "x", 1};
     cr_assert_eq(tare_open_pairs(&pair, 1, NULL, &model, NULL), TARE_OK);
@@ -322,22 +386,6 @@ Test(prebuilt_write, what_is_wrong_is_said)
     check_check("stale", NULL, TARE_E_STALE, 0, "m.safetensors': modified since");
     index_free(&image);
     free(bytes);
-}
-
-/* A model of two shards, and the list of them. */
-static temp_path make_sharded(void)
-{
-    static const char list[] =
-        "{\"weight_map\":{\"layers.0.a\":\"0.safetensors\",\"layers.1.a\":\"1.safetensors\"}}";
-    temp_path sharded = temp_make_folder(&folder, "sharded");
-    temp_write_built(&sharded, "0.safetensors", build_file(&some[0], 1, NULL));
-    temp_write_built(&sharded, "1.safetensors", build_file(&some[1], 1, NULL));
-    temp_write(&sharded, "model.safetensors.index.json", list, sizeof list - 1);
-    tare_close(model);
-    tare_options options = TARE_OPTIONS_INIT;
-    options.index = TARE_INDEX_NEVER;
-    cr_assert_eq(tare_open(sharded.text, &options, &model, NULL), TARE_OK);
-    return temp_join(&sharded, "model.safetensors.index.json");
 }
 
 static void add_third_shard(void)
