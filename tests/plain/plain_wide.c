@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include "plain_check.h"
+#include "support/index_probe.h"
 #include "support/temp_files.h"
 #include "tare.h"
 
 #define WIDE_SIZE ((uint64_t)5 << 30)
 
+static const uint64_t wide_size = WIDE_SIZE;
 static const char last[] = "the end";
 static const char behind[] = "behind";
 
@@ -113,6 +115,50 @@ static void save_index(const temp_path *path)
     tare_close(model);
 }
 
+/* Of 5 GiB, for a header of one: such an index file there may be. */
+static void write_wide_index(const char *path)
+{
+    enum { FILE_SIZE_AT = 16, LAST_SIZE_AT = 64 + 14 * 24 + 8, DATA_OFFSET_AT = 40 };
+    const uint64_t header_size = (uint64_t)1 << 30;
+    size_t size;
+    void *bytes = temp_read(path, &size);
+    index_image image = index_copy(bytes, size);
+    uint64_t last_size = WIDE_SIZE - index_section_offset(&image, 14);
+    memcpy(image.bytes + FILE_SIZE_AT, &wide_size, sizeof wide_size);
+    memcpy(image.bytes + LAST_SIZE_AT, &last_size, sizeof last_size);
+    memcpy(image.bytes + index_section_offset(&image, 0) + DATA_OFFSET_AT, &header_size,
+           sizeof header_size);
+    index_seal(&image);
+    int file = open(path, O_WRONLY);
+    PLAIN_CHECK(file >= 0 && write(file, image.bytes, image.size) == (ssize_t)image.size);
+    PLAIN_CHECK(ftruncate(file, (off_t)WIDE_SIZE) == 0 && close(file) == 0);
+    index_free(&image);
+    free(bytes);
+}
+
+/* It is mapped, or passed over where it can be neither mapped nor read. */
+static void use_wide_index(const temp_path *path, const char *index_path)
+{
+    write_wide_index(index_path);
+    tare_status wanted = is_narrow ? TARE_E_LIMIT : TARE_OK;
+    for (uint32_t index = TARE_INDEX_AUTO; index <= TARE_INDEX_REQUIRE; index++) {
+        tare_options options = TARE_OPTIONS_INIT;
+        tare_model *model;
+        tare_error error;
+        options.index = index;
+        options.header_size_max = 0x7FFFFFFF;
+        tare_status status = tare_open(path->text, &options, &model, &error);
+        PLAIN_CHECK(status == (index == TARE_INDEX_REQUIRE ? wanted : TARE_OK));
+        PLAIN_CHECK((model != NULL) == (status == TARE_OK));
+        if (model != NULL && index != TARE_INDEX_NEVER)
+            PLAIN_CHECK(tare_index_status(model, &error) == wanted);
+        if (is_narrow && index != TARE_INDEX_NEVER)
+            PLAIN_CHECK(strstr(error.message, "larger than what this host can address") != NULL);
+        if (model != NULL && wanted != TARE_OK) read_ends(model);
+        tare_close(model);
+    }
+}
+
 int main(void)
 {
     temp_path folder = temp_folder_make(), path = write_model(&folder);
@@ -121,6 +167,8 @@ int main(void)
     save_index(&path);
     for (uint32_t backing = TARE_BACKING_AUTO; backing <= TARE_BACKING_READ; backing++)
         use_backing(&path, backing, TARE_INDEX_AUTO);
+    if (plain_little_endian())
+        use_wide_index(&path, temp_join(&folder, "m.safetensors.tareidx").text);
     temp_folder_remove(&folder);
     return 0;
 }
