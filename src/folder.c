@@ -41,6 +41,8 @@ static tare_status fail_file(tare_error *error, const tare_file *file, const cha
 static tare_status check_file(const tare_file *file, tare_error *error)
 {
     const tare_reader *reader = file->reader;
+    if (file->later[0] != 0 || file->later[1] != 0)
+        return fail_file(error, file, "a field is set that this version lacks");
     if (file->bytes == NULL && file->size != 0) return fail_file(error, file, "bytes is NULL");
     if (reader == NULL) return TARE_OK;
     if (reader->struct_size < sizeof *reader || reader->read_at == NULL)

@@ -239,6 +239,13 @@ Test(folder, with_none_or_several_is_refused)
     list.count = 0;
 }
 
+static int no_visit(void *context, const char *name, size_t name_size)
+{
+    (void)context, (void)name, (void)name_size;
+    cr_expect_fail("nothing is visited");
+    return 0;
+}
+
 Test(folder, files_that_cannot_be_are_refused)
 {
     write_model("a.safetensors", "a");
@@ -249,6 +256,15 @@ Test(folder, files_that_cannot_be_are_refused)
     tare_error error = check_refused("one name twice", TARE_E_ARGUMENT);
     expect_message("one name twice", "'a.safetensors'", &error);
     list.files[1].name = "b";
+    for (int i = 0; i < 2; i++) {
+        list.files[1].later[i] = 1;
+        error = check_refused("a field of another version", TARE_E_ARGUMENT);
+        expect_message("a field of another version", "'b': a field is set", &error);
+        tare_error listed;
+        cr_expect_eq(tare_list_files(&list.files[1], NULL, no_visit, NULL, &listed),
+                     TARE_E_ARGUMENT);
+        list.files[1].later[i] = 0;
+    }
     list.files[1].bytes = NULL;
     check_refused("no bytes", TARE_E_ARGUMENT);
     tare_reader reader = list.probes[0].reader;

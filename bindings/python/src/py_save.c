@@ -147,18 +147,27 @@ static PyObject *save_file(const saving *s, PyObject *path, const tare_save_opti
     Py_RETURN_NONE;
 }
 
+/* Which sizes are right the library says. */
+static int take_alignment(PyObject *object, size_t *alignment)
+{
+    *alignment = PyLong_AsSize_t(object);
+    if (!PyErr_Occurred()) return 0;
+    if (PyErr_ExceptionMatches(PyExc_OverflowError))
+        PyErr_Format(PyExc_ValueError, "align is a power of two from 8 to 2 MiB, not %R", object);
+    return -1;
+}
+
 PyObject *save_call(PyObject *module, PyObject *args)
 {
-    PyObject *path, *specs, *metadata, *made = NULL;
+    PyObject *path, *specs, *metadata, *alignment, *made = NULL;
     tare_save_options options = TARE_SAVE_OPTIONS_INIT;
-    unsigned int alignment;
     saving s = {0};
     (void)module;
-    if (!PyArg_ParseTuple(args, "OO!O!I:save", &path, &PyList_Type, &specs, &PyDict_Type, &metadata,
-                          &alignment))
+    if (!PyArg_ParseTuple(args, "OO!O!O:save", &path, &PyList_Type, &specs, &PyDict_Type, &metadata,
+                          &alignment) ||
+        take_alignment(alignment, &options.alignment) != 0)
         return NULL;
     options.flags = TARE_SAVE_REPLACE;
-    options.alignment = alignment;
     s.kept = PyList_New(0);
     if (s.kept != NULL && take_tensors(&s, specs) == 0 &&
         take_metadata(&s, metadata, &options) == 0)
