@@ -1119,7 +1119,8 @@ typedef struct tare_save_options {
  * "__metadata__"), TARE_E_UTF8, TARE_E_DTYPE (one that safetensors does not have), TARE_E_SIZE,
  * TARE_E_OVERFLOW, TARE_E_SUBBYTE, TARE_E_HEADER_SIZE (beyond 100,000,000 bytes), TARE_E_LIMIT (a
  * file beyond 64 TiB). Further: TARE_E_EXISTS without TARE_SAVE_REPLACE, TARE_E_WRITE (also where
- * the target is a folder or a device), TARE_E_MEMORY, TARE_E_ARGUMENT. A limit on the size of files
+ * the target is a folder or a device), TARE_E_MEMORY, TARE_E_ARGUMENT (also for a path that ends in
+ * `.json` or `.gguf`, by which tare_open would not open it; any other name will do). A limit on the size of files
  * (RLIMIT_FSIZE) raises SIGXFSZ, which kills a program that does not ignore it.
  */
 TARE_API tare_status tare_save(const char *path, const tare_save_tensor *tensors, size_t count,

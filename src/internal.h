@@ -206,6 +206,9 @@ tare_status tarei_shards_open(tarei_opening *opening, const char *path);
 /* The same of files that a caller has. */
 tare_status tarei_shards_open_files(tarei_opening *opening, const tare_file *files, size_t count);
 
+/* Whether opening takes what has such a name for something else than safetensors. */
+bool tarei_shards_is_foreign(const char *path);
+
 /* Tells the names of the files that a model is made of. */
 tare_status tarei_shards_list(tarei_opening *opening, const tare_file *file, tare_file_visit visit,
                               void *context);

@@ -288,6 +288,11 @@ tare_status tare_save(const char *path, const tare_save_tensor *tensors, size_t 
     saving s = {.error = error != NULL ? error : &unused};
     tare_status status = saving_begin(&s, tensors, count, options);
     if (path == NULL) status = fail(&s, TARE_E_ARGUMENT, "path is NULL");
+    if (status == TARE_OK && tarei_shards_is_foreign(path))
+        status = tarei_error_set(s.error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                                 "%s: no file of safetensors is opened by a name that ends in "
+                                 ".json or .gguf",
+                                 tarei_quote(path, strlen(path)).text);
     if (status == TARE_OK) status = write_all(&s, path, NULL);
     return saving_end(&s, status);
 }

@@ -349,6 +349,11 @@ tare_status tarei_shards_open_files(tarei_opening *opening, const tare_file *fil
     return status;
 }
 
+bool tarei_shards_is_foreign(const char *path)
+{
+    return ends_with(path, ".json") || ends_with(path, ".gguf");
+}
+
 tare_status tarei_shards_list(tarei_opening *opening, const tare_file *file, tare_file_visit visit,
                               void *context)
 {

@@ -405,6 +405,43 @@ Test(save, refuses_arguments_and_options_that_cannot_be)
     }
 }
 
+/* What is saved opens by the name that it got. */
+Test(save, refuses_names_that_would_not_open)
+{
+    static const char *const names[] = {"x.gguf",
+                                        "x.json",
+                                        "x.safetensors.index.json",
+                                        "x-00001-of-00002.gguf",
+                                        ".gguf",
+                                        "x",
+                                        "x.bin",
+                                        "x.pt",
+                                        "x.safetensors",
+                                        "x-00001-of-00002.safetensors",
+                                        "x.gguf.safetensors",
+                                        "x.GGUF",
+                                        "xgguf",
+                                        "x.json5"};
+    tare_save_tensor one = bytes_tensor("a", "aaaa", 4);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        temp_path path = temp_join(&folder, names[i]);
+        size_t before_count = temp_entry_count(&folder);
+        tare_model *model = expect_no_model();
+        tare_error error = expect_poison();
+        tare_status status = tare_save(path.text, &one, 1, NULL, &error);
+        if (i < 5) {
+            expect_status(names[i], TARE_E_ARGUMENT, status, NULL, &error);
+            expect_message(names[i], "ends in .json or .gguf", &error);
+            cr_expect_eq(temp_entry_count(&folder), before_count);
+            continue;
+        }
+        cr_assert_eq(status, TARE_OK, "%s", error.message);
+        status = tare_open(path.text, NULL, &model, &error);
+        expect_opened(names[i], status, model, &error);
+        tare_close(model);
+    }
+}
+
 Test(save, takes_options_of_every_size)
 {
     tare_save_tensor one = bytes_tensor("a", "aaaa", 4);

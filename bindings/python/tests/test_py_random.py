@@ -127,6 +127,24 @@ def test_tensors_of_models_are_saved_without_an_array():
     assert tare.open(aligned)["a"].offset == 4096
 
 
+def test_alignments_and_names_that_cannot_be_are_refused(tmp_path):
+    array = numpy.arange(5)
+    for align in (1, 7, 12, 4 << 20, 2**32, 2**33, 2**33 + 8, 2**64, 2**70, -8):
+        with pytest.raises(ValueError):
+            tare.save({"a": array}, align=align)
+    with pytest.raises(TypeError):
+        tare.save({"a": array}, align="8")
+    for name in ("a.gguf", "a.json", "model.safetensors.index.json", "a-00001-of-00002.gguf"):
+        for save in (tare.save_file, tare.safetensors.numpy.save_file):
+            with pytest.raises(ValueError, match="ends in"):
+                save({"a": array}, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    for name in ("a", "a.bin", "a.pt", "a.safetensors", "a-00001-of-00002.safetensors"):
+        tare.safetensors.numpy.save_file({"a": array}, tmp_path / name)
+        with tare.open(tmp_path / name) as model:
+            assert (model["a"].numpy() == array).all()
+
+
 def pairs_for_some(key, shape, pairs):
     """Slices of the key without steps, and as pairs where the list says so."""
     items, axis, made = key if isinstance(key, tuple) else (key,), 0, []
