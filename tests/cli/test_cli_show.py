@@ -210,8 +210,9 @@ class Facts(cli_support.CliTest):
         values = [i / 7 for i in range(40)]
         path = self.write("m.safetensors", [("a", "F64", [40], struct.pack("<40d", *values))])
         lines = self.good("show", path, "a", "-n", "40").lines
+        lines = lines[8:] # above stands the path, however long it is
         self.assertLessEqual(max(map(len, lines)), 80)
-        shown = " ".join(line[11:] for line in lines[8:]).split()
+        shown = " ".join(line[11:] for line in lines).split()
         self.assertEqual([float(text) for text in shown], values)
 
     def test_every_rank_keeps_every_dimension_wherever_it_stands(self):
