@@ -1,22 +1,31 @@
 #!/usr/bin/env python3
-"""Are the tests any good? Changes one comparison, operator or constant of src/ at a time, in a copy of
-the tree, and runs the tests that are quick and reach its function (reach.py finds them, once), the
-quickest first. A change that no test notices is a survivor.
+"""Are the tests any good? Changes one comparison, operator or constant of src/ at a time, in copies
+of the tree, and runs the tests that are quick and reach its function (reach.py finds them, once),
+the quickest first. A change that no test notices is a survivor.
 
     tests/long/mutate.py                       200 changes, the seed printed
     tests/long/mutate.py --seed 7 --minutes 5  as many as fit, from where that seed stopped
-    tests/long/mutate.py --seed 7 --again      its survivors once more, with the tests as they are now
+    tests/long/mutate.py --seed 7 --again      its survivors once more, with the tests of today
+    tests/long/mutate.py --seed 7 --again --sanitize   the same, in builds with ASan and UBSan
     tests/long/mutate.py --count 20 --only index.c,find.c
 
-Results are kept in build/mutation/SEED.jsonl, one line a change: caught (by a test that failed, or
-took too long), survived, or broken (it did not compile, which counts as nothing). The seed says in
-which order changes come, wherever their lines move to; results of files that have another text now
-are dropped, and their changes run anew. Exit status 1 when fewer than --caught percent (95) were
-caught. Survivors that change nothing one could see are named in tests/long/mutate_equal.txt, each with
-its reason, and not counted.
+Results are kept in build/mutation/SEED.jsonl, one line a change:
+
+    caught    a test failed or took too long, twice, the second time alone, and passes without it
+    survived  every test that reaches it passes
+    unclear   a test failed twice and does not pass without the change either: counted as survived
+    same      every object file, those of tests too, is byte for byte what it was; not counted
+    broken    it did not compile; not counted
+    equal     a survivor that tests/long/mutate_equal.txt names since, with its reason; not counted
+
+The seed says in which order changes come, wherever their lines move to; results of files that have
+another text now are dropped, and their changes run anew. What is stopped on the way leans to caught
+changes, since survivors take longest: its figures are those of no sample. Exit status 1 when fewer
+than --caught percent (95) were caught. Changes that mutate_equal.txt names are not made.
 """
 
 import argparse
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -27,24 +36,26 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import reach
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TREE = ROOT / "build" / "mutation" / "tree"
-BUILD = ROOT / "build" / "mutation" / "build"
-SOURCE = ROOT / "build" / "mutation" / "source"  # src/ as it was when the tree was copied
+MUTATION = ROOT / "build" / "mutation"  # has a folder for each worker, called 1, 2, 3
+SOURCE = MUTATION / "source"  # src/ as it was when the tree was copied
+COUNTED = MUTATION / "counted"  # the build that reach.py runs
+REACHED = MUTATION / "reach.json"
+PASSED = MUTATION / "passed"  # the tree whose tests passed without a change
 EQUAL = ROOT / "tests" / "long" / "mutate_equal.txt"
-TEMPORARY = ROOT / "build" / "mutation" / "tmp"
-COUNTED = ROOT / "build" / "mutation" / "counted"  # the build that reach.py runs
-REACHED = ROOT / "build" / "mutation" / "reach.json"
+PROCESSORS = len(os.sched_getaffinity(0))
 
-SWAPS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "&&": "||", "||": "&&",
-         "+": "-", "-": "+", "<<": ">>", ">>": "<<", "+=": "-=", "-=": "+=", "++": "--",
+SWAPS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "&&": "||",
+         "||": "&&", "+": "-", "-": "+", "<<": ">>", ">>": "<<", "+=": "-=", "-=": "+=", "++": "--",
          "true": "false", "false": "true"}
 TOKEN = re.compile(
-    r'(?P<skip>/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^[ \t]*#[^\n]*(?:\\\n[^\n]*)*)'
+    r'(?P<skip>/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\''
+    r"|^[ \t]*#[^\n]*(?:\\\n[^\n]*)*)"
     r"|(?P<number>\b(?:0[xX][0-9a-fA-F]+|[0-9]+)[uUlL]*\b)"
     r"|(?P<word>\b[A-Za-z_]\w*\b)"
     r"|(?P<operator><<=|>>=|->|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|[-+<>])",
@@ -62,7 +73,8 @@ def changes_of(path):
         if match.group("number"):
             digits = re.match(r"0[xX][0-9a-fA-F]+|[0-9]+", old).group()
             suffix = old[len(digits):]
-            found.append((at, old, f"{int(digits, 16 if digits[:2] in ('0x', '0X') else 10) + 1}{suffix}"))
+            base = 16 if digits[:2] in ("0x", "0X") else 10
+            found.append((at, old, f"{int(digits, base) + 1}{suffix}"))
         elif old in SWAPS:
             if old in "+-" and BEFORE_SIGN.search(text[max(0, at - 12):at]):
                 continue
@@ -75,17 +87,18 @@ def place_of(text, offset):
     return line, offset - text.rfind("\n", 0, offset)
 
 
-def limit():
-    """A change may make a program loop, or take all memory there is."""
-    for what, most in ((resource.RLIMIT_CPU, 1200), (resource.RLIMIT_AS, 12 << 30)):
-        resource.setrlimit(what, (most, most))
+def limit(options):
+    """For all that is started: a change may make a program loop, or take all memory there is. 1,024
+    threads take 16 GiB of addresses, and sanitizers much more."""
+    resource.setrlimit(resource.RLIMIT_CPU, (1200, resource.RLIM_INFINITY))
+    if not options.sanitize:
+        resource.setrlimit(resource.RLIMIT_AS, (20 << 30, resource.RLIM_INFINITY))
 
 
-def command(arguments, timeout):
+def command(arguments, timeout, environment=None):
     """Exit status; None when it took too long. Whatever it started ends with it."""
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               start_new_session=True, preexec_fn=limit,
-                               env={**os.environ, "TMPDIR": str(TEMPORARY)})
+                               start_new_session=True, env={**os.environ, **(environment or {})})
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:
@@ -98,58 +111,53 @@ def command(arguments, timeout):
         process.wait()
 
 
-def copy_tree():
-    """What is there stays with its times, so that only what changed is compiled again. Whether
-    anything did."""
-    changed = False
-    skipped = shutil.ignore_patterns("build", "node_modules", "__pycache__", "target")
+def wanted_files():
+    """Paths of all that tests are made of, for copies of the tree."""
+    left_out = {"build", "node_modules", "__pycache__", "target", "long"}
+    found = []
     for name in ("CMakeLists.txt", "include", "src", "tests", "docs", "bench", "bindings"):
-        target, source = TREE / name, ROOT / name
-        files = [source] if source.is_file() else sorted(source.rglob("*"))
-        wanted = {file.relative_to(ROOT) for file in files if file.is_file()
-                  and not skipped(None, file.relative_to(ROOT).parts)}
-        for file in target.rglob("*") if target.is_dir() else []:
-            if file.is_file() and file.relative_to(TREE) not in wanted:
-                file.unlink()
-                changed = True
-        for file in wanted:
-            changed |= copy_file(ROOT / file, TREE / file)
-    shutil.rmtree(SOURCE, ignore_errors=True)
-    shutil.copytree(ROOT / "src", SOURCE, ignore=shutil.ignore_patterns("cli"))
-    return changed
+        files = [ROOT / name] if (ROOT / name).is_file() else sorted((ROOT / name).rglob("*"))
+        found += [path for file in files if file.is_file()
+                  and not left_out & set((path := file.relative_to(ROOT)).parts)]
+    return found
+
+
+def copy_tree(tree, wanted):
+    """What is there stays with its times, so that only what changed is compiled again."""
+    for file in tree.rglob("*"):
+        if file.is_file() and file.relative_to(tree) not in wanted:
+            file.unlink()
+    for file in wanted:
+        copy_file(ROOT / file, tree / file)
 
 
 def copy_file(source, target):
-    if target.exists() and target.read_bytes() == source.read_bytes():
-        return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source, target)
-    return True
+    if not target.exists() or target.read_bytes() != source.read_bytes():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
 
 
-def configure(folder, flags, jobs):
+def digest_of_files(root, files):
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(f"{file} ".encode() + hashlib.sha256((root / file).read_bytes()).digest())
+    return whole.hexdigest()
+
+
+def configure(tree, folder, flags="", sanitizers=""):
+    """Debug, but for what Debug means: lines and columns of debuggers would make objects differ."""
     linker = ["-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld"] if shutil.which("ld.lld") else []
-    configured = command(["cmake", "-S", TREE, "-B", folder, "-G", "Ninja", "-DTARE_TESTS=ON",
-                          "-DTARE_INSTALL=OFF", "-DTARE_TSAN_RUNS=OFF", "-DCMAKE_BUILD_TYPE=Debug",
-                          "-DTARE_WERROR=OFF", f"-DCMAKE_C_FLAGS={flags}", *linker], 300)
-    if configured != 0 or command(["ninja", "-C", folder, f"-j{jobs}"], 3000) != 0:
-        sys.exit("mutate.py: the unchanged tree does not build")
-    for file in folder.rglob("CTestTestfile.cmake"):  # run_tests says how long one may take
+    if command(["cmake", "-S", tree, "-B", folder, "-G", "Ninja", "-DTARE_TESTS=ON",
+                "-DTARE_INSTALL=OFF", "-DTARE_TSAN_RUNS=OFF", "-DTARE_WERROR=OFF",
+                "-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_C_FLAGS_DEBUG=-O1 -g0 {flags}",
+                f"-DTARE_SANITIZE={sanitizers}", *linker], 300) != 0:
+        sys.exit("mutate.py: cmake fails")
+    for file in folder.rglob("CTestTestfile.cmake"):  # Worker.failing says how long one may take
         file.write_text(re.sub(r' TIMEOUT "[0-9]+"', "", file.read_text()))
 
 
-def prepare(jobs):
-    if not copy_tree() and REACHED.exists():
-        return
-    REACHED.unlink(missing_ok=True)
-    configure(COUNTED, "--coverage -fprofile-update=atomic -O1 -g0", jobs)
-    clear_temporary()
-    known = reach.measure(COUNTED, EXCLUDED, jobs, {"TMPDIR": str(TEMPORARY)})
-    configure(BUILD, "-O1 -g0", jobs)
-    if not run_tests(list(known["times"]), max(known["times"].values()), jobs):
-        failed = (BUILD / "Testing" / "Temporary" / "LastTestsFailed.log").read_text().split()
-        sys.exit(f"mutate.py: tests fail without any change: {' '.join(failed)}")
-    REACHED.write_text(json.dumps(known))
+def build(folder, jobs, *targets):
+    return command(["ninja", "-C", folder, f"-j{jobs}", *targets], 3000) == 0
 
 
 # What takes long, what looks at no source of the library, and what needs more than this build.
@@ -159,59 +167,159 @@ VARIANTS = re.compile("_portable|_large|_unpaired|_counts|_collisions")
 TABLES = ("index", "find", "names", "line", "name_hash", "prebuilt_find")
 
 
-def clear_temporary():
-    shutil.rmtree(TEMPORARY, ignore_errors=True)
-    TEMPORARY.mkdir(parents=True)
+class Worker:
+    """A copy of the tree and its build, in which one change after the other is tried. It uses one
+    processor, or a few where there are more of them than workers."""
 
+    def __init__(self, number, options):
+        self.tree, self.plain, self.temporary = (
+            MUTATION / str(number) / name for name in ("tree", "build", "tmp"))
+        self.sanitized = options.sanitize
+        self.built = self.tree.with_name("sanitized") if self.sanitized else self.plain
+        self.jobs = max(1, PROCESSORS // options.workers)
+        self.excluded = options.excluded
+        self.environment = {"TMPDIR": str(self.temporary), "CRITERION_JOBS": str(self.jobs)}
+        self.reach = self.programs = self.objects = None
 
-def run_tests(names, seconds, jobs):
-    """Whether all pass; the slowest of them took so many seconds, without a change."""
-    clear_temporary()
-    return command(["ctest", "--test-dir", BUILD, f"-j{jobs}", "--stop-on-failure", "--timeout",
-                    str(int(30 + 10 * seconds)), "-R", f"^({'|'.join(names)})$"], 3000) == 0
+    def prepare(self, wanted):
+        """With sanitizers nothing is built before a change needs it: only a few come that far."""
+        copy_tree(self.tree, wanted)
+        configure(self.tree, self.plain)
+        if not build(self.plain, self.jobs):
+            sys.exit("mutate.py: the unchanged tree does not build")
+        self.programs = reach.read_tests(self.plain, self.excluded)
+        if self.sanitized:
+            configure(self.tree, self.built, sanitizers="address,undefined")
+        else:
+            self.objects = self.read_objects(self.built)
 
+    def measure(self):
+        """What reach.py finds, with all processors."""
+        configure(self.tree, COUNTED, "--coverage -fprofile-update=atomic")
+        build(COUNTED, PROCESSORS)
+        self.clear_temporary()
+        return reach.measure(COUNTED, EXCLUDED, PROCESSORS, self.environment)
 
-def build(jobs, *targets):
-    return command(["ninja", "-C", BUILD, f"-j{jobs}", *targets], 1800) == 0
+    def clear_temporary(self):
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.temporary.mkdir(parents=True)
 
+    def read_objects(self, folder):
+        return {file: hashlib.sha256(file.read_bytes()).digest() for file in folder.rglob("*.o")}
 
-class Tests:
-    """The tests, what each needs to be built, and which run what."""
+    def build(self, *targets):
+        return build(self.built, self.jobs, *targets)
 
-    def __init__(self, jobs):
-        self.jobs, self.reach = jobs, reach.Reach(json.loads(REACHED.read_text()))
-        self.files = reach.read_tests(BUILD, EXCLUDED)
+    def failing(self, names, every=False):
+        """The first of these tests that fails or takes much too long, or none; or every one of
+        them, with all processors."""
+        if not names:
+            return []
+        self.clear_temporary()
+        log = self.built / "Testing" / "Temporary" / "LastTestsFailed.log"
+        log.unlink(missing_ok=True)
+        seconds = int(30 + 10 * max(self.reach.times[name] for name in names))
+        how = [f"-j{PROCESSORS}"] if every else [f"-j{self.jobs}", "--stop-on-failure"]
+        if command(["ctest", "--test-dir", self.built, *how, "--timeout", str(seconds),
+                    "-R", f"^({'|'.join(names)})$"], 3000, self.environment) == 0:
+            return []
+        failed = log.read_text().split() if log.exists() else []
+        return [line.split(":", 1)[1] for line in failed] or names
 
     def names_for(self, change):
         """The file's own test first, since it is what should notice."""
         stem = pathlib.Path(change["file"]).stem
         names = [name for name in self.reach.tests_of(change["file"], change["line"])
-                 if stem in TABLES or not VARIANTS.search(name)]
+                 if name in self.programs and (stem in TABLES or not VARIANTS.search(name))]
         return sorted(names, key=lambda name: name != stem)
 
-    def notice(self, change):
-        """Whether some test fails; None when the change does not compile. One test, then two, four,
-        and so on, each lot built just before."""
-        if not build(self.jobs, "libtare.a"):
-            return None
+    def is_same(self):
+        """Whether nothing that was compiled differs. The library is compiled already; what tests
+        compile of src/ is compiled for that, if the library is the same."""
+        def differs(folder):
+            return any(self.objects[file] != digest
+                       for file, digest in self.read_objects(folder).items())
+
+        return (not differs(self.built / "CMakeFiles" / "tare_objects.dir") and self.build()
+                and not differs(self.built))
+
+    def judge(self, change):
+        """(The word for it, the test that failed.) One test, then two, four, and so on, each lot
+        built just before."""
+        if not self.build("libtare.a"):
+            return "broken", None
+        if not self.sanitized and self.is_same():
+            return "same", None
         names, size = self.names_for(change), 1
         while names:
             lot, names, size = names[:size], names[size:], 2 * size
-            if not build(self.jobs, *{file for name in lot for file in self.files[name]}):
-                return None
-            if not run_tests(lot, max(self.reach.times[name] for name in lot), self.jobs):
-                return True
-        return False
+            if not self.build(*{file for name in lot for file in self.programs[name]}):
+                return "broken", None
+            while failed := self.failing(lot):
+                if self.failing(failed[:1]):
+                    return "caught", failed[0]
+                print(f"{failed[0]} failed once and passed then: left out here", flush=True)
+                lot = [name for name in lot if name != failed[0]]
+        return "survived", None
+
+    def passes_unchanged(self, name):
+        return self.build("libtare.a", *self.programs[name]) and not self.failing([name])
+
+    def try_change(self, change):
+        """Changes the tree, runs tests, and puts it back; what came of it is in the change then."""
+        start = time.monotonic()
+        text = (SOURCE / change["file"]).read_text()
+        target = self.tree / "src" / change["file"]
+        offset, old = change["offset"], change["old"]
+        if text[offset:offset + len(old)] != old:
+            sys.exit(f"mutate.py: {change} is of another tree")
+        target.write_text(text[:offset] + change["new"] + text[offset + len(old):])
+        try:
+            change["result"], change["by"] = self.judge(change)
+        finally:
+            target.write_text(text)
+        if change["result"] == "caught" and not self.passes_unchanged(change["by"]):
+            change["result"] = "unclear"
+        change["sanitized"] = self.sanitized
+        change["text"] = digest_of(change["file"])
+        change["seconds"] = round(time.monotonic() - start, 1)
+
+
+def prepare(options):
+    """Workers, each with a build of the tree as it is, whose tests pass."""
+    workers = [Worker(number, options) for number in range(1, options.workers + 1)]
+    wanted = wanted_files()
+    digest = digest_of_files(ROOT, wanted)
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    shutil.copytree(ROOT / "src", SOURCE, ignore=shutil.ignore_patterns("cli"))
+    with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
+        list(pool.map(lambda worker: worker.prepare(set(wanted)), workers))
+    known = json.loads(REACHED.read_text()) if REACHED.exists() else {}
+    if known.get("digest") != digest:
+        known = {**workers[0].measure(), "digest": digest}
+        REACHED.write_text(json.dumps(known))
+    for worker in workers:
+        worker.reach = reach.Reach(known)
+    state = f"{digest} {options.excluded}"
+    if not options.sanitize and (not PASSED.exists() or PASSED.read_text() != state):
+        names = [name for name in known["times"] if name in workers[0].programs]
+        if failed := workers[0].failing(names, every=True):
+            sys.exit(f"mutate.py: tests fail without any change: {' '.join(failed)}")
+        PASSED.write_text(state)
+    return workers
 
 
 def read_equal():
-    """The lines of text whose changes are known to change nothing."""
+    """The lines of text whose changes are known to change nothing, each with the place in it of the
+    token that stands between two @, or with None."""
     known = set()
     for line in EQUAL.read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             # The line of code may have bars of its own; the reason has none.
             name, old, new, rest = (part.strip() for part in line.split(" | ", 3))
-            known.add((name, old, new, rest.rsplit(" | ", 1)[0].strip()))
+            code = rest.rsplit(" | ", 1)[0].strip()
+            known.add((name, old, new, code.replace("@", ""),
+                       code.index("@") if "@" in code else None))
     return known
 
 
@@ -221,28 +329,14 @@ def parse_arguments():
     parser.add_argument("--minutes", type=float, default=1e9, help="what of them fits into so many")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--again", action="store_true", help="the survivors, once more")
+    parser.add_argument("--sanitize", action="store_true", help="with ASan and UBSan")
     parser.add_argument("--only", type=lambda text: text.split(","), help="names of files of src/")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=PROCESSORS, help="changes tried at a time")
+    parser.add_argument("--exclude", help="tests that cannot pass here, a regular expression")
     parser.add_argument("--caught", type=float, default=95)
-    return parser.parse_args()
-
-
-def try_change(change, tests):
-    """Changes the tree, runs tests, and puts it back; the word for what came of it."""
-    start = time.monotonic()
-    text = (SOURCE / change["file"]).read_text()
-    target = TREE / "src" / change["file"]
-    offset, old = change["offset"], change["old"]
-    if text[offset:offset + len(old)] != old:
-        sys.exit(f"mutate.py: {change} is of another tree")
-    target.write_text(text[:offset] + change["new"] + text[offset + len(old):])
-    try:
-        noticed = tests.notice(change)
-    finally:
-        target.write_text(text)
-    change["result"] = {None: "broken", True: "caught", False: "survived"}[noticed]
-    change["text"] = digest_of(change["file"])
-    change["seconds"] = round(time.monotonic() - start, 1)
+    options = parser.parse_args()
+    options.excluded = f"{EXCLUDED}|{options.exclude}" if options.exclude else EXCLUDED
+    return options
 
 
 def digest_of(name):
@@ -256,8 +350,8 @@ def is_wanted(name, options):
 
 
 def sample(options):
-    """All changes there are, in the order of the seed, but for those that are known to change nothing.
-    That order goes by what a change is and not by where, so that it stays when lines move."""
+    """All changes there are, in the order of the seed, but for those that are known to change
+    nothing. That order goes by what a change is and not by where, so it stays when lines move."""
     equal, every, twins = read_equal(), [], {}
     for path in sorted([*SOURCE.glob("*.c"), *SOURCE.glob("*.h")]):
         if path.name == "os_wasm.c" or not is_wanted(path.name, options):
@@ -267,19 +361,26 @@ def sample(options):
         for offset, old, new in changes_of(path):
             line, column = place_of(text, offset)
             change = {"file": path.name, "line": line, "column": column, "old": old, "new": new,
-                      "code": lines[line - 1].strip(), "offset": offset}
+                      "code": lines[line - 1].strip(), "offset": offset,
+                      "place": column - 1 - len(lines[line - 1]) + len(lines[line - 1].lstrip())}
             key = place_key(change)
             twins[key] = twins.get(key, 0) + 1
             change["twin"] = twins[key]
             order = f"{options.seed} {key} {twins[key]}"
             every.append((hashlib.sha256(order.encode()).digest(), change))
-    return [change for _, change in sorted(every, key=lambda one: one[0])
-            if (change["file"], change["old"], change["new"], change["code"]) not in equal]
+    def is_equal(change):
+        what = tuple(change[key] for key in ("file", "old", "new", "code"))
+        return (*what, None) in equal or (*what, change["place"]) in equal
+
+    return [change for _, change in sorted(every, key=lambda one: one[0]) if not is_equal(change)]
 
 
 def show(change):
+    by = f", by {change['by']}" if change.get("by") else ""
+    by += ", sanitized" if change.get("sanitized") else ""
     print(f"{change['result']}: src/{change['file']}:{change['line']}:{change['column']}: "
-          f"{change['old']} -> {change['new']}: {change['code']} ({change['seconds']} s)", flush=True)
+          f"{change['old']} -> {change['new']}: {change['code']} ({change['seconds']} s{by})",
+          flush=True)
 
 
 def place_key(change):
@@ -287,68 +388,87 @@ def place_key(change):
     return tuple(change[key] for key in ("file", "code", "column", "old", "new"))
 
 
-def run_again(options, results, keep):
-    """Survivors, with the tests as they are now; what is not in the list any more changes nothing."""
+COUNTED_WORDS = ("caught", "survived", "unclear")
+
+
+class Run:
+    """Changes of which each worker takes the next, until as many count as were asked for."""
+
+    def __init__(self, options, changes, results, log):
+        self.options, self.changes, self.results, self.log = options, iter(changes), results, log
+        self.lock, self.start, self.under_way = threading.Lock(), time.monotonic(), 0
+
+    def take(self):
+        with self.lock:
+            counted = sum(change["result"] in COUNTED_WORDS for change in self.results)
+            if (not self.options.again and counted + self.under_way >= self.options.count
+                    or time.monotonic() - self.start > self.options.minutes * 60):
+                return None
+            change = next(self.changes, None)
+            self.under_way += change is not None
+            return change
+
+    def give(self, change):
+        with self.lock:
+            self.under_way -= 1
+            if change not in self.results:
+                self.results.append(change)
+            show(change)
+            self.keep()
+
+    def keep(self):
+        self.log.write_text("".join(json.dumps(one) + "\n" for one in self.results))
+
+    def work(self, worker):
+        while (change := self.take()) is not None:
+            worker.try_change(change)
+            self.give(change)
+
+
+def changes_again(options, results):
+    """Survivors, for the tests as they are now; what is not in the list any more is equal."""
     places = {(place_key(change), change["twin"]): change for change in sample(options)}
-    tests = Tests(options.jobs)
+    survivors = []
     for change in results:
-        if change["result"] != "survived" or not is_wanted(change["file"], options):
-            continue
-        now = places.get((place_key(change), change["twin"]))
-        if now is None:
-            change["result"] = "equal"
-        else:
-            change.update(now)
-            try_change(change, tests)
-        show(change)
-        keep()
-
-
-def run_next(options, results, keep):
-    tried = sum(change["result"] in ("caught", "survived") for change in results)
-    known = {(place_key(change), change["twin"]) for change in results}
-    tests, start = Tests(options.jobs), time.monotonic()
-    for change in sample(options):
-        if tried >= options.count or time.monotonic() - start > options.minutes * 60:
-            break
-        if (place_key(change), change["twin"]) in known:
-            continue
-        try_change(change, tests)
-        tried += change["result"] != "broken"
-        results.append(change)
-        show(change)
-        keep()
-
-
-def is_prepared():
-    """Whether the copy has today's src/; newer tests are for --again."""
-    return REACHED.exists() and all(
-        (SOURCE / path.name).exists() and path.read_bytes() == (SOURCE / path.name).read_bytes()
-        for path in [*(ROOT / "src").glob("*.c"), *(ROOT / "src").glob("*.h")])
+        if change["result"] in ("survived", "unclear") and is_wanted(change["file"], options):
+            now = places.get((place_key(change), change["twin"]))
+            if now is None:
+                change["result"] = "equal"
+                show(change)
+            else:
+                change.update(now)
+                survivors.append(change)
+    return survivors
 
 
 def main():
     options = parse_arguments()
+    limit(options)
     print(f"seed {options.seed}", flush=True)
-    log = BUILD.parent / f"{options.seed}.jsonl"
-    if options.again or not is_prepared():
-        prepare(options.jobs)
-    for path in SOURCE.rglob("*.[ch]"): # as it was before a change that was not ended
-        copy_file(path, TREE / "src" / path.relative_to(SOURCE))
+    log = MUTATION / f"{options.seed}.jsonl"
+    workers = prepare(options)
     read = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     results = [change for change in read if change.get("text") == digest_of(change["file"])]
     if len(results) < len(read):
         print(f"{len(read) - len(results)} results of files that changed are dropped", flush=True)
 
-    def keep():
-        log.write_text("".join(json.dumps(change) + "\n" for change in results))
+    if options.again:
+        changes = changes_again(options, results)
+    else:
+        known = {(place_key(change), change["twin"]) for change in results}
+        changes = [change for change in sample(options)
+                   if (place_key(change), change["twin"]) not in known]
+    run = Run(options, changes, results, log)
+    with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
+        for done in [pool.submit(run.work, worker) for worker in workers]:
+            done.result()
+    run.keep()
 
-    (run_again if options.again else run_next)(options, results, keep)
     words = [change["result"] for change in results]
-    caught, survived = words.count("caught"), words.count("survived")
-    share = 100 * caught / (caught + survived) if caught + survived else 0
-    print(f"{caught} of {caught + survived} changes caught ({share:.1f} %), "
-          f"{words.count('broken')} did not compile, {words.count('equal')} change nothing")
+    counted, caught = sum(word in COUNTED_WORDS for word in words), words.count("caught")
+    share = 100 * caught / counted if counted else 0
+    print(f"{caught} of {counted} changes caught ({share:.1f} %); {words.count('same')} same, "
+          f"{words.count('broken')} broken, {words.count('equal')} equal")
     sys.exit(share < options.caught)
 
 

@@ -1,6 +1,6 @@
-"""Which tests run which functions of src/, so that mutate.py runs only those that can notice a change,
-the quickest first. A build with --coverage runs each test of ctest once; GCOV_PREFIX keeps what each
-left behind apart."""
+"""Which tests run which functions of src/, so that mutate.py runs only those that can notice a
+change, the quickest first. A build with --coverage runs each test of ctest once; GCOV_PREFIX keeps
+what each left behind apart."""
 
 import concurrent.futures
 import json
@@ -20,10 +20,12 @@ class Reach:
         self.times, self.functions = known["times"], known["functions"]
 
     def tests_of(self, file, line):
-        """Tests that run the function around that line, the quickest first; where no function is, as in
-        a table or a type, those of the whole file; where no function of the file is known, all."""
+        """Tests that run the function around that line, the quickest first; where no function is,
+        as in a table or a type, those of the file; all if it is a header, or has no function."""
         functions = self.functions.get(file, [])
-        around = [one for one in functions if one[0] <= line <= one[1]] or functions
+        around = [one for one in functions if one[0] <= line <= one[1]]
+        if not around and not file.endswith(".h"):
+            around = functions
         tests = {test for one in around for test in one[2]} if around else set(self.times)
         return sorted(tests, key=lambda test: self.times[test])
 
