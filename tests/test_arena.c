@@ -52,6 +52,10 @@ Test(arena, memory_without_hooks_is_aligned_too)
         tarei_memory_give(&memory, taken, 3, alignment);
     }
     cr_expect_eq(memory.held_size, 0);
+    void *small[2] = {tarei_memory_take(&memory, 3, 1), tarei_memory_take(&memory, 3, 1)};
+    uintptr_t both = (uintptr_t)small[0] | (uintptr_t)small[1];
+    cr_expect_neq(both % ((size_t)2 << 20), 0, "aligned to no more than is asked for");
+    for (size_t i = 0; i < 2; i++) tarei_memory_give(&memory, small[i], 3, 1);
     cr_expect_null(tarei_memory_take(&memory, UINT64_MAX, 64));
     cr_expect_null(tarei_memory_take(&memory, SIZE_MAX - 10, 64));
     cr_expect_eq(memory.held_size, 0);
@@ -95,6 +99,20 @@ Test(arena, a_large_piece_does_not_waste_the_chunk_before)
         cr_assert_not_null(tarei_arena_take(&arena, 100000, 64));
     }
     cr_expect_eq(probe.block_count, 21, "%zu chunks", probe.block_count);
+    tarei_arena_free(&arena);
+    expect_all_returned(&memory);
+}
+
+Test(arena, a_new_chunk_is_filled_before_another_is_taken)
+{
+    enum { COUNT = 200, SIZE = 3000 };
+    tarei_memory memory;
+    tarei_arena arena;
+    alloc_probe_init(&probe);
+    tarei_memory_init(&memory, &probe.hooks);
+    tarei_arena_init(&arena, &memory);
+    for (size_t i = 0; i < COUNT; i++) cr_assert_not_null(tarei_arena_take(&arena, SIZE, 8));
+    cr_expect_lt(probe.block_count, COUNT / 2, "%zu chunks", probe.block_count);
     tarei_arena_free(&arena);
     expect_all_returned(&memory);
 }

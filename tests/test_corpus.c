@@ -1,5 +1,6 @@
 /* Every file of the corpus gets the verdict that its manifest states, however it is opened. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -317,6 +318,55 @@ Test(corpus, every_way_of_opening_gives_the_same_status_and_offset)
         for (size_t way = 0; way < 4; way++) tare_close(models[way]);
         free(bytes);
     }
+}
+
+static void add_error(build_text *text, const corpus_case *one, const tare_error *error)
+{
+    build_addf(text, "%s\t%s\t", one->path, tare_status_name(error->status));
+    if (error->offset != TARE_NO_OFFSET) build_addf(text, "%" PRIu64, error->offset);
+    build_addf(text, "\t%s\n", error->message);
+}
+
+/* Whole messages, with the names and numbers in them. After a change that is meant:
+ * CORPUS_ERRORS=tests/data/corpus_errors.tsv build/debug/tests/test_corpus, and a look at git diff. */
+Test(corpus, errors_are_those_that_were_there_before)
+{
+    static file_list files;
+    build_text text = {0};
+    for (size_t i = 0; i < list.case_count; i++) {
+        const corpus_case *one = &list.cases[i];
+        if (one->accept || is_wrong_by_name(one)) continue;
+        temp_path path = temp_join(&corpus, one->path);
+        tare_model *model = expect_no_model();
+        tare_error error = expect_poison();
+        if (one->is_index) {
+            *strrchr(path.text, '/') = 0;
+            file_list_read(&files, path.text);
+            tare_open_files(files.files, files.count, NULL, &model, &error);
+            add_error(&text, one, &error);
+            file_list_free(&files);
+        } else {
+            size_t size;
+            void *bytes = temp_read(path.text, &size);
+            tare_open_bytes(bytes, size, NULL, &model, &error);
+            add_error(&text, one, &error);
+            free(bytes);
+        }
+    }
+    const char *target = getenv("CORPUS_ERRORS");
+    if (target != NULL) {
+        FILE *out = fopen(target, "wb");
+        cr_assert(out != NULL && fwrite(text.data, 1, text.size, out) == text.size);
+        fclose(out);
+    }
+    size_t size, line = 1;
+    char *before = temp_read(TARE_TEST_DATA "/corpus_errors.tsv", &size);
+    for (size_t i = 0; i < size && i < text.size && before[i] == text.data[i]; i++)
+        line += before[i] == '\n';
+    cr_expect(size == text.size && memcmp(before, text.data, size) == 0,
+              "corpus_errors.tsv: line %zu differs", line);
+    free(before);
+    build_free(&text);
 }
 
 /* The first byte behind what a good file cannot do without. GGUF goes on behind that: with the

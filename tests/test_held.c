@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "internal.h"
 #include "support/expect.h"
@@ -174,6 +175,110 @@ Test(held, every_file_is_opened_close_on_exec_and_as_no_terminal)
     tare_close(model);
     model = open_model(TARE_BACKING_AUTO, TARE_INDEX_REQUIRE, 0);
     cr_expect_eq(os_fault.open_flags_missing & BOTH, 0, "an index file");
+    tare_close(model);
+}
+
+/* Opens the file in every way and uses it in every way; how often each system call was made. */
+static void count_calls(const char *path, size_t calls[OS_CALL_COUNT])
+{
+    static const uint32_t backings[] = {TARE_BACKING_MAP, TARE_BACKING_READ};
+    static const uint64_t start[] = {0, 0}, stop[] = {50, 1};
+    static uint8_t bytes[50 * 20000];
+    os_faults_reset();
+    os_fault.always[OS_FADVISE] = EINVAL; /* so that no pages go, which the next call would miss */
+    for (size_t i = 0; i < 4; i++) {
+        tare_options options = TARE_OPTIONS_INIT;
+        tare_load_options loading = TARE_LOAD_OPTIONS_INIT;
+        tare_model *model;
+        tare_block *block;
+        tare_digest digest;
+        tare_error error = expect_poison();
+        options.backing = backings[i % 2];
+        options.index = i < 2 ? TARE_INDEX_NEVER : TARE_INDEX_REQUIRE;
+        cr_assert_eq(tare_open(path, &options, &model, &error), TARE_OK, "%s", error.message);
+        const tare_tensor *tensor = tare_at(model, 0);
+        size_t size = (size_t)tare_size(model, tensor);
+        cr_expect_eq(tare_read(model, tensor, bytes, size, NULL), TARE_OK);
+        cr_expect_eq(tare_read_slice(model, tensor, start, stop, bytes, 50, NULL), TARE_OK);
+        for (uint32_t advice = TARE_ADVISE_WILL_NEED; advice <= TARE_ADVISE_UNLOCK; advice++)
+            tare_advise(model, NULL, 0, advice, NULL);
+        loading.threads = 1;
+        for (uint32_t io = TARE_IO_AUTO; io <= TARE_IO_DIRECT; io++) {
+            loading.io = io;
+            cr_expect_eq(tare_load(model, NULL, 0, &loading, &block, NULL), TARE_OK);
+            tare_block_close(block);
+        }
+        loading.flags = TARE_LOAD_DROP_BEHIND;
+        cr_expect_eq(tare_hash_many(model, NULL, 0, &loading, &digest, NULL), TARE_OK);
+        if (i == 1) cr_expect_eq(tare_index_save(model, NULL, NULL, NULL), TARE_OK);
+        tare_close(model);
+    }
+    memcpy(calls, os_fault.calls, sizeof os_fault.calls);
+}
+
+static void count_calls_of_saving(const char *path, size_t calls[OS_CALL_COUNT])
+{
+    static const char bytes[4];
+    const tare_save_tensor tensor = {
+        .name = "t", .name_size = 1, .dtype = TARE_DTYPE_F32, .data = bytes, .size = sizeof bytes};
+    os_faults_reset();
+    cr_expect_eq(tare_save(path, &tensor, 1, NULL, NULL), TARE_OK);
+    memcpy(calls, os_fault.calls, sizeof os_fault.calls);
+}
+
+/* To programs that closed their input the kernel gives 0, a descriptor like any other. */
+Test(held, a_file_may_have_the_descriptor_0)
+{
+    static const build_tensor wide = {"w", 0, "U8", "[50,20000]", 50 * 20000};
+    size_t calls[2][2][OS_CALL_COUNT];
+    for (size_t i = 0; i < 2; i++) {
+        const char *name = i == 0 ? "x.safetensors" : "y.safetensors";
+        temp_path path = temp_write_built(&folder, name, build_file(&wide, 1, NULL));
+        if (i == 1) cr_assert_eq(close(0), 0);
+        count_calls(path.text, calls[0][i]);
+        temp_path saved = temp_join(&folder, i == 0 ? "v.safetensors" : "w.safetensors");
+        count_calls_of_saving(saved.text, calls[1][i]);
+    }
+    cr_expect_gt(calls[0][0][OS_PREAD], 0);
+    for (size_t saving = 0; saving < 2; saving++)
+        for (size_t call = 0; call < OS_CALL_COUNT; call++)
+            cr_expect_eq(calls[saving][1][call], calls[saving][0][call], "%s: %zu, not %zu",
+                         os_call_name((enum os_call)call), calls[saving][1][call],
+                         calls[saving][0][call]);
+}
+
+/* And what is opened for a while is closed again, whatever number it has. */
+Test(held, what_has_the_descriptor_0_for_a_while_is_closed)
+{
+    temp_path saved = temp_join(&folder, "saved.safetensors");
+    tare_model *model = open_model(TARE_BACKING_READ, TARE_INDEX_NEVER, 0);
+    size_t calls[OS_CALL_COUNT];
+    cr_assert_eq(close(0), 0);
+    for (uint32_t io = TARE_IO_AUTO; io <= TARE_IO_DIRECT; io++) {
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_block *block;
+        options.io = io;
+        cr_expect_eq(tare_load(model, NULL, 0, &options, &block, NULL), TARE_OK);
+        tare_block_close(block);
+        cr_expect_eq(fcntl(0, F_GETFD), -1, "loading");
+    }
+    cr_expect_eq(tare_index_save(model, NULL, NULL, NULL), TARE_OK);
+    cr_expect_eq(fcntl(0, F_GETFD), -1, "saving an index file");
+    cr_expect_eq(tare_index_check(model, NULL, NULL, NULL), TARE_OK);
+    cr_expect_eq(fcntl(0, F_GETFD), -1, "checking it");
+    count_calls_of_saving(saved.text, calls);
+    cr_expect_eq(fcntl(0, F_GETFD), -1, "saving");
+    for (uint32_t i = 0; i < 6; i++) {
+        tare_close(open_model(i / 2, i % 2 ? TARE_INDEX_REQUIRE : TARE_INDEX_NEVER, 0));
+        cr_expect_eq(fcntl(0, F_GETFD), -1, "opening");
+    }
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *none;
+    options.index = TARE_INDEX_NEVER;
+    temp_write(&folder, "bad.safetensors", "bad", 3);
+    cr_expect_neq(tare_open(temp_join(&folder, "bad.safetensors").text, &options, &none, NULL),
+                  TARE_OK);
+    cr_expect_eq(fcntl(0, F_GETFD), -1, "a damaged file");
     tare_close(model);
 }
 

@@ -270,9 +270,10 @@ Test(load_chunk, direct_reads_leave_what_is_between_targets)
     void *targets[NEAR_COUNT];
     size_t room = 3 << 20;
     uint8_t *memory = malloc(room);
-    for (size_t gap = 0; gap <= 96; gap += 32)
+    static const size_t gaps[] = {0, 1, 32, 64, 96};
+    for (size_t g = 0; g < 5; g++)
         for (size_t phase = 0; phase < 4096; phase += 819) {
-            size_t at = phase;
+            size_t at = phase, gap = gaps[g];
             memset(memory, 0xA5, room);
             for (size_t i = 0; i < NEAR_COUNT; i++) {
                 list[i] = tare_at(model, i);
@@ -292,6 +293,93 @@ Test(load_chunk, direct_reads_leave_what_is_between_targets)
             for (size_t k = at; k < room; k++) cr_assert_eq(memory[k], 0xA5);
         }
     free(memory);
+    tare_close(model);
+}
+
+/* So that no copy is needed; through the page cache there is one anyway. */
+Test(load_chunk, large_tensors_lie_in_memory_as_in_the_file)
+{
+    static const build_tensor tensors[] = {{"small", 0, "U8", "[5000]", 5000},
+                                           {"large", 0, "U8", "[2000000]", 2000000}};
+    static const uint32_t ios[] = {TARE_IO_AUTO, TARE_IO_DIRECT};
+    temp_path path = temp_write_built(&models.folder, "large", build_file(tensors, 2, NULL));
+    tare_model *model = expect_open_path("large", path.text, TARE_BACKING_READ);
+    for (size_t i = 0; i < 2; i++) {
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_block *block;
+        options.io = ios[i];
+        options.alignment = 1;
+        cr_assert_eq(tare_load(model, NULL, 0, &options, &block, NULL), TARE_OK);
+        uint64_t at = (uintptr_t)tare_block_data(block, 1);
+        cr_expect_eq((at - tare_offset(model, tare_at(model, 1))) % 4096, 0, "%u", ios[i]);
+        tare_block_close(block);
+    }
+    tare_close(model);
+}
+
+/* Many small ones in a row too: all but the pages at the ends of chunks. */
+Test(load_chunk, what_lies_in_memory_as_in_the_file_is_read_there_and_not_copied)
+{
+    enum { COUNT = 100, SIZE = 3000 };
+    static char names[COUNT][8];
+    static _Alignas(4096) uint8_t memory[COUNT * SIZE + 8192];
+    build_tensor tensors[COUNT];
+    const tare_tensor *list[COUNT];
+    void *targets[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "t%02u", i);
+        tensors[i] = (build_tensor){names[i], 0, "U8", "[3000]", SIZE};
+    }
+    temp_path path = temp_write_built(&models.folder, "row", build_file(tensors, COUNT, NULL));
+    tare_model *model = expect_open_path("row", path.text, TARE_BACKING_READ);
+    uint64_t from = tare_offset(model, tare_at(model, 0)) & ~UINT64_C(4095);
+    for (size_t i = 0; i < COUNT; i++) {
+        list[i] = tare_at(model, i);
+        targets[i] = memory + (tare_offset(model, list[i]) - from);
+    }
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.io = TARE_IO_DIRECT;
+    os_fault.watched = memory;
+    os_fault.watched_room = sizeof memory;
+    cr_assert_eq(tare_load_into(model, list, targets, COUNT, &options, NULL), TARE_OK);
+    cr_expect_gt(os_fault.watched_size, COUNT * SIZE * 4 / 5, "%zu", os_fault.watched_size);
+    for (size_t i = 0; i < COUNT; i++) cr_expect(load_right(model, list[i], targets[i]), "%zu", i);
+    tare_close(model);
+}
+
+static void *allocate_pages(void *context, size_t size, size_t alignment)
+{
+    size_t *odd = context;
+    *odd += alignment == 4096 && size % 4096 != 0;
+    return aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
+}
+
+static void release_pages(void *context, void *memory, size_t size, size_t alignment)
+{
+    (void)context, (void)size, (void)alignment;
+    free(memory);
+}
+
+/* Where one thread's bytes end, those of the next begin. */
+Test(load_chunk, what_is_read_past_the_page_cache_has_whole_pages)
+{
+    static const build_tensor tensors[] = {{"a", 0, "U8", "[5000]", 5000},
+                                           {"b", 0, "U8", "[5000]", 5000}};
+    temp_path path = temp_write_built(&models.folder, "pages", build_file(tensors, 2, NULL));
+    tare_model *model = expect_open_path("pages", path.text, TARE_BACKING_READ);
+    for (uint64_t chunk_size = 4096; chunk_size <= 65536; chunk_size *= 2) {
+        size_t odd = 0;
+        tare_allocator hooks = {sizeof hooks, &odd, allocate_pages, release_pages};
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_block *block;
+        options.io = TARE_IO_DIRECT;
+        options.threads = 3;
+        options.chunk_size = chunk_size;
+        options.allocator = &hooks;
+        cr_assert_eq(tare_load(model, NULL, 0, &options, &block, NULL), TARE_OK);
+        cr_expect_leq(odd, 1, "the block alone: %d", (int)chunk_size);
+        tare_block_close(block);
+    }
     tare_close(model);
 }
 
@@ -329,6 +417,20 @@ Test(load_chunk, pages_are_dropped_behind_when_asked)
     tare_block_close(block);
     cr_expect_gt(os_fault.calls[OS_FADVISE], 0);
     cr_expect_geq(os_fault.advised_size, models.file.size - 4096);
+}
+
+/* The pages of its chunk, and those that it shares with what lies around it. */
+Test(load_chunk, pages_of_one_small_tensor_are_dropped)
+{
+    const tare_model *model = models.way[LOAD_READ];
+    const tare_tensor *tensor = tare_find(model, "t14", 3); /* of 70,001 bytes */
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_block *block;
+    options.io = TARE_IO_BUFFERED;
+    options.flags = TARE_LOAD_DROP_BEHIND;
+    cr_assert_eq(tare_load(model, &tensor, 1, &options, &block, NULL), TARE_OK);
+    cr_expect_eq(os_fault.calls[OS_FADVISE], 2);
+    tare_block_close(block);
 }
 
 /* Two slices of one tensor, far apart, the last one first and the first one first. */

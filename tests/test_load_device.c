@@ -163,6 +163,8 @@ Test(load_device, copies_are_few)
     cr_assert_eq(tare_load(models.way[LOAD_READ], NULL, 0, &options, &block, NULL), TARE_OK);
     tare_block_memory(block, &size);
     cr_expect_leq(fake_cuda()->copies, size / (1 << 20) + 2, "%zu", fake_cuda()->copies);
+    for (size_t i = 0; i < tare_count(models.way[LOAD_READ]); i++)
+        cr_expect_eq((uintptr_t)tare_block_data(block, i) % 256, 0, "%zu", i);
     tare_block_close(block);
     options.alignment = 2 << 20; /* too far apart to be copied along */
     cr_assert_eq(tare_load(models.way[LOAD_READ], NULL, 0, &options, &block, NULL), TARE_OK);
@@ -215,6 +217,27 @@ Test(load_device, goes_without_batches)
     }
     tare_device_close(device);
     expect_device_clean("batches");
+}
+
+Test(load_device, two_copies_are_a_batch_and_one_is_none)
+{
+    tare_device *device = expect_device("cuda:0");
+    const tare_model *model = models.way[LOAD_READ];
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    const tare_tensor *list[3];
+    size_t found = 0;
+    for (size_t i = 0; found < 3; i++)
+        if (tare_size(model, tare_at(model, i)) != 0) list[found++] = tare_at(model, i);
+    options.device = device;
+    options.threads = 1;
+    for (size_t count = 1; count <= 3; count++) {
+        fake_cuda()->calls[FAKE_MemcpyBatchAsync] = fake_cuda()->calls[FAKE_MemcpyHtoDAsync] = 0;
+        load_into_and_check("a batch", model, list, count, &options);
+        cr_expect_eq(fake_cuda()->calls[FAKE_MemcpyBatchAsync], count != 1, "%zu", count);
+        cr_expect_eq(fake_cuda()->calls[FAKE_MemcpyHtoDAsync], count == 1, "%zu", count);
+    }
+    tare_device_close(device);
+    expect_device_clean("a batch");
 }
 
 Test(load_device, many_small_tensors_fill_many_slots)

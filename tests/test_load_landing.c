@@ -114,6 +114,38 @@ Test(load_landing, threads_fit_in_pinned_memory_whoever_asks)
     }
 }
 
+/* Of two at once each has a lane, and the others are for whoever comes first. */
+Test(load_landing, two_loads_share_the_bound_of_their_device)
+{
+    tare_device_options options = TARE_DEVICE_OPTIONS_INIT;
+    tare_device *device;
+    tare_error error = expect_poison();
+    tarei_memory memory;
+    tarei_load_device loads[2] = {{0}, {0}};
+    bool ready[8];
+    uint32_t ready_count = 0;
+    options.staging_size_max = 65536; /* four lanes */
+    cr_assert_eq(tare_device_open("cuda:0", &options, &device, &error), TARE_OK);
+    tarei_memory_init(&memory, NULL);
+    for (size_t i = 0; i < 2; i++) {
+        uint32_t threads = 4;
+        cr_assert_eq(tarei_load_device_begin(&loads[i], device, &memory, 4096, &threads, &error),
+                     TARE_OK, "%s", error.message);
+        cr_assert_eq(threads, 4);
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        cr_assert_eq(tarei_load_device_enter(&loads[i / 4], i % 4, &ready[i], &error), TARE_OK);
+        ready_count += ready[i];
+    }
+    cr_expect(ready[0] && ready[4] && ready_count == 4, "%" PRIu32, ready_count);
+    cr_expect_leq(fake_cuda()->pin_size_max, options.staging_size_max);
+    for (uint32_t i = 8; i-- > 0;)
+        if (ready[i]) cr_expect_eq(tarei_load_device_leave(&loads[i / 4], i % 4, &error), TARE_OK);
+    for (size_t i = 0; i < 2; i++) tarei_load_device_free(&loads[i]);
+    tare_device_close(device);
+    expect_device_clean("two loads");
+}
+
 /* The lane that was taken is kept for the next load, and freed with the device. */
 Test(load_landing, a_load_that_never_began_gives_back_its_lane_without_its_context_too)
 {

@@ -243,6 +243,34 @@ Test(load_plan, small_chunks_are_taken_together)
     tare_close(model);
 }
 
+/* To a device: what has room in a slot together, with 256 bytes between those that lie apart. */
+Test(load_plan, parts_share_a_slot_as_far_as_it_goes)
+{
+    static const struct {
+        uint64_t size, step, landing_size;
+        uint32_t chunk_count;
+    } rows[] = {
+        {100, 100, 2 * UNIT, 38},  /* 81 of 100 bytes */
+        {100, 101, 2 * UNIT, 131}, /* 1 of 100 and 22 of 356 */
+        {2, 2, 2 * UNIT, 3},       /* 1,024 are the most */
+        {2, 2, 2048, 3},           /* which is just room for them */
+        {2, 2, 2046, 3},
+    };
+    static uint64_t sizes[3000];
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+        for (size_t i = 0; i < 3000; i++) sizes[i] = rows[r].size;
+        tare_model *model = open_sizes(sizes, 3000);
+        tarei_load_plan plan;
+        begin(&plan, model, NULL, 3000);
+        for (uint32_t i = 0; i < plan.part_count; i++) plan.parts[i].target = i * rows[r].step;
+        plan.landing_size = rows[r].landing_size;
+        cut(&plan, 1000 * UNIT, 4096);
+        cr_expect_eq(plan.chunk_count, rows[r].chunk_count, "row %zu: %u", r, plan.chunk_count);
+        tarei_load_plan_free(&plan);
+        tare_close(model);
+    }
+}
+
 Test(load_plan, a_tensor_that_fits_into_a_chunk_is_not_cut)
 {
     static const uint64_t sizes[] = {3 * UNIT, 3 * UNIT, 2 * UNIT, 9 * UNIT, 5, 70 * UNIT, 3};

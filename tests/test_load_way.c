@@ -159,10 +159,16 @@ Test(load_way, a_small_load_starts_no_thread)
     cr_assert_eq(tare_load(model, &tensor, 1, &options, &block, NULL), TARE_OK);
     cr_expect_eq(os_fault.calls[OS_THREAD], 1, "it has chunks for two");
     tare_block_close(block);
+    options.threads = 16;
+    options.chunk_size = 32768;
+    os_fault.calls[OS_THREAD] = 0;
+    cr_assert_eq(tare_load(model, &tensor, 1, &options, &block, NULL), TARE_OK);
+    cr_expect_eq(os_fault.calls[OS_THREAD], 2, "and for three");
+    tare_block_close(block);
 }
 
 /* ------------------------------------------------------------------------------------------------
- * How many threads
+ * How many threads, and the size of chunks
  */
 
 enum { NEAR, FAR }; /* parts that follow each other, and parts with gaps between */
@@ -223,4 +229,111 @@ Test(load_way, threads_follow_from_the_processors_and_where_the_bytes_are)
             cr_expect_eq(threads_of(row, models.way[LOAD_READER], processors[p]), 1,
                          "a reader runs on the thread that called");
         }
+}
+
+#define GIB (UINT64_C(1024) * MIB)
+
+typedef struct choice {
+    const char *what;
+    unsigned processors;
+    uint64_t size;       /* of all that is loaded */
+    uint32_t part_count; /* that lie so many bytes from each other; 0 is one */
+    uint64_t gap;
+    uint32_t absent, direct;
+    uint64_t staging; /* of the device; 0 is no device */
+    uint32_t threads, chosen_threads;
+    uint64_t chunk, chosen_chunk, flight, chosen_flight;
+} choice;
+
+static void check_choice(const choice *row)
+{
+    enum { PART_SIZE = 100, PARTS_MAX = 5000 };
+    static tarei_load_part parts[PARTS_MAX];
+    static const tare_model model;
+    uint32_t count = row->part_count != 0 ? row->part_count : 1;
+    for (uint32_t i = 0; i < count; i++) {
+        parts[i].where = i * (PART_SIZE + row->gap);
+        parts[i].size = PART_SIZE;
+    }
+    tarei_load_plan plan = {
+        .model = &model, .part_count = count, .parts = parts, .size = row->size};
+    tarei_load_ways ways = {
+        .plan = &plan, .direct_count = row->direct, .absent_count = row->absent};
+    tare_device device = {.staging_size_max = row->staging};
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.device = row->staging != 0 ? &device : NULL;
+    options.threads = row->threads;
+    options.chunk_size = row->chunk;
+    options.flight_size_max = row->flight;
+    os_fault.processors = row->processors;
+    tarei_load_ways_choose(&ways, &options);
+    cr_expect_eq(options.threads, row->chosen_threads, "%s: %u threads", row->what,
+                 options.threads);
+    cr_expect_eq(options.chunk_size, row->chosen_chunk, "%s: chunks of %llu", row->what,
+                 (unsigned long long)options.chunk_size);
+    cr_expect_eq(options.flight_size_max, row->chosen_flight, "%s: %llu in flight", row->what,
+                 (unsigned long long)options.flight_size_max);
+}
+
+#define THREADS(number) .chosen_threads = (number)
+#define CHUNK(size) .chosen_chunk = (size)
+#define SCATTERED .part_count = 4098, .gap = 4097 /* one read more than chunks of 1 GiB */
+#define STAGED(size) .staging = 2 * ((size) + 4096), .chosen_flight = (size)
+
+Test(load_way, threads_are_those_of_the_machine_within_what_is_of_use)
+{
+    static const choice choices[] = {
+        {"17", 17, GIB, THREADS(16), CHUNK(4 * MIB)},
+        {"nothing", 16, 0, THREADS(1), CHUNK(256 * KIB)},
+        {"less than a chunk", 16, 256 * KIB - 1, THREADS(1), CHUNK(256 * KIB)},
+        {"a chunk", 16, 256 * KIB, THREADS(2), CHUNK(256 * KIB)},
+        {"15 chunks", 16, 15 * 256 * KIB, THREADS(16), CHUNK(256 * KIB)},
+        {"scattered, of 9", 9, GIB, SCATTERED, .absent = 1, THREADS(9), CHUNK(4 * MIB)},
+        {"as many reads as chunks", 2, GIB, .part_count = 4097, .gap = 4097, .absent = 1,
+         THREADS(2), CHUNK(4 * MIB)},
+        {"parts near each other", 2, GIB, .part_count = 5000, .gap = 4096, .absent = 1, THREADS(2),
+         CHUNK(4 * MIB)},
+        {"parts that overlap", 2, GIB, .part_count = 5000, .gap = 0 - UINT64_C(1), .absent = 1,
+         THREADS(8), CHUNK(4 * MIB)},
+    };
+    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) check_choice(&choices[i]);
+}
+
+Test(load_way, threads_to_a_device_are_fewer_from_the_page_cache_and_more_past_it)
+{
+    static const choice choices[] = {
+        {"of 12", 12, GIB, STAGED(GIB), THREADS(12), CHUNK(4 * MIB)},
+        {"of 13", 13, GIB, STAGED(GIB), THREADS(12), CHUNK(4 * MIB)},
+        {"scattered, past it", 2, GIB, SCATTERED, .direct = 1, STAGED(GIB), THREADS(64),
+         CHUNK(MIB)},
+        {"little memory", 12, GIB, STAGED(8 * MIB), THREADS(12), CHUNK(680 * KIB)},
+        {"less of it", 12, GIB, STAGED(MIB), THREADS(4), CHUNK(256 * KIB)},
+        {"less than the caller allows", 2, GIB, STAGED(MIB), .flight = MIB + 1, THREADS(2),
+         CHUNK(512 * KIB)},
+        {"more than the caller allows", 2, GIB, .staging = GIB, .flight = MIB, .chosen_flight = MIB,
+         THREADS(2), CHUNK(512 * KIB)},
+    };
+    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) check_choice(&choices[i]);
+}
+
+Test(load_way, chunks_are_a_quarter_of_what_a_thread_does_within_what_may_be_in_flight)
+{
+    static const choice choices[] = {
+        {"a quarter", 2, 16 * MIB, THREADS(2), CHUNK(2 * MIB)},
+        {"in whole pages", 2, 16 * MIB + 32767, THREADS(2), CHUNK(2 * MIB)},
+        {"a page more", 2, 16 * MIB + 32768, THREADS(2), CHUNK(2 * MIB + 4096)},
+        {"at least", 1, MIB, THREADS(1), CHUNK(256 * KIB)},
+        {"more than that", 1, MIB + 4 * 4096, THREADS(1), CHUNK(256 * KIB + 4096)},
+        {"of many threads", 2, GIB, .threads = 32, THREADS(32), CHUNK(2 * MIB)},
+        {"of the caller's size", 2, GIB, .chunk = 8191, THREADS(2), CHUNK(4096)},
+        {"of the caller's flight", 4, GIB, .flight = 2 * MIB, .chosen_flight = 2 * MIB, THREADS(4),
+         CHUNK(512 * KIB)},
+        {"for fewer threads", 5, GIB, .flight = MIB, .chosen_flight = MIB, THREADS(4),
+         CHUNK(256 * KIB)},
+        {"of all that may be in flight", 5, GIB, .flight = 8192, .chosen_flight = 8192, THREADS(1),
+         CHUNK(8192)},
+        {"of both", 5, GIB, .chunk = MIB, .flight = 3 * MIB - 1, .chosen_flight = 3 * MIB - 1,
+         THREADS(2), CHUNK(MIB)},
+    };
+    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) check_choice(&choices[i]);
 }

@@ -468,6 +468,18 @@ Test(os_posix, what_takes_the_place_of_a_file_just_before_it_is_opened_is_seen)
     }
 }
 
+Test(os_posix, a_kernel_without_huge_pages_is_no_failure)
+{
+    static _Alignas(4096) uint8_t memory[4096];
+    static const tarei_os_advice advices[] = {TAREI_OS_HUGE_PAGES, TAREI_OS_SMALL_PAGES};
+    for (size_t i = 0; i < 2; i++) {
+        os_fault.always[OS_MADVISE] = EINVAL;
+        cr_expect_eq(tarei_os_advise_memory(memory, sizeof memory, advices[i]), 0);
+        os_fault.always[OS_MADVISE] = ENOMEM;
+        cr_expect_eq(tarei_os_advise_memory(memory, sizeof memory, advices[i]), ENOMEM);
+    }
+}
+
 Test(os_posix, advice_about_much_memory_ends_with_the_first_failure)
 {
     enum { SIZE = 1 << 20 };

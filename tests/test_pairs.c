@@ -210,11 +210,14 @@ Test(pairs, names_may_be_any_bytes)
 Test(pairs, refuse_pointers_that_are_missing)
 {
     static const tare_pair wrong[] = {{NULL, 1, "x", 1}, {"a", 1, NULL, 1}, {NULL, 0, NULL, 1}};
+    static const char *const says[] = {"pair 0 has no name", "pair 0 has no data",
+                                       "pair 0 has no data"};
     tare_model *model;
     tare_error error;
     for (size_t i = 0; i < 3; i++) {
         tare_status status = open_pairs(&wrong[i], 1, NULL, &model, &error);
         expect_status("no pointer", TARE_E_ARGUMENT, status, model, &error);
+        expect_message("no pointer", says[i], &error);
     }
     tare_status status = open_pairs(NULL, 1, NULL, &model, &error);
     expect_status("no pairs", TARE_E_ARGUMENT, status, model, &error);

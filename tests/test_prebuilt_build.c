@@ -1,4 +1,5 @@
 /* What an index file holds: the same for the same model, and what docs/format_index.md says. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,31 @@ Test(prebuilt_build, the_same_from_an_index_file_of_typed_values_and_many_names)
         tare_close(model);
         tare_close(parsed);
         index_free(&image);
+        build_free(&files[i]);
+    }
+    name_set_free(&set);
+}
+
+/* All of it, by the digest in its head: files that are there already stay those of their models. */
+Test(prebuilt_build, the_file_is_what_it_was_when_the_format_was_made)
+{
+    enum { DIGEST_AT = 424 };
+    static const uint64_t wanted[] = {UINT64_C(0xf0f7c62eb2613c04), UINT64_C(0x2a0fe97eec0ecd94),
+                                      UINT64_C(0x3f797f511dedf777)};
+    name_set set = name_set_qwen();
+    build_text files[] = {build_file(some, 3, "{\"k\":\"v\"}"),
+                          gguf_text(GGUF_HEAD("1", "2") GGUF_TEXT("b", "text") GGUF_U16("a", "7")
+                                        GGUF_TENSOR("t", "8", "0", "0") "p32 d32",
+                                    NULL),
+                          set_build_shard(&set, 0)};
+    for (int i = 0; i < 3; i++) {
+        tare_model *model = expect_open_bytes("parsed", &files[i]);
+        index_image image = index_make(model, temp_join(&folder, "a").text);
+        uint64_t digest;
+        memcpy(&digest, image.bytes + DIGEST_AT, sizeof digest);
+        cr_expect_eq(digest, wanted[i], "file %d: %#" PRIx64, i, digest);
+        index_free(&image);
+        tare_close(model);
         build_free(&files[i]);
     }
     name_set_free(&set);

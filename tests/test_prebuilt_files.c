@@ -181,6 +181,19 @@ Test(prebuilt_files, files_that_are_missing_are_named)
     check_refused("a shard", TARE_E_STALE, 1, "sub/2.safetensors", 3, false);
 }
 
+/* None is looked for on the disk, where the program happens to be. */
+Test(prebuilt_files, without_bytes_of_an_index_there_is_none)
+{
+    tare_options wanted = TARE_OPTIONS_INIT;
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    wanted.index = TARE_INDEX_REQUIRE;
+    tare_status status = tare_open_files(files, FILE_COUNT, &wanted, &model, &error);
+    expect_status("without", TARE_E_OPEN, status, model, &error);
+    expect_message("without", "no index file was named for a model in memory", &error);
+    cr_expect_eq(error.system_error, 0);
+}
+
 Test(prebuilt_files, damage_is_told_or_passed_over)
 {
     tare_model *parsed = open_parsed("parsed");

@@ -1,6 +1,7 @@
 /* Index files that are damaged, or lie: whatever stands in them, calls come back, with errors,
  * misses or wrong facts, and hand out nothing that is not there. The files are in heap blocks of
  * just their size, so that AddressSanitizer sees a look beyond. */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,7 +52,7 @@ static build_text files[2];
 static void make_files(void)
 {
     folder = temp_folder_make();
-    files[0] = build_file(some, 6, "{\"format\":\"pt\",\"a\":\"some text\"}");
+    files[0] = build_file(some, 6, "{\"format\":\"pt\",\"a\\\\b\":\"some text\"}");
     files[1] = gguf_text(GGUF_WORDS, NULL);
 }
 
@@ -327,6 +328,55 @@ Test(prebuilt_look, a_value_whose_size_is_not_that_of_its_items_is_none)
             cr_expect_eq(value.kind == 0, lied, "%s: %s", rows[i].what, key);
             cr_expect_eq(value.data == NULL, lied, "%s: %s", rows[i].what, key);
         }
+        tare_close(model);
+        index_free(&image);
+    }
+}
+
+/* The last place at which two items of four bytes end before the last byte, and those behind it. */
+Test(prebuilt_look, a_value_lies_within_the_bytes_of_values)
+{
+    enum { VALUE_SIZE = 32, PLACE = 16, ENTRY = 3, SIZE = 8 };
+    for (uint64_t back = 0; back < 2 * SIZE; back++) {
+        index_image image = make_index(&files[1]);
+        uint64_t place = index_section_size(&image, VALUE_BYTES) - back;
+        uint8_t *values = image.bytes + index_section_offset(&image, VALUES);
+        memcpy(values + ENTRY * VALUE_SIZE + PLACE, &place, 8);
+        index_seal(&image);
+        tare_model *model = open_with("a place", &image, &files[1]);
+        tare_value value = tare_metadata_value(model, "scores", 6);
+        cr_expect_eq(value.kind, back > SIZE ? TARE_KIND_ARRAY : 0, "%d before the end", (int)back);
+        tare_close(model);
+        index_free(&image);
+    }
+}
+
+/* One that is put at their end, or of which words come behind it, where another section begins. */
+Test(prebuilt_look, a_layout_lies_within_the_layouts)
+{
+    enum { LAYOUT_AT = 8 };
+    const struct {
+        uint64_t size;
+        uint32_t dtype, rank;
+        uint64_t shape[2];
+    } scalar = {1, TARE_DTYPE_U8, 0, {0, 0}}, row = {3, TARE_DTYPE_U8, 1, {3, 0}};
+    static const struct {
+        int back; /* words before the end */
+        bool is_row, fits;
+    } rows[] = {{2, false, true}, {1, false, false}, {0, false, false}, {-1, false, false},
+                {3, true, true},  {2, true, false},  {1, true, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        index_image image = make_index(&files[0]);
+        uint32_t words = (uint32_t)(index_section_size(&image, LAYOUTS) / 8);
+        uint32_t place = words - (uint32_t)rows[i].back;
+        uint8_t *layouts = image.bytes + index_section_offset(&image, LAYOUTS);
+        memcpy(layouts + place * (size_t)8, rows[i].is_row ? &row : &scalar, 24);
+        memcpy(image.bytes + index_section_offset(&image, RECORDS) + LAYOUT_AT, &place, 4);
+        index_seal(&image);
+        tare_model *model = open_with("a layout", &image, &files[0]);
+        tare_info info = tare_describe(model, tare_at(model, 0));
+        cr_expect_eq(info.size, !rows[i].fits ? 0 : rows[i].is_row ? 3 : 1, "row %zu", i);
+        cr_expect_eq(info.dtype, rows[i].fits ? TARE_DTYPE_U8 : 0, "row %zu", i);
         tare_close(model);
         index_free(&image);
     }

@@ -484,3 +484,21 @@ Test(shards, metadata_of_shards_is_listed_shard_by_shard)
     cr_expect_null(tare_metadata_find(model, "z", 1).data);
     tare_close(model);
 }
+
+/* Numbers of shards have 18 bits. Nothing is opened for one too many, and the first is missing. */
+Test(shards, of_262144_shards_and_no_more)
+{
+    enum { SHARDS_MAX = 1 << 18 };
+    build_text text = {0};
+    build_addf(&text, "{\"weight_map\":{\"0\":\"0.safetensors\"");
+    for (int i = 1; i < SHARDS_MAX; i++) build_addf(&text, ",\"%d\":\"%d.safetensors\"", i, i);
+    for (int more = 0; more < 2; more++) {
+        build_text whole = {0};
+        build_add(&whole, text.data, text.size);
+        build_addf(&whole, more ? ",\"x\":\"x.safetensors\"}}" : "}}");
+        temp_path path = temp_write_built(&folder, "m.safetensors.index.json", whole);
+        tare_error error = check_refused(path.text, more ? TARE_E_LIMIT : TARE_E_OPEN);
+        expect_message("shards", more ? "2^18 shards" : "0.safetensors", &error);
+    }
+    build_free(&text);
+}

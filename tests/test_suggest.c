@@ -71,6 +71,7 @@ Test(suggest, names_that_differ_in_capitals_alone)
 
 Test(suggest, prefixes)
 {
+    check("modul", TARE_SUGGEST_PREFIX, (const char *[3]){"model"});
     check("model.layer.", TARE_SUGGEST_PREFIX, (const char *[3]){"model.layers."});
     check("layers.1.", TARE_SUGGEST_PREFIX, (const char *[3]){"model.layers.1."});
 }
@@ -88,6 +89,28 @@ Test(suggest, nothing_to_an_empty_or_an_endless_name)
     tare_close(model);
     model = open_names((const char *[]){"a"}, 1); /* is one edit away */
     cr_expect_eq(tare_suggest(model, "", 0, 0, out), 0);
+    tare_close(model);
+}
+
+Test(suggest, names_of_one_letter_and_to_one)
+{
+    tare_model *model = open_names((const char *[]){"a", "bc", "def"}, 3);
+    tare_string out[TARE_SUGGEST_COUNT];
+    cr_expect_eq(tare_suggest(model, "x", 1, 0, out), 1);
+    cr_expect(out[0].size == 1 && out[0].data[0] == 'a');
+    cr_expect_eq(tare_suggest(model, "b", 1, 0, out), 2, "one more, or another");
+    tare_close(model);
+}
+
+Test(suggest, of_long_names_that_begin_with_it_the_shortest_comes_first)
+{
+    static const char asked[] = "model.layers.12.self_attention.projection";
+    const char *const some[] = {"model.layers.12.self_attention.projection.weight",
+                                "model.layers.12.self_attention.projection.b"};
+    tare_model *model = open_names(some, 2);
+    tare_string out[TARE_SUGGEST_COUNT];
+    cr_expect_eq(tare_suggest(model, asked, sizeof asked - 1, 0, out), 2);
+    cr_expect_eq(out[0].size, strlen(some[1]));
     tare_close(model);
 }
 

@@ -88,6 +88,13 @@ static size_t in_piece(size_t size)
     return piece;
 }
 
+static void watch(const void *target, size_t size)
+{
+    uintptr_t from = (uintptr_t)os_fault.watched, to = (uintptr_t)target;
+    if (to >= from && to - from < os_fault.watched_room)
+        __atomic_add_fetch(&os_fault.watched_size, size, __ATOMIC_SEQ_CST);
+}
+
 /* With 64-bit offsets the C library calls them so; the linker renames the two sides of each. */
 int __wrap_openat64(int folder, const char *path, int flags, ...);
 int __real_openat64(int folder, const char *path, int flags, ...);
@@ -203,6 +210,7 @@ static int is_refused(int descriptor)
 
 ssize_t __wrap_pread64(int descriptor, void *target, size_t size, off_t offset)
 {
+    watch(target, size);
     if (size > os_fault.asked_max) os_fault.asked_max = size;
     if (fails(OS_PREAD) && broken(&size) <= 0) return errno == 0 ? 0 : -1;
     if (os_fault.pretend) return (ssize_t)size;
@@ -284,6 +292,7 @@ ssize_t __wrap_preadv64(int descriptor, const struct iovec *vectors, int count, 
 {
     size_t size = 0;
     for (int i = 0; i < count; i++) size += vectors[i].iov_len;
+    for (int i = 0; i < count; i++) watch(vectors[i].iov_base, vectors[i].iov_len);
     if (size > os_fault.asked_max) os_fault.asked_max = size;
     size_t piece = size;
     if (fails(OS_PREADV) && broken(&piece) <= 0) return errno == 0 ? 0 : -1;

@@ -54,7 +54,9 @@ typedef struct os_faults {
     size_t piece;                  /* most bytes of one pread, preadv or write; 0 is all */
     int halve;                     /* each of them stops halfway */
     size_t asked_max;              /* most bytes that one of them was asked for */
-    size_t advised_wrong;          /* calls of posix_fadvise about no bytes or fewer */
+    const void *watched;           /* how much pread and preadv were to bring there */
+    size_t watched_room, watched_size;
+    size_t advised_wrong;   /* calls of posix_fadvise about no bytes or fewer */
     uint64_t advised_size;  /* bytes that madvise, posix_fadvise, mlock and munlock were given */
     uint64_t advised_at[2]; /* offsets that posix_fadvise was given, the first and the last */
     int advice_refused;     /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
