@@ -114,7 +114,7 @@ Test(prebuilt_build, the_same_from_an_index_file_of_typed_values_and_many_names)
 Test(prebuilt_build, the_file_is_what_it_was_when_the_format_was_made)
 {
     enum { DIGEST_AT = 424 };
-    static const uint64_t wanted[] = {UINT64_C(0xf0f7c62eb2613c04), UINT64_C(0x2a0fe97eec0ecd94),
+    static const uint64_t wanted[] = {UINT64_C(0xf0f7c62eb2613c04), UINT64_C(0x29ece6e5abd23d40),
                                       UINT64_C(0x3f797f511dedf777)};
     name_set set = name_set_qwen();
     build_text files[] = {build_file(some, 3, "{\"k\":\"v\"}"),
