@@ -112,6 +112,12 @@ Test(suggest, of_long_names_that_begin_with_it_the_shortest_comes_first)
     cr_expect_eq(tare_suggest(model, asked, sizeof asked - 1, 0, out), 2);
     cr_expect_eq(out[0].size, strlen(some[1]));
     tare_close(model);
+    const char *const four[] = {"ab.c", "ab.cdefg", "ab.cdefghijkl", "ab.cdefghi"};
+    model = open_names(four, 4);
+    cr_expect_eq(tare_suggest(model, "ab", 2, 0, out), 3);
+    cr_expect_eq(out[1].size, strlen(four[1]));
+    cr_expect_eq(out[2].size, strlen(four[3]), "in the place of one that is longer");
+    tare_close(model);
 }
 
 Test(suggest, the_start_of_a_longer_name_where_a_prefix_was_asked_for_only)
