@@ -311,18 +311,37 @@ static void run_condition(const fault_condition *condition)
     }
 }
 
+static void begin(const fault_scenario *scenario)
+{
+    now.scenario = scenario;
+    now.condition = fault_conditions;
+    now.mistakes = now.rounds = 0;
+    now.outcome = 0;
+}
+
 size_t fault_run(const fault_scenario *scenarios, const char *only)
 {
     size_t mistakes = 0;
     for (const fault_scenario *scenario = scenarios; scenario->name != NULL; scenario++) {
         if (only != NULL && strstr(scenario->name, only) == NULL) continue;
-        now.scenario = scenario;
-        now.mistakes = now.rounds = 0;
-        now.outcome = 0;
+        begin(scenario);
         for (const fault_condition *c = fault_conditions; c->name != NULL; c++) run_condition(c);
         if (probe_mapping_count(fault_world.folder.text) != 0)
             complain("the kernel knows of a mapping", "");
         printf("%-40s %6zu rounds\n", scenario->name, now.rounds);
+        mistakes += now.mistakes;
+    }
+    return mistakes;
+}
+
+size_t fault_run_without(const fault_scenario *scenarios)
+{
+    size_t mistakes = 0;
+    tare_status status;
+    bool effect;
+    for (const fault_scenario *scenario = scenarios; scenario->name != NULL; scenario++) {
+        begin(scenario);
+        round_once(&status, &effect);
         mistakes += now.mistakes;
     }
     return mistakes;

@@ -57,6 +57,9 @@ void fault_called(const char *function);
 /* Runs all, or those whose names hold `only`; returns how many mistakes there were. */
 size_t fault_run(const fault_scenario *scenarios, const char *only);
 
+/* Each once, and nothing fails: enough to know what they call. */
+size_t fault_run_without(const fault_scenario *scenarios);
+
 /* Names in the file tests/symbols.txt that no FAULT_CALL was about: mistakes too. */
 size_t fault_check_symbols(const char *path);
 
