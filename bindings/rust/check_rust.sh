@@ -6,7 +6,9 @@ set -eu
 
 step=$1 prefix=${3:-}
 CARGO_TARGET_DIR=$2
-export CARGO_TARGET_DIR
+# A failure names its file and line without them.
+CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0
+export CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG CARGO_INCREMENTAL
 cd "$(dirname "$0")"
 
 skip() {
