@@ -351,41 +351,23 @@ Test(advise, do_not_need_drops_pages_but_those_of_others)
 /* In GGUF there is padding between them, which is nobody's. */
 Test(advise, do_not_need_takes_tensors_together_that_follow_one_another)
 {
-    build_text padded = gguf_text(
-        GGUF_HEAD("3", "0") GGUF_TENSOR("a", "51202", "0", "0")
-            GGUF_TENSOR("b", "51202", "0", "204832")
-                GGUF_TENSOR("c", "51202", "0", "409664") "p32 d204808 p32 d204808 p32 d204808 p32",
-        NULL);
-    temp_path at = temp_write_text(&folder, "model.gguf", &padded);
+    build_text padded =
+        gguf_text(GGUF_HEAD("3", "1") GGUF_U32("general.alignment", "4096")
+                      GGUF_TENSOR("a", "51202", "0", "0") GGUF_TENSOR("b", "51202", "0", "208896")
+                          GGUF_TENSOR("c", "51202", "0",
+                                      "417792") "p4096 d204808 p4096 d204808 p4096 d204808 p4096",
+                  NULL);
+    temp_path at = temp_write_built(&folder, "model.gguf", padded);
     tare_model *model = expect_open_path("padded", at.text, TARE_BACKING_MAP);
     os_faults_reset();
     cr_expect_eq(tare_advise(model, NULL, 0, TARE_ADVISE_DO_NOT_NEED, NULL), TARE_OK);
     cr_expect_eq(os_fault.calls[OS_FADVISE], 1);
+    cr_expect_eq(os_fault.advised_at[0], tare_offset(model, tare_at(model, 0)), "a whole page");
     const tare_tensor *apart[] = {tare_at(model, 0), tare_at(model, 2)};
     os_faults_reset();
     cr_expect_eq(tare_advise(model, apart, 2, TARE_ADVISE_DO_NOT_NEED, NULL), TARE_OK);
     cr_expect_eq(os_fault.calls[OS_FADVISE], 2);
     tare_close(model);
-    build_free(&padded);
-}
-
-Test(advise, do_not_need_drops_all_of_a_tensor_that_begins_and_ends_with_pages)
-{
-    build_text aligned =
-        gguf_text(GGUF_HEAD("3", "1") GGUF_U32("general.alignment", "65536")
-                      GGUF_TENSOR("a", "16384", "0", "0") GGUF_TENSOR("b", "16384", "0", "65536")
-                          GGUF_TENSOR("c", "16384", "0", "131072") "p65536 d65536 d65536 d65536",
-                  NULL);
-    temp_path at = temp_write_text(&folder, "pages.gguf", &aligned);
-    tare_model *model = expect_open_path("pages", at.text, TARE_BACKING_MAP);
-    const tare_tensor *middle = tare_at(model, 1);
-    cr_assert_eq(tare_offset(model, middle) % page, 0);
-    os_faults_reset();
-    cr_expect_eq(tare_advise(model, &middle, 1, TARE_ADVISE_DO_NOT_NEED, NULL), TARE_OK);
-    cr_expect_eq(os_fault.advised_at[0], tare_offset(model, middle));
-    cr_expect_eq(os_fault.advised_size, 2 * 65536, "mapped, and in the page cache");
-    tare_close(model);
-    build_free(&aligned);
 }
 
 Test(advise, do_not_need_never_drops_memory)

@@ -1,5 +1,7 @@
 /* Through the page cache or past it, by how many threads, and what the kernel is told before. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "load.h"
 #include "support/expect.h"
@@ -165,6 +167,97 @@ Test(load_way, a_small_load_starts_no_thread)
     cr_assert_eq(tare_load(model, &tensor, 1, &options, &block, NULL), TARE_OK);
     cr_expect_eq(os_fault.calls[OS_THREAD], 2, "and for three");
     tare_block_close(block);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Where the bytes land
+ */
+
+/* So that no copy is needed; through the page cache there is one anyway. */
+Test(load_way, large_tensors_lie_in_memory_as_in_the_file)
+{
+    static const build_tensor tensors[] = {{"small", 0, "U8", "[5000]", 5000},
+                                           {"large", 0, "U8", "[2000000]", 2000000}};
+    static const uint32_t ios[] = {TARE_IO_AUTO, TARE_IO_DIRECT};
+    temp_path path = temp_write_built(&models.folder, "large", build_file(tensors, 2, NULL));
+    tare_model *model = expect_open_path("large", path.text, TARE_BACKING_READ);
+    for (size_t i = 0; i < 2; i++) {
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_block *block;
+        options.io = ios[i];
+        options.alignment = 1;
+        cr_assert_eq(tare_load(model, NULL, 0, &options, &block, NULL), TARE_OK);
+        uint64_t at = (uintptr_t)tare_block_data(block, 1);
+        cr_expect_eq((at - tare_offset(model, tare_at(model, 1))) % 4096, 0, "%u", ios[i]);
+        tare_block_close(block);
+    }
+    tare_close(model);
+}
+
+/* Many small ones in a row too: all but the pages at the ends of chunks. */
+Test(load_way, what_lies_in_memory_as_in_the_file_is_read_there_and_not_copied)
+{
+    enum { COUNT = 100, SIZE = 3000 };
+    static char names[COUNT][8];
+    static _Alignas(4096) uint8_t memory[COUNT * SIZE + 8192];
+    build_tensor tensors[COUNT];
+    const tare_tensor *list[COUNT];
+    void *targets[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "t%02u", i);
+        tensors[i] = (build_tensor){names[i], 0, "U8", "[3000]", SIZE};
+    }
+    temp_path path = temp_write_built(&models.folder, "row", build_file(tensors, COUNT, NULL));
+    tare_model *model = expect_open_path("row", path.text, TARE_BACKING_READ);
+    uint64_t from = tare_offset(model, tare_at(model, 0)) & ~UINT64_C(4095);
+    for (size_t i = 0; i < COUNT; i++) {
+        list[i] = tare_at(model, i);
+        targets[i] = memory + (tare_offset(model, list[i]) - from);
+    }
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.io = TARE_IO_DIRECT;
+    os_fault.watched = memory;
+    os_fault.watched_room = sizeof memory;
+    cr_assert_eq(tare_load_into(model, list, targets, COUNT, &options, NULL), TARE_OK);
+    cr_expect_gt(os_fault.watched_size, COUNT * SIZE * 4 / 5, "%zu", os_fault.watched_size);
+    for (size_t i = 0; i < COUNT; i++) cr_expect(load_right(model, list[i], targets[i]), "%zu", i);
+    tare_close(model);
+}
+
+static void *allocate_pages(void *context, size_t size, size_t alignment)
+{
+    size_t *odd = context;
+    *odd += alignment == 4096 && size % 4096 != 0;
+    return aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
+}
+
+static void release_pages(void *context, void *memory, size_t size, size_t alignment)
+{
+    (void)context, (void)size, (void)alignment;
+    free(memory);
+}
+
+/* Where one thread's bytes end, those of the next begin. */
+Test(load_way, what_is_read_past_the_page_cache_has_whole_pages)
+{
+    static const build_tensor tensors[] = {{"a", 0, "U8", "[5000]", 5000},
+                                           {"b", 0, "U8", "[5000]", 5000}};
+    temp_path path = temp_write_built(&models.folder, "pages", build_file(tensors, 2, NULL));
+    tare_model *model = expect_open_path("pages", path.text, TARE_BACKING_READ);
+    for (uint64_t chunk_size = 4096; chunk_size <= 65536; chunk_size *= 2) {
+        size_t odd = 0;
+        tare_allocator hooks = {sizeof hooks, &odd, allocate_pages, release_pages};
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_block *block;
+        options.io = TARE_IO_DIRECT;
+        options.threads = 3;
+        options.chunk_size = chunk_size;
+        options.allocator = &hooks;
+        cr_assert_eq(tare_load(model, NULL, 0, &options, &block, NULL), TARE_OK);
+        cr_expect_leq(odd, 1, "the block alone: %d", (int)chunk_size);
+        tare_block_close(block);
+    }
+    tare_close(model);
 }
 
 /* ------------------------------------------------------------------------------------------------
