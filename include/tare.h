@@ -1110,17 +1110,20 @@ typedef struct tare_save_options {
  * is killed meanwhile leaves a file `.tare-*.tmp`.
  *
  * Bytes in memory and mapped ones are handed to the system where they lie, others pass through a
- * buffer of 1 MiB; besides, 8 bytes a tensor are allocated. Models may be of any backing, and their
- * files may be the target. Tensors of a mapped file that is cut short meanwhile are TARE_E_READ or
- * TARE_E_CHANGED, not a signal.
+ * buffer of 1 MiB; besides, some 60 bytes a tensor are allocated, and as much as names, shapes and
+ * metadata take. Those are copied before they are checked: an index file that a model was opened
+ * from may change meanwhile, and what is written is still what was checked. Models may be of any
+ * backing, and their files may be the target. Tensors of a mapped file that is cut short meanwhile
+ * are TARE_E_READ or TARE_E_CHANGED, not a signal.
  *
  * What no reader would accept is refused before anything is written, with the status that reading
  * it gives: TARE_E_DUPLICATE (also for keys of metadata), TARE_E_METADATA (a tensor that is named
  * "__metadata__"), TARE_E_UTF8, TARE_E_DTYPE (one that safetensors does not have), TARE_E_SIZE,
  * TARE_E_OVERFLOW, TARE_E_SUBBYTE, TARE_E_HEADER_SIZE (beyond 100,000,000 bytes), TARE_E_LIMIT (a
- * file beyond 64 TiB). Further: TARE_E_EXISTS without TARE_SAVE_REPLACE, TARE_E_WRITE (also where
- * the target is a folder or a device), TARE_E_MEMORY, TARE_E_ARGUMENT (also for a path that ends in
- * `.json` or `.gguf`, by which tare_open would not open it; any other name will do). A limit on the size of files
+ * file beyond 64 TiB), TARE_E_PREBUILT (a tensor that a damaged index file leads astray). Further:
+ * TARE_E_EXISTS without TARE_SAVE_REPLACE, TARE_E_WRITE (also where the target is a folder or a
+ * device), TARE_E_MEMORY, TARE_E_ARGUMENT (also for a path that ends in `.json` or `.gguf`, by
+ * which tare_open would not open it; any other name will do). A limit on the size of files
  * (RLIMIT_FSIZE) raises SIGXFSZ, which kills a program that does not ignore it.
  */
 TARE_API tare_status tare_save(const char *path, const tare_save_tensor *tensors, size_t count,

@@ -6,8 +6,6 @@
 /* What empty tensors point to where nothing is in memory: absent and empty differ. */
 static const uint8_t nothing[64];
 
-static const char astray[] = "its index file is damaged: it leads outside of the model";
-
 /* Where a shard is not in memory, or an index file not trusted. */
 __attribute__((noinline)) static const void *find_data(const tare_model *model,
                                                        const tare_tensor *tensor)
@@ -63,6 +61,16 @@ tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
     return good ? tarei_error_prefix(error, model->shards[look.shard].name) : error->status;
 }
 
+tare_status tarei_bytes_look(const tare_model *model, const tare_tensor *tensor,
+                             uint64_t *shape_copy, tarei_look *look, tare_error *error)
+{
+    bool good = model->prebuilt != NULL ? tarei_prebuilt_look(model, tensor, shape_copy, look)
+                                        : tarei_model_look(model, tensor, look);
+    if (good) return TARE_OK;
+    return tarei_bytes_refuse(model, tensor, TARE_E_PREBUILT,
+                              "its index file is damaged: it leads outside of the model", error);
+}
+
 const tarei_source *tarei_bytes_open(const tare_model *model, const tare_tensor *tensor,
                                      uint32_t shard, tare_error *error)
 {
@@ -75,10 +83,8 @@ const tarei_source *tarei_bytes_open(const tare_model *model, const tare_tensor 
 const tarei_source *tarei_bytes_source(const tare_model *model, const tare_tensor *tensor,
                                        tarei_look *look, tare_error *error)
 {
-    if (tarei_model_look(model, tensor, look))
-        return tarei_bytes_open(model, tensor, look->shard, error);
-    tarei_bytes_refuse(model, tensor, TARE_E_PREBUILT, astray, error);
-    return NULL;
+    if (tarei_bytes_look(model, tensor, NULL, look, error) != TARE_OK) return NULL;
+    return tarei_bytes_open(model, tensor, look->shard, error);
 }
 
 tare_status tarei_bytes_read(const tare_model *model, const tare_tensor *tensor,
@@ -106,29 +112,35 @@ tare_status tare_ready(const tare_model *model, const tare_tensor *tensor, tare_
     return TARE_OK;
 }
 
+/* A part of a tensor that is within it, of a caller's call. */
+static tare_status read_part(const tare_model *model, const tare_tensor *tensor,
+                             const tarei_look *look, uint64_t begin, void *target, size_t size,
+                             tare_error *error)
+{
+    if (target == NULL && size != 0)
+        return tarei_bytes_refuse(model, tensor, TARE_E_ARGUMENT, "target is NULL", error);
+    tarei_error_clear(error);
+    if (size == 0) return TARE_OK;
+    const tarei_source *source = tarei_bytes_open(model, tensor, look->shard, error);
+    if (source == NULL) return error->status;
+    return tarei_bytes_read(model, tensor, source, look, begin, target, size, error);
+}
+
 tare_status tare_read_at(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
                          void *target, size_t target_size, tare_error *error)
 {
     tare_error unused;
     tarei_look look;
     if (error == NULL) error = &unused;
-    if (!tarei_model_look(model, tensor, &look))
-        return tarei_bytes_refuse(model, tensor, TARE_E_PREBUILT, astray, error);
+    tare_status status = tarei_bytes_look(model, tensor, NULL, &look, error);
+    if (status != TARE_OK) return status;
     if (begin > look.size || target_size > look.size - begin) {
         char why[120];
         snprintf(why, sizeof why, "it has %" PRIu64 " bytes, asked for %zu from %" PRIu64,
                  look.size, target_size, begin);
         return tarei_bytes_refuse(model, tensor, TARE_E_TARGET_SIZE, why, error);
     }
-    if (target == NULL && target_size != 0)
-        return tarei_bytes_refuse(model, tensor, TARE_E_ARGUMENT, "target is NULL", error);
-    if (target_size == 0) {
-        tarei_error_clear(error);
-        return TARE_OK;
-    }
-    const tarei_source *source = tarei_bytes_open(model, tensor, look.shard, error);
-    if (source == NULL) return error->status;
-    return tarei_bytes_read(model, tensor, source, &look, begin, target, target_size, error);
+    return read_part(model, tensor, &look, begin, target, target_size, error);
 }
 
 tare_status tare_read(const tare_model *model, const tare_tensor *tensor, void *target,
@@ -137,10 +149,13 @@ tare_status tare_read(const tare_model *model, const tare_tensor *tensor, void *
     tare_error unused;
     tarei_look look;
     if (error == NULL) error = &unused;
-    bool good = tarei_model_look(model, tensor, &look);
-    if (!good || target_size == look.size)
-        return tare_read_at(model, tensor, 0, target, target_size, error);
-    char why[96];
-    snprintf(why, sizeof why, "it has %" PRIu64 " bytes, the target %zu", look.size, target_size);
-    return tarei_bytes_refuse(model, tensor, TARE_E_TARGET_SIZE, why, error);
+    tare_status status = tarei_bytes_look(model, tensor, NULL, &look, error);
+    if (status != TARE_OK) return status;
+    if (target_size != look.size) {
+        char why[96];
+        snprintf(why, sizeof why, "it has %" PRIu64 " bytes, the target %zu", look.size,
+                 target_size);
+        return tarei_bytes_refuse(model, tensor, TARE_E_TARGET_SIZE, why, error);
+    }
+    return read_part(model, tensor, &look, 0, target, target_size, error);
 }

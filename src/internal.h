@@ -111,8 +111,10 @@ void tarei_prebuilt_close(tare_model *model);
  * prebuilt_look.c, prebuilt_shard.c: what comes from an index file, checked
  */
 
-/* False, and an empty look, where a record leads outside. The shape is copied too, unless
- * `shape_copy` is NULL, which has room for TAREI_PREBUILT_RANK_MAX. */
+#define TAREI_PREBUILT_RANK_MAX 64u /* so that a shape can be copied to the stack */
+
+/* False, and an empty look, where a record leads outside. With `shape_copy`, which has room for
+ * TAREI_PREBUILT_RANK_MAX, the shape is copied, and looked at there. */
 bool tarei_prebuilt_look(const tare_model *model, const tarei_record *record, uint64_t *shape_copy,
                          tarei_look *look);
 const tarei_record *tarei_prebuilt_find_key(const tare_model *model, const char *key, size_t size);
@@ -257,6 +259,11 @@ tare_status tarei_pairs_copy(tarei_opening *opening, const tare_pair *pairs, siz
 /* ------------------------------------------------------------------------------------------------
  * bytes.c
  */
+
+/* A tensor's facts, or an error of its index file. The shape of a model from one is copied where
+ * there is a `shape_copy`, see tarei_prebuilt_look. */
+tare_status tarei_bytes_look(const tare_model *model, const tare_tensor *tensor,
+                             uint64_t *shape_copy, tarei_look *look, tare_error *error);
 
 /* The source of a tensor, opened if need be; NULL and an error that names both. */
 const tarei_source *tarei_bytes_open(const tare_model *model, const tare_tensor *tensor,

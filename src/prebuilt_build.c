@@ -153,20 +153,15 @@ static tare_status build_layouts(build *b, tarei_record *records)
         uint64_t shape[TAREI_PREBUILT_RANK_MAX];
         const tarei_record *record = &model->tensors.records[i];
         tarei_look look;
-        bool good = model->prebuilt == NULL ? tarei_model_look(model, record, &look)
-                                            : tarei_prebuilt_look(model, record, shape, &look);
-        if (!good)
-            return tarei_bytes_refuse(model, record, TARE_E_PREBUILT,
-                                      "its index file is damaged: it leads outside of the model",
-                                      b->error);
+        tare_status status = tarei_bytes_look(model, record, shape, &look, b->error);
+        if (status != TARE_OK) return status;
         if (look.rank > TAREI_PREBUILT_RANK_MAX)
             return tarei_bytes_refuse(model, record, TARE_E_LIMIT,
                                       "it has more than 64 dimensions, which no index file holds",
                                       b->error);
         bool room = tarei_parsed_layout_begin(parsed);
-        const uint64_t *from = model->prebuilt == NULL ? look.shape : shape;
         for (uint32_t d = 0; d < look.rank && room; d++)
-            room = tarei_parsed_layout_push(parsed, from[d]);
+            room = tarei_parsed_layout_push(parsed, look.shape[d]);
         if (!room) return tarei_error_memory(b->error);
         records[i].where = tarei_record_where(look.shard, look.offset);
         records[i].layout = tarei_parsed_layout_intern(parsed, look.dtype, look.size);

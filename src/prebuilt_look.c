@@ -23,11 +23,11 @@ static bool look_at_layout(const tarei_prebuilt *prebuilt, uint32_t place, uint6
     look->size = tarei_once_64(&layout->size);
     look->dtype = tarei_once_32(&layout->dtype);
     look->rank = tarei_once_32(&layout->rank);
-    look->shape = layout->shape;
+    look->shape = shape_copy != NULL ? shape_copy : layout->shape;
     if (look->rank > prebuilt->rank_max || look->rank > prebuilt->layout_words - place - 2)
         return false;
     for (uint32_t d = 0; d < look->rank; d++) {
-        uint64_t dimension = tarei_once_64(look->shape + d);
+        uint64_t dimension = tarei_once_64(layout->shape + d);
         if (shape_copy != NULL) shape_copy[d] = dimension;
         zero |= dimension == 0;
         fits &= !tarei_check_multiply(elements, dimension, &elements);

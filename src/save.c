@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "check.h"
-#include "internal.h"
 #include "sort.h"
 
 #define ALIGNMENT_DEFAULT 8u
@@ -15,31 +14,14 @@ typedef struct saving {
     tare_save_options options; /* with every default filled in */
     tarei_save_plan plan;
     uint32_t *order; /* room for two orders of whatever there is more of */
-    size_t order_size;
+    tarei_arena arena;
+    uint64_t copied_size; /* what names, shapes and metadata take in the header, at least */
     uint64_t data_size;
     uint64_t header_size;
     uint64_t total_size;
     tarei_memory memory;
     tare_error *error;
 } saving;
-
-tare_info tarei_save_describe(const tare_save_tensor *tensor)
-{
-    tare_info info = {.shape = tensor->shape, .rank = tensor->rank, .dtype = tensor->dtype};
-    info.size = tensor->size;
-    if (tensor->model != NULL) {
-        info = tare_describe(tensor->model, tensor->tensor);
-        if (tensor->dtype != 0) {
-            info.shape = tensor->shape;
-            info.rank = tensor->rank;
-            info.dtype = tensor->dtype;
-        }
-        if (tensor->name == NULL) return info;
-    }
-    info.name = tensor->name;
-    info.name_size = tensor->name_size;
-    return info;
-}
 
 static tare_status fail(saving *s, tare_status status, const char *what)
 {
@@ -59,14 +41,14 @@ static tare_status fail_named(saving *s, tare_status status, const char *what, c
                            tarei_quote(name, name_size).text, why);
 }
 
-static tare_status fail_tensor(saving *s, tare_status status, const tare_info *info,
+static tare_status fail_tensor(saving *s, tare_status status, const tarei_save_entry *entry,
                                const char *why)
 {
-    return fail_named(s, status, "tensor", info->name, info->name_size, why);
+    return fail_named(s, status, "tensor", entry->name, entry->name_size, why);
 }
 
 /* ------------------------------------------------------------------------------------------------
- * Checks
+ * Options
  */
 
 static tare_status take_options(saving *s, const tare_save_options *options)
@@ -85,6 +67,64 @@ static tare_status take_options(saving *s, const tare_save_options *options)
         return fail(s, TARE_E_ARGUMENT, "options.metadata is NULL");
     return TARE_OK;
 }
+
+/* ------------------------------------------------------------------------------------------------
+ * Copies
+ */
+
+/* A copy of `bytes`, which in the header take at least `least`; NULL and an error. */
+static void *copy(saving *s, const void *bytes, uint64_t size, uint64_t least)
+{
+    if (least > TAREI_HEADER_SIZE_MAX - s->copied_size) {
+        fail(s, TARE_E_HEADER_SIZE, "the header would take more than 100,000,000 bytes");
+        return NULL;
+    }
+    s->copied_size += least;
+    void *made = tarei_arena_take(&s->arena, size, _Alignof(uint64_t));
+    if (made == NULL)
+        tarei_error_memory(s->error);
+    else if (size != 0)
+        memcpy(made, bytes, (size_t)size);
+    return made;
+}
+
+/* Facts about a tensor, each loaded once. */
+static tare_status take_entry(saving *s, const tare_save_tensor *tensor, tarei_save_entry *entry)
+{
+    uint64_t shape[TAREI_PREBUILT_RANK_MAX];
+    tarei_look look = {.size = tensor->size};
+    tare_string name = {tensor->name, tensor->name_size};
+    if (tensor->model != NULL) {
+        tare_status status =
+            tarei_bytes_look(tensor->model, tensor->tensor, shape, &look, s->error);
+        if (status != TARE_OK) return status;
+        if (name.data == NULL) name = tarei_names_get(&tensor->model->tensors, tensor->tensor);
+    }
+    if (tensor->model == NULL || tensor->dtype != 0) {
+        look.shape = tensor->shape;
+        look.rank = tensor->rank;
+        look.dtype = tensor->dtype;
+    }
+    *entry = (tarei_save_entry){.name_size = name.size,
+                                .rank = look.rank,
+                                .dtype = look.dtype,
+                                .size = look.size,
+                                .where = tarei_record_where(look.shard, look.offset)};
+    entry->name = copy(s, name.data, name.size, name.size);
+    if (entry->name == NULL) return s->error->status;
+    entry->shape = copy(s, look.shape, look.rank * (uint64_t)sizeof *shape, look.rank);
+    return entry->shape != NULL ? TARE_OK : s->error->status;
+}
+
+static tare_status take_string(saving *s, tare_string *string)
+{
+    string->data = copy(s, string->data, string->size, string->size);
+    return string->data != NULL ? TARE_OK : s->error->status;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Checks
+ */
 
 /* Whether the fields of a tensor go together, before any of them is used. */
 static tare_status check_fields(saving *s, size_t number)
@@ -109,58 +149,71 @@ static tare_status check_fields(saving *s, size_t number)
 }
 
 /* The rules that a reader has for one tensor; names as in docs/format_safetensors.md. */
-static tare_status check_tensor(saving *s, const tare_info *info)
+static tare_status check_tensor(saving *s, const tarei_save_entry *entry)
 {
     static const char reserved[] = "__metadata__";
     char why[120];
-    if (!tarei_json_is_utf8(info->name, info->name_size)) /* S-UTF8 */
-        return fail_tensor(s, TARE_E_UTF8, info, "the name is not UTF-8");
-    if (info->name_size == sizeof reserved - 1 &&
-        memcmp(info->name, reserved, sizeof reserved - 1) == 0) /* S-META */
-        return fail_tensor(s, TARE_E_METADATA, info, "no tensor can have that name");
-    if (!tare_dtype_can_save(info->dtype)) { /* S-DTYPE */
-        const char *dtype = tare_dtype_name(info->dtype);
+    if (!tarei_json_is_utf8(entry->name, entry->name_size)) /* S-UTF8 */
+        return fail_tensor(s, TARE_E_UTF8, entry, "the name is not UTF-8");
+    if (entry->name_size == sizeof reserved - 1 &&
+        memcmp(entry->name, reserved, sizeof reserved - 1) == 0) /* S-META */
+        return fail_tensor(s, TARE_E_METADATA, entry, "no tensor can have that name");
+    if (!tare_dtype_can_save(entry->dtype)) { /* S-DTYPE */
+        const char *dtype = tare_dtype_name(entry->dtype);
         snprintf(why, sizeof why, "safetensors has no dtype %s (%" PRIu32 ")",
-                 dtype != NULL ? dtype : "of that number", info->dtype);
-        return fail_tensor(s, TARE_E_DTYPE, info, why);
+                 dtype != NULL ? dtype : "of that number", entry->dtype);
+        return fail_tensor(s, TARE_E_DTYPE, entry, why);
     }
     uint64_t bits = 1; /* S-OVF: from the left, as readers multiply */
     bool overflow = false;
-    for (uint32_t i = 0; i < info->rank; i++)
-        overflow |= tarei_check_multiply(bits, info->shape[i], &bits);
-    if (overflow || tarei_check_multiply(bits, tare_dtype_bits(info->dtype), &bits))
-        return fail_tensor(s, TARE_E_OVERFLOW, info, "the shape holds more than 2^64 bits");
-    if (bits % 8 != 0) return fail_tensor(s, TARE_E_SUBBYTE, info, "it ends within a byte");
-    if (bits / 8 == info->size) return TARE_OK;
+    for (uint32_t i = 0; i < entry->rank; i++)
+        overflow |= tarei_check_multiply(bits, entry->shape[i], &bits);
+    if (overflow || tarei_check_multiply(bits, tare_dtype_bits(entry->dtype), &bits))
+        return fail_tensor(s, TARE_E_OVERFLOW, entry, "the shape holds more than 2^64 bits");
+    if (bits % 8 != 0) return fail_tensor(s, TARE_E_SUBBYTE, entry, "it ends within a byte");
+    if (bits / 8 == entry->size) return TARE_OK;
     snprintf(why, sizeof why, "its shape takes %" PRIu64 " bytes, it has %" PRIu64, bits / 8,
-             info->size); /* S-SIZE */
-    return fail_tensor(s, TARE_E_SIZE, info, why);
+             entry->size); /* S-SIZE */
+    return fail_tensor(s, TARE_E_SIZE, entry, why);
 }
 
-static tare_status check_metadata(saving *s)
+static tare_status take_metadata(saving *s)
 {
-    for (size_t i = 0; i < s->plan.metadata_count; i++) {
-        const tare_string *key = &s->plan.metadata[i].key, *value = &s->plan.metadata[i].value;
+    const size_t count = s->plan.metadata_count;
+    tare_save_metadata *own =
+        tarei_arena_take(&s->arena, count * (uint64_t)sizeof *own, _Alignof(tare_save_metadata));
+    if (own == NULL) return tarei_error_memory(s->error);
+    for (size_t i = 0; i < count; i++) {
+        tare_string *key = &own[i].key, *value = &own[i].value;
+        own[i] = s->options.metadata[i];
         if ((key->data == NULL && key->size != 0) || (value->data == NULL && value->size != 0))
             return fail_argument(s, "metadata", i, "a key or value is NULL");
+        tare_status status = take_string(s, key);
+        if (status == TARE_OK) status = take_string(s, value);
+        if (status != TARE_OK) return status;
         if (!tarei_json_is_utf8(key->data, key->size) ||
             !tarei_json_is_utf8(value->data, value->size))
             return fail_named(s, TARE_E_UTF8, "metadata", key->data, key->size, "is not UTF-8");
     }
+    s->plan.metadata = own;
     return TARE_OK;
 }
 
-static tare_status check_all(saving *s)
+static tare_status take_all(saving *s)
 {
+    tarei_save_entry *entries = tarei_arena_take(
+        &s->arena, s->plan.count * (uint64_t)sizeof *entries, _Alignof(tarei_save_entry));
+    if (entries == NULL) return tarei_error_memory(s->error);
     for (size_t i = 0; i < s->plan.count; i++) {
         tare_status status = check_fields(s, i);
+        if (status == TARE_OK) status = take_entry(s, &s->plan.tensors[i], &entries[i]);
+        if (status == TARE_OK) status = check_tensor(s, &entries[i]);
         if (status != TARE_OK) return status;
-        const tare_info info = tarei_save_describe(&s->plan.tensors[i]);
-        status = check_tensor(s, &info);
-        if (status != TARE_OK) return status;
-        if (tarei_check_add(s->data_size, info.size, &s->data_size)) s->data_size = UINT64_MAX;
+        if (tarei_check_add(s->data_size, entries[i].size, &s->data_size))
+            s->data_size = UINT64_MAX;
     }
-    return check_metadata(s);
+    s->plan.entries = entries;
+    return take_metadata(s);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -170,16 +223,14 @@ static tare_status check_all(saving *s)
 static int compare_names(const void *context, uint32_t a, uint32_t b)
 {
     const tarei_save_plan *plan = context;
-    const tare_info one = tarei_save_describe(&plan->tensors[a]);
-    const tare_info other = tarei_save_describe(&plan->tensors[b]);
-    return tarei_sort_compare(one.name, one.name_size, other.name, other.name_size);
+    const tarei_save_entry *one = &plan->entries[a], *other = &plan->entries[b];
+    return tarei_sort_compare(one->name, one->name_size, other->name, other->name_size);
 }
 
 static int compare_dtypes(const void *context, uint32_t a, uint32_t b)
 {
     const tarei_save_plan *plan = context;
-    const tare_dtype one = tarei_save_describe(&plan->tensors[a]).dtype;
-    const tare_dtype other = tarei_save_describe(&plan->tensors[b]).dtype;
+    const tare_dtype one = plan->entries[a].dtype, other = plan->entries[b].dtype;
     return (one < other) - (one > other);
 }
 
@@ -206,8 +257,8 @@ static tare_status put_in_order(saving *s)
 {
     tarei_save_plan *plan = &s->plan;
     size_t most = plan->count > plan->metadata_count ? plan->count : plan->metadata_count;
-    s->order_size = 2 * most * sizeof *s->order;
-    s->order = tarei_memory_take(&s->memory, s->order_size, TAREI_BUFFER_ALIGNMENT);
+    s->order =
+        tarei_arena_take(&s->arena, 2 * (uint64_t)most * sizeof *s->order, _Alignof(uint32_t));
     if (s->order == NULL) return tarei_error_memory(s->error);
     size_t same = sort_all(s, plan->metadata_count, compare_keys);
     if (same != 0) {
@@ -215,10 +266,8 @@ static tare_status put_in_order(saving *s)
         return fail_named(s, TARE_E_DUPLICATE, "metadata", key->data, key->size, "is there twice");
     }
     same = sort_all(s, plan->count, compare_names);
-    if (same != 0) {
-        const tare_info info = tarei_save_describe(&plan->tensors[s->order[same]]);
-        return fail_tensor(s, TARE_E_DUPLICATE, &info, "is there twice");
-    }
+    if (same != 0)
+        return fail_tensor(s, TARE_E_DUPLICATE, &plan->entries[s->order[same]], "is there twice");
     tarei_sort(s->order, s->order + plan->count, (uint32_t)plan->count, compare_dtypes, plan);
     plan->order = s->order;
     return TARE_OK;
@@ -250,8 +299,10 @@ static tare_status write_all(saving *s, const char *path, void *target)
                              : tarei_save_file_begin_memory(&file, target, s->total_size,
                                                             &s->options, &s->memory, s->error);
     if (status == TARE_OK) status = tarei_save_header_write(&s->plan, s->header_size, &file);
-    for (size_t i = 0; i < s->plan.count && status == TARE_OK; i++)
-        status = tarei_save_file_tensor(&file, &s->plan.tensors[s->order[i]]);
+    for (size_t i = 0; i < s->plan.count && status == TARE_OK; i++) {
+        const uint32_t number = s->order[i];
+        status = tarei_save_file_tensor(&file, &s->plan.tensors[number], &s->plan.entries[number]);
+    }
     return tarei_save_file_end(&file, status);
 }
 
@@ -263,20 +314,21 @@ static tare_status saving_begin(saving *s, const tare_save_tensor *tensors, size
     if (status != TARE_OK) return status;
     if (tensors == NULL && count != 0) return fail(s, TARE_E_ARGUMENT, "tensors is NULL");
     tarei_memory_init(&s->memory, s->options.allocator);
-    s->plan =
-        (tarei_save_plan){tensors, NULL, count, s->options.metadata, s->options.metadata_count};
+    tarei_arena_init(&s->arena, &s->memory);
+    s->plan.tensors = tensors;
+    s->plan.count = count;
+    s->plan.metadata_count = s->options.metadata_count;
     /* Each takes more than a byte of the header, so that none needs to be looked at. */
     if (count > TAREI_HEADER_SIZE_MAX || s->plan.metadata_count > TAREI_HEADER_SIZE_MAX)
         return fail(s, TARE_E_HEADER_SIZE, "the header would take more than 100,000,000 bytes");
-    status = check_all(s);
+    status = take_all(s);
     if (status == TARE_OK) status = put_in_order(s);
     return status == TARE_OK ? measure(s) : status;
 }
 
 static tare_status saving_end(saving *s, tare_status status)
 {
-    if (s->order != NULL)
-        tarei_memory_give(&s->memory, s->order, s->order_size, TAREI_BUFFER_ALIGNMENT);
+    tarei_arena_free(&s->arena);
     if (status == TARE_OK) tarei_error_clear(s->error);
     return status;
 }

@@ -9,24 +9,34 @@
 #define TAREI_SAVE_H
 
 #include "arena.h"
+#include "internal.h"
 #include "os.h"
 #include "tare.h"
 
-/* What is written: `order` has the numbers of the tensors, in the order of the file. */
+/* Facts about a tensor, whichever way they were given. Names and shapes are copies. */
+typedef struct tarei_save_entry {
+    const char *name;
+    size_t name_size;
+    const uint64_t *shape;
+    uint32_t rank;
+    tare_dtype dtype;
+    uint64_t size;
+    uint64_t where; /* of a tensor of a model: as in its record */
+} tarei_save_entry;
+
+/*
+ * What is written: `order` has the numbers of the tensors, in the order of the file. All of it but
+ * the bytes of tensors was copied before it was checked, so that nothing is written but what was:
+ * names, shapes, sizes and strings may stand in an index file, which others may write to.
+ */
 typedef struct tarei_save_plan {
     const tare_save_tensor *tensors;
+    const tarei_save_entry *entries; /* one for each of them */
     const uint32_t *order;
     size_t count;
     const tare_save_metadata *metadata;
     size_t metadata_count;
 } tarei_save_plan;
-
-/* ------------------------------------------------------------------------------------------------
- * save.c
- */
-
-/* Name, dtype, shape and size of a tensor, whichever way they were given. */
-tare_info tarei_save_describe(const tare_save_tensor *tensor);
 
 /* ------------------------------------------------------------------------------------------------
  * save_file.c
@@ -59,10 +69,14 @@ tare_status tarei_save_file_begin_memory(tarei_save_file *file, void *target, ui
                                          tare_error *error);
 
 tare_status tarei_save_file_text(tarei_save_file *file, const void *bytes, size_t size);
-tare_status tarei_save_file_tensor(tarei_save_file *file, const tare_save_tensor *tensor);
+
+/* The bytes of a tensor, as many as its entry says, from where it says. */
+tare_status tarei_save_file_tensor(tarei_save_file *file, const tare_save_tensor *tensor,
+                                   const tarei_save_entry *entry);
 
 /* Brings the file to the disk and to its name, or removes it if `status` is a failure or another
- * one happens. */
+ * one happens. One that did not become `total` bytes is a failure, and no byte is written beyond
+ * that. */
 tare_status tarei_save_file_end(tarei_save_file *file, tare_status status);
 
 /* ------------------------------------------------------------------------------------------------

@@ -106,10 +106,18 @@ tare_status tarei_save_file_begin_memory(tarei_save_file *file, void *target, ui
     return file->buffer == NULL ? tarei_error_memory(error) : TARE_OK;
 }
 
+static tare_status fail_total(const tarei_save_file *file)
+{
+    return tarei_error_set(file->error, TARE_E_CHANGED, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "%s: has other than the %" PRIu64 " bytes that it was to have",
+                           tarei_quote(file->path, strlen(file->path)).text, file->total);
+}
+
 /* Hands bytes to the system, and tells how far it is. */
 static tare_status write_out(tarei_save_file *file, const void *bytes, size_t size)
 {
     int failure = 0;
+    if (size > file->total - file->done) return fail_total(file);
     if (file->target != NULL)
         memcpy(file->target + file->done, bytes, size);
     else
@@ -137,28 +145,35 @@ static tare_status flush(tarei_save_file *file)
     return size != 0 ? write_out(file, file->buffer, size) : TARE_OK;
 }
 
+/* Where bytes come from: memory of the caller's, or a tensor of a model. */
+typedef struct supply {
+    const uint8_t *bytes;       /* that are handed to the system; NULL: none are */
+    const tarei_source *source; /* of a tensor, else NULL */
+    tarei_look look;
+    const tare_save_tensor *tensor;
+} supply;
+
 /* What goes into the buffer, and who has it. */
-static tare_status take_in(tarei_save_file *file, const tare_save_tensor *from, uint64_t at,
-                           size_t size)
+static tare_status take_in(tarei_save_file *file, const supply *from, uint64_t at, size_t size)
 {
     uint8_t *target = file->buffer + file->used;
     file->used += size;
-    if (from->model != NULL)
-        return tare_read_at(from->model, from->tensor, at, target, size, file->error);
+    if (from->source != NULL)
+        return tarei_bytes_read(from->tensor->model, from->tensor->tensor, from->source,
+                                &from->look, at, target, size, file->error);
     /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): what has a size has data */
-    memcpy(target, (const uint8_t *)from->data + at, size);
+    memcpy(target, from->bytes + at, size);
     return TARE_OK;
 }
 
-static tare_status put(tarei_save_file *file, const tare_save_tensor *from, const uint8_t *data,
-                       uint64_t size)
+static tare_status put(tarei_save_file *file, const supply *from, uint64_t size)
 {
     tare_status status = TARE_OK;
     for (uint64_t at = 0, step; at < size && status == TARE_OK; at += step) {
-        if (file->used == 0 && data != NULL && size - at >= BUFFER_SIZE) {
+        if (file->used == 0 && from->bytes != NULL && size - at >= BUFFER_SIZE) {
             step = size - at < DIRECT_SIZE_MAX ? size - at : DIRECT_SIZE_MAX;
             step -= step % BUFFER_SIZE;
-            status = write_out(file, data + at, (size_t)step);
+            status = write_out(file, from->bytes + at, (size_t)step);
             continue;
         }
         size_t room = BUFFER_SIZE - file->used;
@@ -171,17 +186,24 @@ static tare_status put(tarei_save_file *file, const tare_save_tensor *from, cons
 
 tare_status tarei_save_file_text(tarei_save_file *file, const void *bytes, size_t size)
 {
-    const tare_save_tensor text = {.data = bytes, .size = size};
-    return put(file, &text, bytes, size);
+    const supply text = {.bytes = bytes};
+    return put(file, &text, size);
 }
 
-tare_status tarei_save_file_tensor(tarei_save_file *file, const tare_save_tensor *tensor)
+tare_status tarei_save_file_tensor(tarei_save_file *file, const tare_save_tensor *tensor,
+                                   const tarei_save_entry *entry)
 {
-    if (tensor->model == NULL) return put(file, tensor, tensor->data, tensor->size);
-    const void *data =
-        NULL; /* memory takes no mapped bytes: those of a file cut short would fault */
-    if (file->target == NULL) data = tare_data(tensor->model, tensor->tensor);
-    return put(file, tensor, data, tare_size(tensor->model, tensor->tensor));
+    const uint32_t shard = (uint32_t)(entry->where >> TAREI_OFFSET_BITS);
+    supply from = {.bytes = tensor->data, .tensor = tensor};
+    if (tensor->model != NULL && entry->size != 0) {
+        from.look = (tarei_look){.offset = entry->where & TAREI_OFFSET_MAX, .shard = shard};
+        from.source = tarei_bytes_open(tensor->model, tensor->tensor, shard, file->error);
+        if (from.source == NULL) return file->error->status;
+        /* Memory takes no mapped bytes: those of a file cut short would fault. */
+        if (file->target == NULL && from.source->bytes != NULL)
+            from.bytes = from.source->bytes + from.look.offset;
+    }
+    return put(file, &from, entry->size);
 }
 
 /* From a complete file to one that lasts, still beside the target. */
@@ -209,6 +231,7 @@ static tare_status move_to_target(tarei_save_file *file)
 tare_status tarei_save_file_end(tarei_save_file *file, tare_status status)
 {
     if (status == TARE_OK) status = flush(file);
+    if (status == TARE_OK && file->done != file->total) status = fail_total(file);
     if (status == TARE_OK && file->target == NULL) {
         status = finish(file);
         if (status == TARE_OK) status = move_to_target(file);

@@ -70,21 +70,21 @@ static void put_metadata(writer *w, const tarei_save_plan *plan)
     PUT(w, "}");
 }
 
-static void put_tensor(writer *w, const tare_info *info, uint64_t begin)
+static void put_tensor(writer *w, const tarei_save_entry *entry, uint64_t begin)
 {
-    const char *dtype = tare_dtype_name(info->dtype);
-    put_string(w, info->name, info->name_size);
+    const char *dtype = tare_dtype_name(entry->dtype);
+    put_string(w, entry->name, entry->name_size);
     PUT(w, ":{\"dtype\":\"");
     put(w, dtype, strlen(dtype));
     PUT(w, "\",\"shape\":[");
-    for (uint32_t i = 0; i < info->rank; i++) {
+    for (uint32_t i = 0; i < entry->rank; i++) {
         if (i != 0) PUT(w, ",");
-        put_u64(w, info->shape[i]);
+        put_u64(w, entry->shape[i]);
     }
     PUT(w, "],\"data_offsets\":[");
     put_u64(w, begin);
     PUT(w, ",");
-    put_u64(w, begin + info->size);
+    put_u64(w, begin + entry->size);
     PUT(w, "]}");
 }
 
@@ -94,10 +94,10 @@ static void put_header(writer *w, const tarei_save_plan *plan)
     PUT(w, "{");
     if (plan->metadata_count != 0) put_metadata(w, plan);
     for (size_t i = 0; i < plan->count && w->status == TARE_OK; i++) {
-        const tare_info info = tarei_save_describe(&plan->tensors[plan->order[i]]);
+        const tarei_save_entry *entry = &plan->entries[plan->order[i]];
         if (i != 0 || plan->metadata_count != 0) PUT(w, ",");
-        put_tensor(w, &info, begin);
-        begin += info.size;
+        put_tensor(w, entry, begin);
+        begin += entry->size;
     }
     PUT(w, "}");
 }

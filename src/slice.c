@@ -32,7 +32,7 @@ static uint64_t start_of(const box *b, uint32_t dimension)
 
 static uint64_t stop_of(const box *b, uint32_t dimension)
 {
-    return b->stop != NULL ? b->stop[dimension] : b->shape[dimension];
+    return b->stop != NULL ? b->stop[dimension] : b->look.shape[dimension];
 }
 
 static uint64_t bytes_of(const box *b, uint64_t elements)
@@ -55,7 +55,7 @@ static tare_status box_bounds(const tare_model *model, const tare_tensor *tensor
 {
     *empty = false;
     for (uint32_t d = 0; d < b->look.rank; d++) {
-        uint64_t size = b->shape[d], start = start_of(b, d), stop = stop_of(b, d);
+        uint64_t size = b->look.shape[d], start = start_of(b, d), stop = stop_of(b, d);
         if (start > stop || stop > size) {
             char why[128];
             snprintf(why, sizeof why,
@@ -80,7 +80,7 @@ static tare_status box_runs(const tare_model *model, const tare_tensor *tensor, 
     uint64_t stride = 1, run = 0, first = 0, count = 1;
     uint32_t run_rank = none, uneven = none;
     for (uint32_t d = none; d-- > 0;) {
-        uint64_t size = b->shape[d], extent = stop_of(b, d) - start_of(b, d);
+        uint64_t size = b->look.shape[d], extent = stop_of(b, d) - start_of(b, d);
         if (run == 0 && extent < size) {
             run = extent * stride;
             run_rank = d;
@@ -112,14 +112,9 @@ tare_status tarei_slice_make(const tare_model *model, const tare_tensor *tensor,
                              const uint64_t *start, const uint64_t *stop, tarei_slice_box *b,
                              tare_error *error)
 {
-    bool empty, copied = model->prebuilt != NULL;
-    bool good = copied ? tarei_prebuilt_look(model, tensor, b->room, &b->look)
-                       : tarei_model_look(model, tensor, &b->look);
-    if (!good)
-        return tarei_bytes_refuse(model, tensor, TARE_E_PREBUILT,
-                                  "its index file is damaged: it leads outside of the model",
-                                  error);
-    b->shape = copied ? b->room : b->look.shape;
+    bool empty;
+    tare_status status = tarei_bytes_look(model, tensor, b->room, &b->look, error);
+    if (status != TARE_OK) return status;
     b->start = start;
     b->stop = stop;
     b->block_count = tare_dtype_block_count(b->look.dtype);
@@ -127,7 +122,7 @@ tare_status tarei_slice_make(const tare_model *model, const tare_tensor *tensor,
     b->row_rank = 0;
     b->row_count = 1;
     b->outer_stride = b->row_stride = b->run = b->first = b->size = 0;
-    tare_status status = box_bounds(model, tensor, b, &empty, error);
+    status = box_bounds(model, tensor, b, &empty, error);
     return status == TARE_OK && !empty ? box_runs(model, tensor, b, error) : status;
 }
 
@@ -138,7 +133,7 @@ static void cursor_row(const box *b, cursor *at)
         uint64_t extent = stop_of(b, d) - start_of(b, d);
         elements += row % extent * stride;
         row /= extent;
-        stride *= b->shape[d];
+        stride *= b->look.shape[d];
     }
     at->row_at = b->first + bytes_of(b, elements);
 }

@@ -7,7 +7,6 @@
 
 typedef struct tarei_slice_box {
     tarei_look look;
-    const uint64_t *shape;
     const uint64_t *start; /* or NULL */
     const uint64_t *stop;  /* or NULL */
     uint32_t block_count;  /* as of tare_dtype_block_count: what a box must not cut in two */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "os.h"
+#include "save.h"
 #include "support/expect.h"
 #include "support/os_faults.h"
 #include "support/process_probe.h"
@@ -489,5 +490,42 @@ Test(save_file, a_mapped_file_that_is_cut_short_is_an_error)
                   tare_status_name(status), error.message);
         check_untouched("cut short");
         tare_close(model);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Measured otherwise
+ */
+
+/* Nothing is written beyond what there is room for, and no file is made of less. */
+Test(save_file, of_other_than_its_size_is_a_failure)
+{
+    static const struct {
+        uint64_t total;
+        size_t size;
+        tare_status wanted;
+    } rows[] = {{4, 5, TARE_E_CHANGED}, {6, 5, TARE_E_CHANGED}, {5, 5, TARE_OK}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        tare_save_options options = TARE_SAVE_OPTIONS_INIT;
+        tarei_memory memory;
+        tarei_save_file made;
+        tare_error error = expect_poison();
+        uint8_t *room = malloc((size_t)rows[i].total);
+        const temp_path path = temp_join(&folder, "new");
+        tarei_memory_init(&memory, NULL);
+        for (int to_file = 0; to_file < 2; to_file++) {
+            tare_status status =
+                to_file ? tarei_save_file_begin(&made, path.text, TAREI_OS_MODE_ANY, rows[i].total,
+                                                &options, &memory, &error)
+                        : tarei_save_file_begin_memory(&made, room, rows[i].total, &options,
+                                                       &memory, &error);
+            cr_assert_eq(status, TARE_OK);
+            status = tarei_save_file_text(&made, "12345", rows[i].size);
+            status = tarei_save_file_end(&made, status);
+            cr_expect_eq(status, rows[i].wanted, "row %zu", i);
+            if (status != TARE_OK) expect_message("size", "has other than the", &error);
+        }
+        cr_expect_eq(access(path.text, F_OK) == 0, rows[i].wanted == TARE_OK, "row %zu", i);
+        free(room);
     }
 }

@@ -224,12 +224,12 @@ Test(save_header, has_dtypes_in_the_order_of_the_reference_and_names_within)
 Test(save_header, is_measured_as_it_is_written)
 {
     static const uint64_t shape[] = {0, 1, UINT64_MAX, 10, 99, 100};
-    static const tare_save_tensor tensors[] = {
+    static const tarei_save_entry entries[] = {
         {.name = "\x01\"", .name_size = 2, .dtype = TARE_DTYPE_F6_E2M3, .shape = shape, .rank = 6},
-        {.name = NULL, .name_size = 0, .dtype = TARE_DTYPE_F32, .shape = shape, .rank = 1},
+        {.name = "", .name_size = 0, .dtype = TARE_DTYPE_F32, .shape = shape, .rank = 1},
     };
     static const uint32_t order[] = {0, 1};
-    tarei_save_plan plan = {tensors, order, 2, NULL, 0};
+    tarei_save_plan plan = {.entries = entries, .order = order, .count = 2};
     static const char wanted[] =
         "{\"\\u0001\\\"\":{\"dtype\":\"F6_E2M3\",\"shape\":[0,1,18446744073709551615,10,99,100],"
         "\"data_offsets\":[0,0]},\"\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}";

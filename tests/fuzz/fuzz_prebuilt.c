@@ -2,7 +2,8 @@
  * An index file, beside a model that stays what it is: by what the index says that it is of, a
  * safetensors file of four tensors, two shards with a list of them, or a GGUF file in two parts.
  * Inputs are tried as they are, and once more with their digests made right, since no change to
- * plain bytes gets past those.
+ * plain bytes gets past those; and then once more with what they say moved by a record while the
+ * model is open.
  */
 #include <string.h>
 
@@ -280,6 +281,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     index_use_files(&image, made.files, made.count);
     index_seal(&image);
     index_use_files(&image, made.files, made.count);
+    index_use_moved(&image, made.files, made.count);
     index_free(&image);
     drop_files(&made);
     return 0;

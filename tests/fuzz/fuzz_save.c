@@ -1,6 +1,7 @@
 /*
  * Saving, then opening. An input tells of tensors and metadata, good and bad ones: what is saved is
- * opened and is what was saved, and what is refused leaves no file behind.
+ * opened and is what was saved, in memory and from the model once more the same bytes, and what is
+ * refused leaves no file behind.
  */
 #define _XOPEN_SOURCE 700
 #include <stdbool.h>
@@ -64,7 +65,36 @@ static void take_tensor(input *in, plan *p)
     tensor->data = take_bytes(in, &tensor->size);
 }
 
-static void check_saved(const plan *p, const char *path)
+/* The same in memory, and from the model that was made: the bytes of the file. */
+static void check_same(const plan *p, const tare_model *model, tare_save_options options)
+{
+    uint64_t size;
+    const uint64_t wanted = tare_shard_at(model, 0).size;
+    tare_save_tensor again[TENSOR_MAX] = {{0}};
+    tare_save_metadata strings[METADATA_MAX];
+    uint8_t *bytes = malloc((size_t)wanted), *more = malloc((size_t)wanted);
+    FUZZ_CHECK(bytes != NULL && more != NULL);
+    FUZZ_CHECK(tare_save_bytes(p->tensors, p->count, &options, bytes, (size_t)wanted, &size,
+                               NULL) == TARE_OK);
+    FUZZ_CHECK(size == wanted);
+    for (size_t i = 0; i < p->count; i++) {
+        const tare_save_tensor *one = &p->tensors[i];
+        again[i].model = model;
+        again[i].tensor = tare_find(model, one->name, one->name_size);
+    }
+    for (size_t i = 0; i < p->metadata_count; i++)
+        tare_metadata_at(model, i, &strings[i].key, &strings[i].value, NULL);
+    options.metadata = strings;
+    FUZZ_CHECK(tare_save_bytes(again, p->count, &options, NULL, 0, &size, NULL) == TARE_OK);
+    FUZZ_CHECK(size == wanted);
+    FUZZ_CHECK(tare_save_bytes(again, p->count, &options, more, (size_t)wanted, NULL, NULL) ==
+               TARE_OK);
+    FUZZ_CHECK(memcmp(bytes, more, (size_t)wanted) == 0);
+    free(bytes);
+    free(more);
+}
+
+static void check_saved(const plan *p, const char *path, const tare_save_options *options)
 {
     tare_model *model;
     tare_error error;
@@ -88,6 +118,7 @@ static void check_saved(const plan *p, const char *path)
         FUZZ_CHECK(memcmp(key.data, p->metadata[i].key.data, key.size) == 0);
         FUZZ_CHECK(memcmp(value.data, p->metadata[i].value.data, value.size) == 0);
     }
+    check_same(p, model, *options);
     tare_close(model);
 }
 
@@ -122,7 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tare_status status = tare_save(target(), p.tensors, p.count, &options, &error);
     FUZZ_CHECK(status == error.status);
     FUZZ_CHECK((access(target(), F_OK) == 0) == (status == TARE_OK));
-    if (status == TARE_OK) check_saved(&p, target());
+    if (status == TARE_OK) check_saved(&p, target(), &options);
     unlink(target());
     free(copy);
     return 0;

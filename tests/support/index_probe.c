@@ -185,6 +185,31 @@ static void use_metadata(const tare_model *model)
     }
 }
 
+/* What is saved can be opened, and has all that could be read. */
+static void use_save(const tare_model *model, size_t count, size_t readable)
+{
+    tare_error error;
+    uint64_t size;
+    tare_save_tensor *tensors = calloc(count + 1, sizeof *tensors);
+    need(tensors != NULL, "no memory");
+    for (size_t i = 0; i < count; i++)
+        tensors[i] = (tare_save_tensor){.model = model, .tensor = tare_at(model, i)};
+    tare_status status = tare_save_bytes(tensors, count, NULL, NULL, 0, &size, &error);
+    need(status == error.status && (status == TARE_OK) == (size != 0), "no size, no word");
+    if (status == TARE_OK) {
+        tare_model *saved;
+        uint8_t *target = malloc((size_t)size);
+        need(target != NULL && readable == count, "bytes that cannot be read are saved");
+        need(tare_save_bytes(tensors, count, NULL, target, (size_t)size, NULL, &error) == TARE_OK,
+             error.message);
+        need(tare_open_bytes(target, (size_t)size, NULL, &saved, &error) == TARE_OK, error.message);
+        need(tare_count(saved) == count, "fewer tensors are saved");
+        tare_close(saved);
+        free(target);
+    }
+    free(tensors);
+}
+
 size_t index_use_model(const tare_model *model)
 {
     size_t readable = 0, count = tare_count(model);
@@ -210,6 +235,7 @@ size_t index_use_model(const tare_model *model)
     tare_block_close(block);
     need((status == TARE_OK) == (readable == count), "a load of what cannot be read, or none");
     tare_advise(model, NULL, 0, TARE_ADVISE_WILL_NEED, &error);
+    use_save(model, count, readable);
     return readable;
 }
 
@@ -237,6 +263,36 @@ tare_status index_use_files(const index_image *image, const tare_file *files, si
     need((tare_index_status(opened, &error) == TARE_OK) == (status == TARE_OK), "another verdict");
     tare_close(opened);
     return status;
+}
+
+/* Each section's first record becomes its last one. */
+static void move_records(const index_image *image)
+{
+    enum { RECORD_SIZE = 16 };
+    for (unsigned i = 0; i < INDEX_SECTION_COUNT; i++) {
+        uint8_t first[RECORD_SIZE], *bytes = image->bytes + index_section_offset(image, i);
+        size_t size = (size_t)index_section_size(image, i);
+        if (size <= RECORD_SIZE) continue;
+        memcpy(first, bytes, RECORD_SIZE);
+        memmove(bytes, bytes + RECORD_SIZE, size - RECORD_SIZE);
+        memcpy(bytes + size - RECORD_SIZE, first, RECORD_SIZE);
+    }
+}
+
+void index_use_moved(const index_image *image, const tare_file *files, size_t count)
+{
+    tare_model *model;
+    tare_options options = TARE_OPTIONS_INIT;
+    options.index = TARE_INDEX_REQUIRE;
+    options.index_bytes = image->bytes;
+    options.index_size = image->size;
+    if (open_model(files, count, &options, &model, NULL) != TARE_OK) return;
+    index_image kept = index_copy(image->bytes, image->size);
+    move_records(image);
+    index_use_model(model);
+    memcpy(image->bytes, kept.bytes, kept.size);
+    index_free(&kept);
+    tare_close(model);
 }
 
 tare_status index_use(const index_image *image, const void *model, size_t model_size)

@@ -40,4 +40,8 @@ tare_status index_use(const index_image *image, const void *model, size_t model_
 /* The same of several files. */
 tare_status index_use_files(const index_image *image, const tare_file *files, size_t count);
 
+/* The same, but what the index says is moved by a record once the model is open. It is as before
+ * when this returns. */
+void index_use_moved(const index_image *image, const tare_file *files, size_t count);
+
 #endif
