@@ -21,9 +21,10 @@
  *   offset    bytes from the start of a shard
  *
  * THREADS
- *   A model never changes once open. Every function that takes a `const tare_model *` may be called
- *   on any number of threads at once, without locks. (One thing is done late: of a model from an
- *   index file a shard is opened by who first wants its bytes; no other thread waits for that.)
+ *   No call changes a model that is open. Every function that takes a `const tare_model *` may be
+ *   called on any number of threads at once, without locks. (One thing is done late: of a model
+ *   from an index file a shard is opened by who first wants its bytes; no other thread waits for
+ *   that.)
  *   tare_close must be the last call on a model.
  *
  * LIFETIME
@@ -45,10 +46,16 @@
  *     tare_data. Headers of files are parsed from a private copy and cannot change meanwhile.
  *   - One descriptor for each shard stays open until tare_close, also when mapped: tare_read uses
  *     it. A model of more shards than the process may open files (ulimit -n) is TARE_E_OPEN.
- *   - A model opened from an index file (tare_index_save) maps that file, unless
- *     TARE_BACKING_READ: the first point then holds for every call on it. Several shards are opened
- *     one by one when their bytes are first asked for; one that was replaced, changed or removed by
- *     then is an error of that call (tare_ready tells which), not of tare_open.
+ *   - A model opened from an index file (tare_index_save) maps that file, unless TARE_BACKING_READ:
+ *     the first two points then hold for every call on it. Who writes to the file meanwhile, or to
+ *     index_bytes, changes names, shapes, sizes and metadata of a model that is open. Each call
+ *     stays within what it is given and what is there, whatever happens; two calls may tell
+ *     different things. Memory of tare_size bytes, and bounds of `rank` dimensions, are too small
+ *     for a tensor that has grown since, and a name may have lost its terminator: check sizes in
+ *     the call that uses them (tare_data_at, tare_read, target_sizes), or map only what those write
+ *     to whom you trust. Several shards are opened one by one when their bytes are first asked for;
+ *     one that was replaced, changed or removed by then is an error of that call (tare_ready tells
+ *     which), not of tare_open.
  *   - Mapped tensors are aligned as their writer placed them, which may be not at all; see
  *     tare_alignment. tare_read, tare_load and tare_open_pairs give aligned bytes.
  *   - A load past the page cache opens each file that it reads once more (Linux: through /proc);
@@ -604,6 +611,15 @@ TARE_API uint64_t tare_offset(const tare_model *model, const tare_tensor *tensor
 TARE_API const void *tare_data(const tare_model *model, const tare_tensor *tensor);
 
 /*
+ * The same of `size` bytes from the byte `begin` of the tensor on: NULL also where they are not
+ * within it. Since the tensor is looked at once, there are as many bytes behind what is returned,
+ * also where an index file is written to by others, of which tare_data and tare_size may tell
+ * different states.
+ */
+TARE_API const void *tare_data_at(const tare_model *model, const tare_tensor *tensor,
+                                  uint64_t begin, size_t size);
+
+/*
  * Opens the shard that holds a tensor's bytes, where a model from an index file has not opened it
  * yet: any call that wants bytes does so by itself, on whatever thread it runs. `tensor` NULL opens
  * all shards. TARE_OK says that the bytes can be had, as they always can in models whose headers
@@ -699,11 +715,14 @@ typedef struct tare_load_options {
      * together with digests. A slice costs some 80 bytes for each of its runs, the stretches that
      * are contiguous in the tensor, while it is loaded. */
     const tare_slice *slices;
+    /* tare_load_into: the bytes of each target, which must be those of its tensor or slice exactly
+     * (TARE_E_TARGET_SIZE, and nothing is written). NULL: they are not checked. */
+    const size_t *target_sizes;
 } tare_load_options;
 
 /* clang-format off */
 #define TARE_LOAD_OPTIONS_INIT \
-    { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL }
+    { sizeof(tare_load_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 /* clang-format on */
 
 /* Tensors that were loaded: bytes of the caller's, to read and to write, until tare_block_close.
@@ -729,9 +748,10 @@ TARE_API tare_status tare_load(const tare_model *model, const tare_tensor *const
 
 /*
  * The same into memory of the caller's: targets[i] has room for tare_size bytes of tensor i, or for
- * those of its slice, and may be NULL where that is 0. Targets must not overlap. options->alignment
- * has no effect. After a failure what targets hold is unspecified, and nothing writes to them any
- * more.
+ * those of its slice, and may be NULL where that is 0. With options->target_sizes that is checked,
+ * as it should be where an index file may be written to by others. Targets must not overlap.
+ * options->alignment has no effect. After a failure what targets hold is unspecified, and nothing
+ * writes to them any more.
  */
 TARE_API tare_status tare_load_into(const tare_model *model, const tare_tensor *const *tensors,
                                     void *const *targets, size_t count,

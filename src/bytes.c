@@ -6,23 +6,31 @@
 /* What empty tensors point to where nothing is in memory: absent and empty differ. */
 static const uint8_t nothing[64];
 
-/* Where a shard is not in memory, or an index file not trusted. */
+/* Also where a shard is not in memory, or an index file not trusted. */
 __attribute__((noinline)) static const void *find_data(const tare_model *model,
-                                                       const tare_tensor *tensor)
+                                                       const tare_tensor *tensor, uint64_t begin,
+                                                       uint64_t size)
 {
     tare_error unused;
     tarei_look look;
     if (!tarei_model_look(model, tensor, &look)) return NULL;
+    if (begin > look.size || size > look.size - begin) return NULL;
     if (look.size == 0) return nothing;
     const tarei_source *source = tarei_model_source(model, look.shard, &unused);
-    return source != NULL && source->bytes != NULL ? source->bytes + look.offset : NULL;
+    return source != NULL && source->bytes != NULL ? source->bytes + look.offset + begin : NULL;
 }
 
 const void *tare_data(const tare_model *model, const tare_tensor *tensor)
 {
     const tarei_shard *shards = model->resident;
-    if (shards == NULL) return find_data(model, tensor);
+    if (shards == NULL) return find_data(model, tensor, 0, 0);
     return shards[tarei_record_shard(tensor)].bytes + tarei_record_offset(tensor);
+}
+
+const void *tare_data_at(const tare_model *model, const tare_tensor *tensor, uint64_t begin,
+                         size_t size)
+{
+    return find_data(model, tensor, begin, size);
 }
 
 size_t tare_alignment(const tare_model *model, const tare_tensor *tensor)

@@ -1,6 +1,9 @@
 /* The public calls: options, memory, threads, progress. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "check.h"
 #include "load.h"
 #include "os.h"
 #include "pool.h"
@@ -320,11 +323,38 @@ static tare_status loading_run(loading *load)
  * Into memory of the caller's
  */
 
+/* Of what was planned, which an index file may tell otherwise by now. */
+static tare_status check_sizes(const loading *load, const size_t *sizes)
+{
+    const tarei_load_plan *plan = &load->plan;
+    uint64_t size = 0, all = 0;
+    for (uint32_t i = 0; i < plan->entry_count; i++)
+        if (tarei_check_add(all, sizes[i], &all)) all = UINT64_MAX;
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        const uint32_t entry = plan->parts[i].entry;
+        size = tarei_load_begins(plan, i) ? plan->parts[i].size : size + plan->parts[i].size;
+        if (i + 1 < plan->part_count && !tarei_load_begins(plan, i + 1)) continue;
+        if (size == sizes[entry]) continue;
+        char why[120];
+        snprintf(why, sizeof why, "%" PRIu64 " bytes are loaded of it, its target has %zu", size,
+                 sizes[entry]);
+        return tarei_bytes_refuse(plan->model, tarei_load_tensor(plan, entry), TARE_E_TARGET_SIZE,
+                                  why, load->error);
+    }
+    if (all == plan->size) return TARE_OK;
+    return tarei_error_set(load->error, TARE_E_TARGET_SIZE, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "targets of which nothing is loaded have a size");
+}
+
 static tare_status targets_set(loading *load, void *const *targets)
 {
     tarei_load_plan *plan = &load->plan;
     if (targets == NULL && plan->part_count != 0)
         return fail_argument(load->error, "targets is NULL");
+    if (load->options.target_sizes != NULL) {
+        tare_status status = check_sizes(load, load->options.target_sizes);
+        if (status != TARE_OK) return status;
+    }
     for (uint32_t i = 0; i < plan->part_count; i++) {
         tarei_load_part *part = &plan->parts[i];
         if (tarei_load_begins(plan, i))

@@ -232,6 +232,35 @@ Test(bytes, read_at_gives_any_part_of_a_tensor)
     tare_close(model);
 }
 
+Test(bytes, are_had_by_part_where_they_are_in_memory)
+{
+    const tare_options *mapped = NULL;
+    tare_model *model = expect_open_bytes("memory", &file);
+    for (int way = 0; way < 2; way++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            const tare_tensor *tensor = tare_at(model, i);
+            const size_t size = (size_t)tare_size(model, tensor);
+            const char *data = tare_data(model, tensor);
+            cr_expect_null(tare_data_at(model, tensor, 0, size + 1));
+            cr_expect_null(tare_data_at(model, tensor, size + 1, 0));
+            cr_expect_null(tare_data_at(model, tensor, UINT64_MAX, 1));
+            cr_expect_null(tare_data_at(model, tensor, 1, SIZE_MAX));
+            cr_expect_not_null(tare_data_at(model, tensor, 0, size));
+            if (size == 0) continue; /* what is not NULL is not to be read */
+            cr_expect_eq(tare_data_at(model, tensor, 0, size), data);
+            cr_expect_eq(tare_data_at(model, tensor, 0, 0), data);
+            cr_expect_eq(tare_data_at(model, tensor, size, 0), data + size);
+            cr_expect_eq(tare_data_at(model, tensor, size / 2, size - size / 2), data + size / 2);
+        }
+        tare_close(model);
+        cr_assert_eq(tare_open(path.text, mapped, &model, NULL), TARE_OK);
+    }
+    tare_close(model);
+    model = open_path(TARE_BACKING_READ);
+    cr_expect_null(tare_data_at(model, tare_at(model, 0), 0, 1));
+    tare_close(model);
+}
+
 Test(bytes, alignment_is_the_largest_power_of_two_up_to_2_mib)
 {
     enum { MIB = 1 << 20 };

@@ -228,6 +228,52 @@ Test(load_run, refuses_options_out_of_range)
     cr_expect_eq(tare_load(models.way[0], list, 2, NULL, NULL, NULL), TARE_E_ARGUMENT);
 }
 
+static const char *const size_changes[] = {"exact", "one too few", "one too many", "empty"};
+
+/* One that is wrong is found before a byte is written, also that of a tensor without bytes. */
+Test(load_run, targets_of_sizes_that_are_told_must_have_them)
+{
+    const tare_model *model = models.way[LOAD_READ];
+    size_t count = tare_count(model), empty = SIZE_MAX, full = SIZE_MAX;
+    void **targets = calloc(count, sizeof *targets);
+    size_t *sizes = calloc(count, sizeof *sizes);
+    cr_assert(targets != NULL && sizes != NULL);
+    for (size_t i = 0; i < count; i++) {
+        sizes[i] = (size_t)tare_size(model, tare_at(model, i));
+        targets[i] = calloc(sizes[i] + 1, 1);
+        if (sizes[i] == 0) empty = i;
+        if (sizes[i] > 1) full = i;
+    }
+    cr_assert(empty != SIZE_MAX && full != SIZE_MAX);
+    for (size_t change = 0; change < 4; change++) {
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_error error = expect_poison();
+        size_t at = change == 3 ? empty : full, was = sizes[at];
+        options.target_sizes = sizes;
+        sizes[at] += change == 0 ? 0 : change == 1 ? SIZE_MAX : 1;
+        tare_status status = tare_load_into(model, NULL, targets, 0, &options, &error);
+        sizes[at] = was;
+        const uint8_t *bytes = targets[full];
+        if (change == 0) {
+            cr_assert_eq(status, TARE_OK, "%s", error.message);
+            cr_expect(load_right(model, tare_at(model, full), targets[full]));
+            memset(targets[full], 0, sizes[full]);
+            continue;
+        }
+        expect_status(size_changes[change], TARE_E_TARGET_SIZE, status, NULL, &error);
+        if (change != 3)
+            expect_message("named", tare_name(model, tare_at(model, full)).data, &error);
+        for (size_t i = 0; i < sizes[full]; i++) cr_assert_eq(bytes[i], 0);
+    }
+    sizes[full] = SIZE_MAX; /* no sum of such is taken for another one */
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.target_sizes = sizes;
+    cr_expect_eq(tare_load_into(model, NULL, targets, 0, &options, NULL), TARE_E_TARGET_SIZE);
+    for (size_t i = 0; i < count; i++) free(targets[i]);
+    free(targets);
+    free(sizes);
+}
+
 Test(load_run, takes_options_of_any_size)
 {
     unsigned char room[sizeof(tare_load_options) + 16] = {0};

@@ -200,6 +200,19 @@ static void use_data(uint32_t unused)
     cr_assert(tare_alignment(changing.model, first()) != 0 || changing.changed);
 }
 
+/* As many bytes as were told of are there. */
+static void use_data_at(uint32_t unused)
+{
+    uint64_t size = tare_size(changing.model, first());
+    const uint8_t *data = tare_data_at(changing.model, first(), 0, (size_t)size);
+    (void)unused;
+    cr_assert(data != NULL || changing.changed);
+    if (data == NULL) return;
+    void *copy = changing_take(size);
+    memcpy(copy, data, (size_t)size);
+    free(copy);
+}
+
 static void use_ready(uint32_t all)
 {
     tare_error error = expect_poison();
@@ -301,6 +314,23 @@ static void use_load(uint32_t how)
         &error);
     cr_assert_eq(loaded, block != NULL);
     tare_block_close(block);
+}
+
+/* Into memory of the sizes that were told before. */
+static void use_load_into(uint32_t how)
+{
+    tare_error error = expect_poison();
+    tare_load_options options = load_options(how);
+    const tare_tensor *list[] = {tare_at(changing.model, 1), tare_at(changing.model, 0)};
+    size_t sizes[2];
+    void *targets[2];
+    for (size_t i = 0; i < 2; i++) {
+        sizes[i] = (size_t)tare_size(changing.model, list[i]);
+        targets[i] = changing_take(sizes[i]);
+    }
+    options.target_sizes = sizes;
+    changing_fine(tare_load_into(changing.model, list, targets, 2, &options, &error), &error);
+    for (size_t i = 0; i < 2; i++) free(targets[i]);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -443,6 +473,7 @@ static const struct subject {
     {" tare_metadata_string ", use_typed, TARE_KIND_STRING, 0},
     {" tare_metadata_array ", use_typed, TARE_KIND_ARRAY, 0},
     {" tare_data tare_alignment ", use_data, 0, 1},
+    {" tare_data_at ", use_data_at, 0, 1},
     {" tare_ready ", use_ready, 0, 1},
     {"", use_ready, 1, 0},
     {" tare_read ", use_read, 0, 1},
@@ -461,6 +492,8 @@ static const struct subject {
     {"", use_load, DIRECT | TARE_LOAD_SMALL_PAGES, 1},
     {"", use_load, VERIFIED | TARE_LOAD_DROP_BEHIND, 1},
     {"", use_load, SLICED, 1},
+    {" tare_load_into ", use_load_into, 0, 1},
+    {"", use_load_into, DIRECT, 1},
     {" tare_save ", use_save, 0, 1},
     {" tare_save_bytes ", use_save_bytes, 0, 1},
     {" tare_index_save ", use_index_save, 0, 0},
@@ -494,8 +527,7 @@ static const char elsewhere[] =
     " tare_block_close tare_block_count tare_block_data tare_block_device tare_block_memory"
     " tare_block_size tare_device_close tare_device_describe tare_device_measure tare_device_open"
     " tare_dtype_bits tare_dtype_block_count tare_dtype_block_size tare_dtype_can_save"
-    " tare_dtype_find tare_dtype_name tare_kind_name tare_list_files tare_load_into"
-    " tare_name_distance"
+    " tare_dtype_find tare_dtype_name tare_kind_name tare_list_files tare_name_distance"
     " tare_open_files tare_open_pairs tare_open_reader tare_status_name tare_status_text"
     " tare_value_bool tare_value_f64 tare_value_i64 tare_value_string tare_value_u64"
     " tare_version ";

@@ -111,6 +111,15 @@ static tare_status data_late(tare_error *error)
     return data != NULL ? TARE_OK : TARE_E_OPEN;
 }
 
+static tare_status data_late_at(tare_error *error)
+{
+    const tare_tensor *tensor = tare_at(fault_model, 4);
+    const size_t size = (size_t)tare_size(fault_model, tensor);
+    (void)error;
+    data = FAULT_CALL(tare_data_at, fault_model, tensor, 0, size);
+    return data != NULL ? TARE_OK : TARE_E_OPEN;
+}
+
 static uint64_t data_outcome(void)
 {
     return fault_sum(0, data, (size_t)tare_size(fault_model, tare_at(fault_model, 4)));
@@ -244,6 +253,8 @@ const fault_scenario fault_index_scenarios[] = {
      NULL, 0},
     {"index, data", prepare_late_map, data_late, data_outcome, NULL, fault_finish, 0, NULL,
      FAULT_HAS_NO_ERROR},
+    {"index, data, checked", prepare_late_map, data_late_at, data_outcome, NULL, fault_finish, 0,
+     NULL, FAULT_HAS_NO_ERROR},
     {"index, alignment", prepare_late_map, alignment_late, NULL, NULL, fault_finish, 0, NULL,
      FAULT_HAS_NO_ERROR},
     FAULT_CLOSES("index, close", prepare_close, fault_close_model),

@@ -220,10 +220,37 @@ static PyObject *make_torch(const piece *from)
  * Of tensors
  */
 
+int piece_settle(piece *made, uint64_t *shape)
+{
+    const uint64_t block_count = tare_dtype_block_count(made->dtype);
+    uint64_t elements = 1, bytes = 0;
+    bool fits = block_count != 0, empty = false;
+    if (made->rank > RANK_MAX) return 0;
+    if (made->rank != 0) memcpy(shape, made->shape, made->rank * sizeof *shape);
+    made->shape = shape;
+    for (uint32_t i = 0; i < made->rank; i++) {
+        empty = empty || shape[i] == 0;
+        fits = !__builtin_mul_overflow(elements, shape[i], &elements) && fits;
+    }
+    if (fits && !empty && elements % block_count == 0)
+        fits = !__builtin_mul_overflow(elements / block_count, tare_dtype_block_size(made->dtype),
+                                       &bytes);
+    if (bytes == made->size && (fits || empty)) return 0;
+    const tare_error error = {.status = TARE_E_CHANGED,
+                              .shard = TARE_NO_SHARD,
+                              .offset = TARE_NO_OFFSET,
+                              .message = "the index file of the model changed meanwhile"};
+    error_raise(&error, false);
+    return -1;
+}
+
 PyObject *array_make(framework kind, const piece *from)
 {
-    if (kind == FRAMEWORK_DEVICE) return device_tensor_make(from);
-    return kind == FRAMEWORK_NUMPY ? make_numpy(from) : make_torch(from);
+    uint64_t shape[RANK_MAX];
+    piece own = *from;
+    if (piece_settle(&own, shape) != 0) return NULL;
+    if (kind == FRAMEWORK_DEVICE) return device_tensor_make(&own);
+    return kind == FRAMEWORK_NUMPY ? make_numpy(&own) : make_torch(&own);
 }
 
 int array_check(framework kind, tare_dtype dtype)
@@ -237,7 +264,7 @@ piece piece_of(owner *self, const tare_tensor *at)
 {
     const tare_info info = tare_describe(self->model, at);
     return (piece){.base = (PyObject *)self,
-                   .data = (void *)(uintptr_t)tare_data(self->model, at),
+                   .data = (void *)(uintptr_t)tare_data_at(self->model, at, 0, (size_t)info.size),
                    .shape = info.shape,
                    .size = info.size,
                    .rank = info.rank,

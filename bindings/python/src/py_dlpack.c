@@ -212,6 +212,8 @@ PyObject *dlpack_export(owner *self, const tare_tensor *at, PyObject *args, PyOb
     /* Who knows no versions does not know what is read-only. */
     from.writable = false; /* also what could be: all views of a tensor are of the same bytes */
     bool must = from.data == NULL || !versioned;
+    uint64_t shape[RANK_MAX];
+    if (piece_settle(&from, shape) != 0) return NULL;
     if (wanted == 0 && must) return raise_buffer("these bytes cannot be handed out without a copy");
     if (wanted != 1 && !must) return dlpack_capsule(&from, false, versioned);
     if (piece_read(&from, self, at) != 0) return NULL;

@@ -287,14 +287,17 @@ int slice_take(slice_part *made, const owner *self, const tare_tensor *at, PyObj
         error_raise(&error, self->safe);
         return -1;
     }
-    uint64_t *numbers = PyMem_Malloc(((size_t)2 * b.rank + b.made_rank + 1) * sizeof *numbers);
+    /* A shape may grow where it comes from an index file. */
+    const bool indexed = tare_index_status(self->model, NULL) == TARE_OK;
+    const size_t room = indexed ? RANK_MAX : b.rank;
+    uint64_t *numbers = PyMem_Malloc((2 * room + b.made_rank + 1) * sizeof *numbers);
     if (numbers == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    *made = (slice_part){numbers, numbers + b.rank, numbers + (size_t)2 * b.rank, b.made_rank};
-    memcpy(made->start, b.start, b.rank * sizeof *numbers);
-    memcpy(made->stop, b.stop, b.rank * sizeof *numbers);
+    *made = (slice_part){numbers, numbers + room, numbers + 2 * room, b.made_rank};
+    memcpy(made->start, b.start, room * sizeof *numbers);
+    memcpy(made->stop, b.stop, room * sizeof *numbers);
     memcpy(made->shape, b.made, b.made_rank * sizeof *numbers);
     return 0;
 }

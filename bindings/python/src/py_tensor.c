@@ -150,10 +150,13 @@ static int fill_shape(Py_buffer *view, const tare_info *info, bool bytes)
 static int get_buffer(PyObject *object, Py_buffer *view, int flags)
 {
     const tensor *self = (const tensor *)object;
-    const tare_info info = describe(object);
+    tare_info info = describe(object);
     const char *format = self->raw ? "B" : format_of(info.dtype);
-    const void *data = tare_data(self->owner->model, self->at);
+    const void *data = tare_data_at(self->owner->model, self->at, 0, (size_t)info.size);
     bool bytes = self->raw || format == NULL;
+    piece settled = {
+        .shape = info.shape, .size = info.size, .rank = info.rank, .dtype = info.dtype};
+    uint64_t shape[RANK_MAX];
     if ((flags & PyBUF_WRITABLE) != 0) return refuse_buffer(view, "a tensor is read-only", &info);
     if (data == NULL)
         return refuse_buffer(view, "the bytes are not in memory; tobytes() reads them", &info);
@@ -163,6 +166,11 @@ static int get_buffer(PyObject *object, Py_buffer *view, int flags)
                              &info);
     if (info.size > PY_SSIZE_T_MAX || (!bytes && info.rank > PyBUF_MAX_NDIM))
         return refuse_buffer(view, "the tensor is too large for a buffer", &info);
+    if (!bytes && piece_settle(&settled, shape) != 0) {
+        view->obj = NULL;
+        return -1;
+    }
+    info.shape = settled.shape;
     for (uint32_t i = 0; !bytes && i < info.rank; i++)
         if (info.shape[i] > PY_SSIZE_T_MAX)
             return refuse_buffer(view, "the shape is too large for a buffer", &info);

@@ -120,6 +120,11 @@ typedef struct piece {
 /* The facts of a tensor over bytes of its model or, where it has none in memory, without data. */
 piece piece_of(owner *self, const tare_tensor *tensor);
 
+/* Copies a piece's shape to room for RANK_MAX sizes, since that of an index file may change, and
+ * checks that it takes just the piece's bytes; 0, or an exception. Shapes beyond RANK_MAX stay:
+ * index files have none. */
+int piece_settle(piece *made, uint64_t *shape);
+
 /* Gives a piece memory of its own with the tensor's bytes. The caller drops piece->base. */
 int piece_read(piece *made, const owner *self, const tare_tensor *tensor);
 

@@ -1,6 +1,7 @@
 """Index files: made, used, told apart, whole and damaged."""
 
 import gc
+import mmap
 import os
 import pathlib
 import struct
@@ -74,6 +75,33 @@ def test_it_may_lie_elsewhere_or_in_memory(path, tmp_path, tensors):
         tare.open(path, index="require", index_file=tmp_path / "none")
     with pytest.raises(tare.ArgumentError):
         tare.open(path.read_bytes()).save_index()
+
+
+def test_an_index_that_changes_gives_errors_or_other_facts(path, tensors):
+    tare.open(path).save_index()
+    content = file_of(path).read_bytes()
+    index = mmap.mmap(-1, len(content))  # is used where it lies
+    index[:] = content
+    model = tare.open(path, index="require", index_file=index)
+    known = [model[name] for name in tensors]
+    records, size = struct.unpack_from("<QQ", content, 64 + 24 * 8)
+    original = content[records : records + size]
+    for records_now in (original[16:] + original[:16], b"\xff" * size, original):
+        index[records : records + size] = records_now
+        for tensor in known:
+            for look in (numpy.asarray, bytes, memoryview, tare.Tensor.numpy, tare.Tensor.tobytes):
+                try:
+                    array = look(tensor)
+                except (tare.TareError, BufferError, TypeError, ValueError):
+                    assert records_now != original
+                else:
+                    count = len(array) if isinstance(array, bytes) else array.nbytes
+                    assert count == tensor.nbytes
+        try:
+            assert tare.save({str(i): tensor for i, tensor in enumerate(known)})
+        except tare.TareError:
+            assert records_now != original
+    check(model, tensors)
 
 
 def test_bytes_of_an_index_are_kept_while_they_are_needed(path, tensors):

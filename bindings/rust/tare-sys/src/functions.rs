@@ -71,6 +71,12 @@ extern "C" {
     pub fn tare_size(model: *const tare_model, tensor: *const tare_tensor) -> u64;
     pub fn tare_offset(model: *const tare_model, tensor: *const tare_tensor) -> u64;
     pub fn tare_data(model: *const tare_model, tensor: *const tare_tensor) -> *const c_void;
+    pub fn tare_data_at(
+        model: *const tare_model,
+        tensor: *const tare_tensor,
+        begin: u64,
+        size: usize,
+    ) -> *const c_void;
     pub fn tare_alignment(model: *const tare_model, tensor: *const tare_tensor) -> usize;
     pub fn tare_read(
         model: *const tare_model,

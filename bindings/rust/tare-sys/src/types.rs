@@ -218,6 +218,7 @@ pub struct tare_load_options {
     pub allocator: *const tare_allocator,
     pub device: *mut tare_device,
     pub slices: *const tare_slice,
+    pub target_sizes: *const usize,
 }
 
 #[repr(C)]
@@ -336,6 +337,7 @@ pub const TARE_LOAD_OPTIONS_INIT: tare_load_options = tare_load_options {
     allocator: ptr::null(),
     device: ptr::null_mut(),
     slices: ptr::null(),
+    target_sizes: ptr::null(),
 };
 
 pub const TARE_DEVICE_OPTIONS_INIT: tare_device_options = tare_device_options {

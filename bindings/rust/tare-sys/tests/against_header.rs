@@ -213,7 +213,8 @@ fn facts_of_rust() -> Facts {
         tare_digest { low, high }
         tare_load_options {
             struct_size, io, flags, alignment, threads, reserved, chunk_size, flight_size_max,
-            progress, progress_context, digests, allocator, device, slices
+            progress, progress_context, digests, allocator, device, slices,
+            target_sizes
         }
         tare_slice { start, stop }
         tare_device_options { struct_size, staging_size_max, allocator }

@@ -63,10 +63,11 @@ impl Model {
                 return Err(Error::new(Status::TargetSize, message));
             }
         }
+        let sizes: Vec<usize> = targets.iter().map(|target| target.len()).collect();
         let targets: Vec<*mut c_void> =
             targets.iter_mut().map(|target| target.as_mut_ptr().cast()).collect();
-        // SAFETY: targets are as long as what is loaded, and do not overlap.
-        unsafe { self.load_into_raw(tensors, &targets, options) }
+        // SAFETY: targets are as long as their sizes, which are checked, and do not overlap.
+        unsafe { self.load_into_raw(tensors, &targets, sizes.as_ptr(), options) }
     }
 
     /// The same into memory of a device: `targets[i]` is the address (a `CUdeviceptr`) of as many
@@ -86,23 +87,26 @@ impl Model {
         let targets: Vec<*mut c_void> =
             targets.iter().map(|&address| address as usize as *mut c_void).collect();
         // SAFETY: the caller's promise.
-        unsafe { self.load_into_raw(tensors, &targets, options) }
+        unsafe { self.load_into_raw(tensors, &targets, ptr::null(), options) }
     }
 
     /// # Safety
-    /// There are as many targets as tensors, with room for what is loaded of each.
+    /// There are as many targets as tensors, and either sizes as many, which are theirs, or room for
+    /// what is loaded of each.
     unsafe fn load_into_raw<T: Target>(
         &self,
         tensors: &[Tensor<'_>],
         targets: &[*mut c_void],
+        target_sizes: *const usize,
         options: LoadOptions<'_, T>,
     ) -> Result<()> {
         options.call(self, Some(tensors), |list, count, options, error| {
-            // SAFETY: both lists have that many entries, tensors are of this model; for targets the
-            // caller's promise.
+            // SAFETY: the lists have that many entries, tensors are of this model; for targets and
+            // their sizes the caller's promise.
             unsafe {
+                let options = sys::tare_load_options { target_sizes, ..*options };
                 let targets = targets.as_ptr();
-                sys::tare_load_into(self.as_ptr(), list, targets, count, options, error)
+                sys::tare_load_into(self.as_ptr(), list, targets, count, &options, error)
             }
         })
     }

@@ -109,8 +109,9 @@ impl<'m> Tensor<'m> {
         // SAFETY: see `describe`. What is not NULL is that many bytes, and lives as long as the
         // model; that mapped files stay as they are whoever opened them has promised.
         unsafe {
-            let data = sys::tare_data(self.model.as_ptr(), self.as_ptr()).cast::<u8>();
-            (!data.is_null()).then(|| slice::from_raw_parts(data, self.size() as usize))
+            let size = self.size() as usize;
+            let data = sys::tare_data_at(self.model.as_ptr(), self.as_ptr(), 0, size).cast::<u8>();
+            (!data.is_null()).then(|| slice::from_raw_parts(data, size))
         }
     }
 

@@ -5,8 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Functions that have no wrapper.
-const FUNCTIONS: [(&str, &str); 1] =
-    [("tare_metadata_find", "Model::metadata_value gives the same, whatever its kind")];
+const FUNCTIONS: [(&str, &str); 2] = [
+    ("tare_data", "Tensor::data asks tare_data_at for as many bytes as the slice has"),
+    ("tare_metadata_find", "Model::metadata_value gives the same, whatever its kind"),
+];
 
 /// Constants that stand for nothing here.
 const CONSTANTS: [(&str, &str); 4] = [
