@@ -1153,8 +1153,7 @@ TARE_API tare_status tare_save(const char *path, const tare_save_tensor *tensors
  * The bytes of that file into memory: `target_size` must be what the file takes, which `*size`
  * becomes (TARE_E_TARGET_SIZE). With `target` NULL nothing is written, and only *size is told.
  * Tensors of models are read, never copied from a mapping. `size` may be NULL. On failure *size is
- * 0 and what `target` holds unspecified. All else is as in
- * tare_save.
+ * 0 and what `target` holds unspecified. All else is as in tare_save.
  */
 TARE_API tare_status tare_save_bytes(const tare_save_tensor *tensors, size_t count,
                                      const tare_save_options *options, void *target,
@@ -1185,16 +1184,16 @@ typedef struct tare_index_options {
  * layout.
  *
  * The file is written and renamed as tare_save does, with the same errors. Who may not read the
- * model's first file may not read it. With `path` NULL the model must still be where its path
- * leads to: else, as after chdir() where that is relative, TARE_E_CHANGED. It replaces an index
- * file, but not one that was built of another list of shards or split file; anything else that is there is TARE_E_EXISTS without
- * TARE_SAVE_REPLACE. A file of the model itself, its shard index too, is TARE_E_EXISTS in any case,
- * whatever path or link leads to it, and so is one that has taken its place since the model was
- * opened. Headers are read once more, to be digested: TARE_E_CHANGED where a file is no longer the
- * one that was opened. Pairs and models of several files of tare_open_files have no file that an
- * index could be of, and big-endian hosts no such files: TARE_E_UNSUPPORTED. A tensor of more than
- * 64 dimensions, or values of metadata beyond 2^46 bytes: TARE_E_LIMIT. Memory in proportion to the
- * file is taken during the call.
+ * model's first file may not read it. With `path` NULL the model must still be where its path leads
+ * to: else, as after chdir() where that is relative, TARE_E_CHANGED. It replaces an index file, but
+ * not one that was built of another list of shards or split file; anything else that is there is
+ * TARE_E_EXISTS without TARE_SAVE_REPLACE. A file of the model itself, its shard index too, is
+ * TARE_E_EXISTS in any case, whatever path or link leads to it, and so is one that has taken its
+ * place since the model was opened. Headers are read once more, to be digested: TARE_E_CHANGED
+ * where a file is no longer the one that was opened. Pairs and models of several files of
+ * tare_open_files have no file that an index could be of, and big-endian hosts no such files:
+ * TARE_E_UNSUPPORTED. A tensor of more than 64 dimensions, or values of metadata beyond 2^46 bytes:
+ * TARE_E_LIMIT. Memory in proportion to the file is taken during the call.
  *
  * An index file is not trusted more than a model: what stands in it is checked where it is used,
  * leads nowhere but into the index itself and the files of the model (in their folder, of the names
@@ -1210,8 +1209,8 @@ TARE_API tare_status tare_index_save(const tare_model *model, const char *path,
  * headers must have been read (TARE_INDEX_NEVER; else TARE_E_ARGUMENT): it must be, byte for byte,
  * what tare_index_save would write now. TARE_E_OPEN where there is none, TARE_E_STALE for one of
  * another model, also where only the time of modification differs (error->shard says which shard),
- * TARE_E_PREBUILT with an offset for a damaged one, TARE_E_VERSION, TARE_E_ENDIAN; TARE_E_CHANGED as
- * in tare_index_save. No more memory is taken than this model's index file can need.
+ * TARE_E_PREBUILT with an offset for a damaged one, TARE_E_VERSION, TARE_E_ENDIAN; TARE_E_CHANGED
+ * as in tare_index_save. No more memory is taken than this model's index file can need.
  */
 TARE_API tare_status tare_index_check(const tare_model *model, const char *path,
                                       const tare_index_options *options, tare_error *error);

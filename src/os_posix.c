@@ -27,9 +27,9 @@
 #define AHEAD_SIZE ((size_t)128 << 10)   /* Linux reads no more ahead for one call on some disks */
 #define PIECES_MAX 256u                  /* IOV_MAX is 1024, and fewer are as fast */
 
-/* result = call, made again for as long as a signal interrupts it, which then returns `failed`: file
- * systems behind a network or a program (NFS, FUSE) allow that for every call about a file. Every
- * one is made so but for close, which Linux has done all the same, and what never waits. */
+/* result = call, made again for as long as a signal interrupts it, which then returns `failed`:
+ * file systems behind a network or a program (NFS, FUSE) allow that for every call about a file.
+ * Every one is made so but for close, which Linux has done all the same, and what never waits. */
 #define UNINTERRUPTED(result, failed, call) \
     do {                                    \
         (result) = (call);                  \

@@ -24,7 +24,7 @@
 #define TAREI_PREBUILT_MAGIC "TareIdx\x1a"
 #define TAREI_PREBUILT_ORDER UINT32_C(0x04030201) /* bytes 1 2 3 4 on hosts that can use the file */
 #define TAREI_PREBUILT_VERSION 1u
-#define TAREI_PREBUILT_UNIT 64u     /* sections begin at multiples of it, in file and memory */
+#define TAREI_PREBUILT_UNIT 64u /* sections begin at multiples of it, in file and memory */
 
 _Static_assert(TAREI_ORIGIN_FILE == 1 && TAREI_ORIGIN_LISTED == 2 && TAREI_ORIGIN_SPLIT == 3,
                "they stand in files");

@@ -341,8 +341,8 @@ static tare_status check_sections(check *c)
     return tarei_prebuilt_damaged(c->error, 0, "its head is not what the model tells");
 }
 
-/* All of the index file, once its head is known to be right, in memory that the caller gives back. A
- * good head of a file that is larger than that of this model can be is another model's. */
+/* All of the index file, once its head is known to be right, in memory that the caller gives back.
+ * A good head of a file that is larger than that of this model can be is another model's. */
 static tare_status read_file(check *c, const char *path, tarei_memory *memory, void **bytes)
 {
     tarei_source file;

@@ -327,8 +327,8 @@ static void add_error(build_text *text, const corpus_case *one, const tare_error
     build_addf(text, "\t%s\n", error->message);
 }
 
-/* Whole messages, with the names and numbers in them. After a change that is meant:
- * CORPUS_ERRORS=tests/data/corpus_errors.tsv build/debug/tests/test_corpus, and a look at git diff. */
+/* Whole messages, with the names and numbers in them. After a change that is meant run
+ * `CORPUS_ERRORS=tests/data/corpus_errors.tsv build/debug/tests/test_corpus`, then git diff. */
 Test(corpus, errors_are_those_that_were_there_before)
 {
     static file_list files;

@@ -205,8 +205,8 @@ Test(prebuilt_write, nor_is_what_has_taken_the_place_of_one)
     }
 }
 
-/* Paths end at 4,095 bytes, names in a folder that is open do not: what the first 4,095 of a shard's
- * lead to is no file of the model. */
+/* Paths end at 4,095 bytes, names in a folder that is open do not: what the first 4,095 of a
+ * shard's lead to is no file of the model. */
 Test(prebuilt_write, a_place_beyond_what_paths_reach_is_not_cut_short)
 {
     enum { FOLDER_SIZE = 3990, STEP = 200 };
