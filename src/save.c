@@ -83,7 +83,7 @@ static void *copy(saving *s, const void *bytes, uint64_t size, uint64_t least)
     void *made = tarei_arena_take(&s->arena, size, _Alignof(uint64_t));
     if (made == NULL)
         tarei_error_memory(s->error);
-    else if (size != 0)
+    else if (size != 0) /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): has data */
         memcpy(made, bytes, (size_t)size);
     return made;
 }
@@ -166,7 +166,7 @@ static tare_status check_tensor(saving *s, const tarei_save_entry *entry)
     }
     uint64_t bits = 1; /* S-OVF: from the left, as readers multiply */
     bool overflow = false;
-    for (uint32_t i = 0; i < entry->rank; i++)
+    for (uint32_t i = 0; i < entry->rank; i++) /* NOLINTNEXTLINE(*NullDereference): copied */
         overflow |= tarei_check_multiply(bits, entry->shape[i], &bits);
     if (overflow || tarei_check_multiply(bits, tare_dtype_bits(entry->dtype), &bits))
         return fail_tensor(s, TARE_E_OVERFLOW, entry, "the shape holds more than 2^64 bits");
@@ -339,8 +339,9 @@ tare_status tare_save(const char *path, const tare_save_tensor *tensors, size_t 
     tare_error unused;
     saving s = {.error = error != NULL ? error : &unused};
     tare_status status = saving_begin(&s, tensors, count, options);
-    if (path == NULL) status = fail(&s, TARE_E_ARGUMENT, "path is NULL");
-    if (status == TARE_OK && tarei_shards_is_foreign(path))
+    if (path == NULL)
+        status = fail(&s, TARE_E_ARGUMENT, "path is NULL");
+    else if (status == TARE_OK && tarei_shards_is_foreign(path))
         status = tarei_error_set(s.error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET,
                                  "%s: no file of safetensors is opened by a name that ends in "
                                  ".json or .gguf",
