@@ -12,8 +12,10 @@
 static int fail(const box *b, const char *format, PyObject *object, uint64_t number)
 {
     PyObject *text = PyUnicode_FromFormat(format, object, (unsigned long long)number);
-    if (text != NULL && b->name != NULL) {
-        PyObject *named = PyUnicode_FromFormat("tensor '%s': %U", b->name, text);
+    if (text != NULL && b->name.data != NULL) {
+        PyObject *name = text_decode(b->name.data, b->name.size);
+        PyObject *named = name != NULL ? PyUnicode_FromFormat("tensor '%U': %U", name, text) : NULL;
+        Py_XDECREF(name);
         Py_DECREF(text);
         text = named;
     }
@@ -147,7 +149,7 @@ static int take_key(box *b, PyObject *key)
             add_axis(b, 1);
         } else if (PySlice_Check(item)) {
             failed = take_slice(b, axis++, item);
-        } else if (b->name != NULL && PyTuple_Check(item)) {
+        } else if (b->name.data != NULL && PyTuple_Check(item)) {
             failed = take_pair(b, axis++, item);
         } else if (is_integer(item) && (b->safe || !PyBool_Check(item))) { /* theirs: 0 and 1 */
             failed = take_integer(b, axis++, item);
@@ -251,13 +253,13 @@ static int take(box *b, const owner *self, const tare_tensor *at, PyObject *key)
     PyObject *items = key;
     if (PyTuple_Check(key))
         Py_INCREF(items);
-    else if (b->name != NULL && PyList_Check(key))
+    else if (b->name.data != NULL && PyList_Check(key))
         items = PyList_AsTuple(key);
     else
         items = PyTuple_Pack(1, key);
     int failed = items != NULL ? take_key(b, items) : -1;
     Py_XDECREF(items);
-    if (failed == 0 && b->name != NULL && has_step(b))
+    if (failed == 0 && b->name.data != NULL && has_step(b))
         return fail(b, "%R: a load takes no steps", key, 0);
     if (failed == 0 && info.rank > 0 && b->step[info.rank - 1] != 1 && !array_is_plain(info.dtype))
         return fail(b, "%R: the last dimension has no steps where elements are less than a byte",
@@ -281,7 +283,7 @@ int slice_take(slice_part *made, const owner *self, const tare_tensor *at, PyObj
 {
     tare_error error;
     uint64_t size;
-    box b = {.name = tare_name(self->model, at).data};
+    box b = {.name = tare_name(self->model, at)};
     if (take(&b, self, at, key) != 0) return -1;
     if (tare_slice_size(self->model, at, b.start, b.stop, &size, &error) != TARE_OK) {
         error_raise(&error, self->safe);

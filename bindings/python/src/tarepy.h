@@ -195,7 +195,7 @@ typedef struct box {
     uint64_t made[2 * RANK_MAX]; /* of the result: without integers, with None */
     uint32_t rank, made_rank;
     bool safe;
-    const char *name; /* of the tensor, where it is one of many: pairs are indices then */
+    tare_string name; /* of the tensor, where it is one of many: pairs are indices then */
 } box;
 
 /* What is wanted of a box of `size` bytes, packed. `whole_bytes`: elements are; else the last

@@ -164,6 +164,13 @@ def test_slices_that_do_not_fit_are_told_with_the_tensor(path, key, message):
         tare.open(path).load(slices={"t.I8": 0, "t.F32": key})
 
 
+def test_errors_of_slices_have_the_whole_name():
+    # Told by its size: where an index file changes, no terminator stands behind it.
+    model = tare.open(tare.save({"a\0ü": numpy.zeros(2)}))
+    with pytest.raises(tare.SliceError, match="^tensor 'a\0ü': "):
+        model.load(slices={"a\0ü": 9})
+
+
 def test_slices_of_no_tensor_are_refused(path):
     model = tare.open(path)
     with pytest.raises(KeyError, match="did you mean"):
