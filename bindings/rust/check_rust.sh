@@ -48,6 +48,19 @@ has() {
     "$cargo" "$1" --version >/dev/null 2>&1 || skip "cargo $1 is not installed"
 }
 
+# A home in which nothing has been unpacked: for a package of the same version in the same place,
+# cargo takes what it unpacked into its home before, whatever it holds now.
+fresh_home() {
+    home=${CARGO_HOME:-$HOME/.cargo}
+    CARGO_HOME=$CARGO_TARGET_DIR/home
+    export CARGO_HOME
+    rm -rf "$CARGO_HOME"
+    mkdir -p "$CARGO_HOME/registry"
+    for name in registry/index registry/cache config.toml config; do
+        if [ -e "$home/$name" ]; then ln -s "$home/$name" "$CARGO_HOME/$name"; fi
+    done
+}
+
 # What is published holds all of the C library and no more, and builds without this tree; `tare`
 # against the package of tare-sys, which older cargo looks for on crates.io.
 step_package() {
@@ -67,6 +80,7 @@ step_package() {
         return
     fi
     rm -f "$stamp"
+    fresh_home
     if [ "$version" -ge 90 ]; then set -- --package tare; else set --; fi
     run package --allow-dirty --package tare-sys "$@"
     touch "$stamp"
