@@ -396,10 +396,11 @@ int tarei_os_advise_memory(const void *memory, size_t size, tarei_os_advice advi
 #ifdef POSIX_FADV_WILLNEED
 static int advise_bytes(int descriptor, uint64_t offset, uint64_t size, int advice)
 {
-    int done; /* this call returns what others leave in errno */
-    UNINTERRUPTED(done, EINTR,
-                  errno = posix_fadvise(descriptor, (off_t)offset, (off_t)size, advice));
-    return done;
+    int failure; /* which others leave in errno */
+    do {
+        failure = posix_fadvise(descriptor, (off_t)offset, (off_t)size, advice);
+    } while (failure == EINTR);
+    return failure;
 }
 #endif
 

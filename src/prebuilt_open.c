@@ -57,14 +57,19 @@ static void give_bytes(tarei_prebuilt *prebuilt, tarei_memory *memory)
     prebuilt->bytes = NULL;
 }
 
-/* Reads the start of the file into memory, in the place of what was read of it before. */
-static tare_status take_bytes(attempt *a, uint64_t size)
+/* Reads all of it. A file that claims more than headers of that size can make is refused before. */
+static tare_status take_bytes(attempt *a)
 {
     tarei_prebuilt *prebuilt = a->prebuilt;
-    tarei_memory *memory = &a->opening->model->memory;
     tare_error *error = a->opening->error;
-    give_bytes(prebuilt, memory);
-    void *taken = tarei_memory_take(memory, size, TAREI_PREBUILT_UNIT);
+    uint64_t header_size = 0, size = a->file.size;
+    for (uint32_t i = 0; i < a->head.shard_count; i++)
+        header_size += tarei_prebuilt_header_end(&a->built[i]);
+    if (size > tarei_prebuilt_size_max((uint64_t)a->head.shard_count + 1, header_size))
+        return tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD,
+                               offsetof(tarei_prebuilt_head, file_size),
+                               "%" PRIu64 " bytes are more than the headers can make", size);
+    void *taken = tarei_memory_take(&a->opening->model->memory, size, TAREI_PREBUILT_UNIT);
     if (taken == NULL && !tarei_check_fits_size(size))
         return tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
                                "the index file is larger than what this host can address");
@@ -75,41 +80,22 @@ static tare_status take_bytes(attempt *a, uint64_t size)
     return tarei_source_read(&a->file, TARE_NO_SHARD, 0, taken, (size_t)size, error);
 }
 
-/* What the head and the list of shards are looked at in: all of it where it is mapped or in memory,
- * else no more than those, since the rest is worth its memory only if they are right. */
+/* Where it lies, or mapped, or read. */
 static tare_status hold_bytes(attempt *a)
 {
     tarei_prebuilt *prebuilt = a->prebuilt;
-    uint64_t size = a->file.size;
     const void *bytes = a->file.bytes;
-    if (bytes != NULL && (uintptr_t)bytes % TAREI_PREBUILT_UNIT != 0) return take_bytes(a, size);
-    prebuilt->held = TAREI_BYTES_BORROWED;
-    if (bytes == NULL) {
-        bool wanted = a->opening->options.backing != TARE_BACKING_READ;
-        if (!wanted || !tarei_check_fits_size(size) ||
-            tarei_os_map(a->file.descriptor, (size_t)size, false, &bytes) != 0)
-            return take_bytes(a, a->head.sections[TAREI_SECTION_PREFIXES].offset);
-        prebuilt->held = TAREI_BYTES_MAPPED;
+    bool is_file = bytes == NULL, read = a->opening->options.backing == TARE_BACKING_READ;
+    if (is_file && (read || !tarei_check_fits_size(a->file.size) ||
+                    tarei_os_map(a->file.descriptor, (size_t)a->file.size, false, &bytes) != 0))
+        bytes = NULL;
+    if (bytes != NULL && (uintptr_t)bytes % TAREI_PREBUILT_UNIT == 0) {
+        prebuilt->held = is_file ? TAREI_BYTES_MAPPED : TAREI_BYTES_BORROWED;
+        prebuilt->bytes = bytes;
+        prebuilt->size = a->file.size;
+        return TARE_OK;
     }
-    prebuilt->bytes = bytes;
-    prebuilt->size = size;
-    return TARE_OK;
-}
-
-/* The rest, where it is not there. A file that claims more than headers of that size can make is
- * refused before. */
-static tare_status take_rest(attempt *a)
-{
-    uint64_t header_size = 0, size = a->file.size;
-    if (a->prebuilt->size == size) return TARE_OK;
-    for (uint32_t i = 0; i < a->head.shard_count; i++)
-        header_size += tarei_prebuilt_header_end(&a->built[i]);
-    tare_status status = TARE_OK;
-    if (size > tarei_prebuilt_size_max((uint64_t)a->head.shard_count + 1, header_size))
-        status = tarei_error_set(a->opening->error, TARE_E_LIMIT, TARE_NO_SHARD,
-                                 offsetof(tarei_prebuilt_head, file_size),
-                                 "%" PRIu64 " bytes are more than the headers can make", size);
-    if (status == TARE_OK) status = take_bytes(a, size);
+    tare_status status = take_bytes(a);
     if (status == TARE_OK) return TARE_OK;
     return tarei_error_prefix(a->opening->error, (tare_string){a->path, strlen(a->path)});
 }
@@ -155,15 +141,6 @@ static tare_status open_file(attempt *a)
 /* ------------------------------------------------------------------------------------------------
  * The shards
  */
-
-/* Copies a section that is used here and now, and later; false without memory. */
-static void *copy_section(attempt *a, uint32_t section)
-{
-    uint64_t size = a->head.sections[section].size;
-    void *copy = tarei_arena_take(&a->opening->model->arena, size, TAREI_PREBUILT_UNIT);
-    if (copy != NULL) tarei_once_copy(copy, section_at(a, section), (size_t)size);
-    return copy;
-}
 
 static tare_status fail_foreign(attempt *a)
 {
@@ -211,19 +188,26 @@ static tare_status check_header_size(attempt *a, uint32_t number)
                            tarei_prebuilt_header_end(built) - head, most);
 }
 
-/* Copies what the file says of the shards. */
+/* Reads what the file says of the shards, which is never looked at in a mapping: a file that is
+ * being cut short is an error so. */
 static tare_status take_shards(attempt *a)
 {
     const tarei_section *sections = a->head.sections;
+    const uint64_t begin = sections[TAREI_SECTION_SHARDS].offset;
+    const uint64_t names_at = sections[TAREI_SECTION_SHARD_NAMES].offset - begin;
+    const uint64_t names_size = sections[TAREI_SECTION_SHARD_NAMES].size;
     tare_error *error = a->opening->error;
     tarei_arena *arena = &a->opening->model->arena;
-    a->built = copy_section(a, TAREI_SECTION_SHARDS);
-    const char *names = copy_section(a, TAREI_SECTION_SHARD_NAMES);
     uint32_t count = a->head.shard_count;
     uint32_t files = count + (a->head.origin == TAREI_ORIGIN_LISTED);
+    uint8_t *lists = tarei_arena_take(arena, names_at + names_size, TAREI_PREBUILT_UNIT);
     a->shards = tarei_arena_take(arena, count * sizeof *a->shards, _Alignof(tarei_shard));
-    if (a->built == NULL || names == NULL || a->shards == NULL) return tarei_error_memory(error);
-    uint64_t names_size = sections[TAREI_SECTION_SHARD_NAMES].size;
+    if (lists == NULL || a->shards == NULL) return tarei_error_memory(error);
+    tare_status read = tarei_source_read(&a->file, TARE_NO_SHARD, begin, lists,
+                                         (size_t)(names_at + names_size), error);
+    if (read != TARE_OK) return read;
+    a->built = (void *)lists;
+    const char *names = (const char *)lists + names_at;
     if (tarei_prebuilt_digest(a->built, sections[TAREI_SECTION_SHARDS].size) !=
             sections[TAREI_SECTION_SHARDS].digest ||
         tarei_prebuilt_digest(names, names_size) != sections[TAREI_SECTION_SHARD_NAMES].digest)
@@ -316,13 +300,42 @@ static tare_status check_file(attempt *a, uint32_t number, tare_string name,
     return status == TARE_OK ? TARE_OK : tarei_error_prefix(error, name);
 }
 
-/* Whether it is of as many files as the model has; a list says so itself, later. */
-static bool has_all_files(const attempt *a)
+/* The size of the list of shards. */
+static tare_status find_list_size(attempt *a, uint64_t *size)
+{
+    tarei_source list;
+    tarei_os_identity identity = {0};
+    const tarei_folder *folder = a->place->folder;
+    tare_error *error = a->opening->error;
+    if (is_handed_in(a->place)) {
+        tare_status status = tarei_folder_find(folder, a->place->name, TARE_NO_SHARD, &list, error);
+        if (status != TARE_OK) return fail_open(error);
+        *size = list.size;
+        tarei_source_close(&list);
+        return TARE_OK;
+    }
+    int failure = tarei_os_identify_at(folder->descriptor, a->place->name, &identity);
+    *size = identity.size;
+    if (failure == 0) return TARE_OK;
+    tarei_error_system(error, TARE_E_OPEN, failure, TARE_NO_SHARD, "cannot open", a->place->name);
+    return fail_open(error);
+}
+
+/* Whether it is of as many files as the model has, with names no longer than theirs: those of a
+ * list stand in it, each in quotes, and in more than eight bytes. */
+static tare_status check_counts(attempt *a)
 {
     tarei_split wanted = {.count = 1};
-    if (a->head.origin == TAREI_ORIGIN_LISTED) return true;
-    if (a->head.origin == TAREI_ORIGIN_SPLIT) tarei_split_is(a->place->name, &wanted);
-    return a->head.shard_count == wanted.count;
+    uint64_t count = a->head.shard_count, own = strlen(a->place->name) + 1, list_size = 0;
+    uint64_t names_size = a->head.sections[TAREI_SECTION_SHARD_NAMES].size;
+    if (a->place->origin != a->head.origin) return fail_foreign(a);
+    if (a->head.origin != TAREI_ORIGIN_LISTED) {
+        if (a->head.origin == TAREI_ORIGIN_SPLIT) tarei_split_is(a->place->name, &wanted);
+        return count == wanted.count && names_size <= count * own ? TARE_OK : fail_foreign(a);
+    }
+    tare_status status = find_list_size(a, &list_size);
+    if (status != TARE_OK) return status;
+    return count <= list_size / 8 && names_size <= list_size + own ? TARE_OK : fail_foreign(a);
 }
 
 /* What the file itself says: its name stands before what is wrong with that. */
@@ -334,9 +347,7 @@ static tare_status check_own(attempt *a)
         status = tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD,
                                  offsetof(tarei_prebuilt_head, tensor_count),
                                  "the index file has more tensors than tensor_count_max");
-    if (status == TARE_OK && (a->place->origin != a->head.origin || !has_all_files(a)))
-        status = fail_foreign(a);
-    if (status == TARE_OK) status = hold_bytes(a);
+    if (status == TARE_OK) status = check_counts(a);
     if (status == TARE_OK) status = take_shards(a);
     if (status == TARE_OK) return TARE_OK;
     return tarei_error_prefix(error, (tare_string){a->path, strlen(a->path)});
@@ -449,7 +460,7 @@ static tare_status try_index(attempt *a)
     tare_status status = open_file(a);
     if (status == TARE_OK) status = check_own(a);
     if (status == TARE_OK) status = check_files(a);
-    if (status == TARE_OK) status = take_rest(a);
+    if (status == TARE_OK) status = hold_bytes(a);
     tarei_source_close(&a->file); /* what is mapped of it stays */
     if (status == TARE_OK) return TARE_OK;
     give_bytes(a->prebuilt, memory);

@@ -124,7 +124,10 @@ static void load_into(const tare_model *model, const boxes *of, const tare_load_
 {
     void *targets[ENTRY_MAX];
     uint64_t sizes[ENTRY_MAX];
+    size_t target_sizes[ENTRY_MAX];
+    tare_load_options checked = *options;
     tare_error error = expect_poison();
+    checked.target_sizes = target_sizes;
     for (size_t i = 0; i < of->count; i++) {
         const tare_slice *slice = &of->slices[i];
         tare_slice_size(model, of->list[i], slice->start, slice->stop, &sizes[i], NULL);
@@ -133,9 +136,15 @@ static void load_into(const tare_model *model, const boxes *of, const tare_load_
             targets[i] = (void *)(uintptr_t)fake_cuda_take(0, (size_t)sizes[i]);
         else if (sizes[i] != 0)
             targets[i] = malloc((size_t)sizes[i]);
+        target_sizes[i] = (size_t)sizes[i];
     }
-    tare_status status = tare_load_into(model, of->list, targets, of->count, options, &error);
+    tare_status status = tare_load_into(model, of->list, targets, of->count, &checked, &error);
     cr_assert_eq(status, TARE_OK, "%s", error.message);
+    if (of->count != 0) {
+        target_sizes[of->count - 1]++;
+        status = tare_load_into(model, of->list, targets, of->count, &checked, &error);
+        cr_assert_eq(status, TARE_E_TARGET_SIZE, "%s", error.message);
+    }
     for (size_t i = 0; i < of->count; i++) {
         check_slice(model, of, i, bytes_at(options->device, targets[i], sizes[i]), sizes[i]);
         if (options->device == NULL)

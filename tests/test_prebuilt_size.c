@@ -214,6 +214,129 @@ Test(prebuilt_size, where_there_is_no_memory_for_one_the_header_may_do)
 }
 
 /* ------------------------------------------------------------------------------------------------
+ * Its lists of shards and their names
+ */
+
+static const char one_shard[] = "{\"weight_map\":{\"a\":\"m.safetensors\"}}";
+
+/* As grow, to so many shards with names of so many bytes. */
+static void grow_lists(const char *at, uint32_t count, uint64_t names_size)
+{
+    tarei_prebuilt_head head;
+    uint64_t end = sizeof head;
+    int file = open(at, O_RDWR);
+    cr_assert_eq(pread(file, &head, sizeof head, 0), (ssize_t)sizeof head);
+    head.shard_count = count;
+    head.sections[TAREI_SECTION_SHARDS].size = (count + UINT64_C(1)) * sizeof(tarei_prebuilt_shard);
+    head.sections[TAREI_SECTION_SHARD_NAMES].size = names_size;
+    for (size_t i = 0; i < TAREI_SECTION_COUNT; i++) {
+        head.sections[i].offset = end;
+        end = (end + head.sections[i].size + 63) / 64 * 64;
+    }
+    head.file_size = end;
+    head.digest = tarei_prebuilt_digest(&head, offsetof(tarei_prebuilt_head, digest));
+    cr_assert_eq(pwrite(file, &head, sizeof head, 0), (ssize_t)sizeof head);
+    cr_assert_eq(ftruncate(file, (off_t)end), 0);
+    close(file);
+}
+
+Test(prebuilt_size, the_names_of_shards_are_no_more_than_their_list_has)
+{
+    static const char name[] = "l.safetensors.index.json", foreign[] = "that of another model";
+    static const char digest[] = "its shards do not have their digest";
+    const uint32_t most = (sizeof one_shard - 1) / 8;
+    const uint64_t size_max = sizeof one_shard - 1 + sizeof name;
+    const struct {
+        uint32_t count;
+        uint64_t names_size;
+        tare_status status;
+        const char *says;
+    } rows[] = {
+        {TAREI_SHARD_COUNT_MAX, GIB, TARE_E_STALE, foreign},
+        {most + 1, 30, TARE_E_STALE, foreign},
+        {most, 30, TARE_E_PREBUILT, digest},
+        {1, size_max + 1, TARE_E_STALE, foreign},
+        {1, size_max, TARE_E_PREBUILT, digest},
+    };
+    temp_path list = temp_write(&folder, name, one_shard, sizeof one_shard - 1);
+    temp_path at = temp_join(&folder, "tare.idx");
+    save_index(list.text);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        grow_lists(at.text, rows[i].count, rows[i].names_size);
+        for (uint32_t backing = TARE_BACKING_AUTO; backing <= TARE_BACKING_READ; backing++) {
+            alloc_probe probe;
+            tare_model *model;
+            tare_error error;
+            tare_status status =
+                open_at(list.text, TARE_INDEX_REQUIRE, backing, &probe, &model, &error);
+            expect_status(rows[i].says, rows[i].status, status, model, &error);
+            expect_message(rows[i].says, rows[i].says, &error);
+            cr_expect_lt(probe.peak_size, 64 << 10, "%zu bytes", probe.peak_size);
+        }
+    }
+}
+
+/* An allocator that cuts the index file short at one of its calls. */
+typedef struct cutter {
+    tare_allocator hooks;
+    size_t calls, cut_at;
+} cutter;
+
+static void *allocate(void *context, size_t size, size_t alignment)
+{
+    cutter *self = context;
+    if (++self->calls == self->cut_at) cr_assert_eq(truncate(index_path.text, 0), 0);
+    return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+static void release(void *context, void *memory, size_t size, size_t alignment)
+{
+    (void)context, (void)size, (void)alignment;
+    free(memory);
+}
+
+/* A list of so many shards that a copy of what its index says of them takes memory of its own. */
+static temp_path write_shards(void)
+{
+    enum { SHARD_COUNT = 100 };
+    char list[64 * SHARD_COUNT] = "{\"weight_map\":{", name[32];
+    size_t size = strlen(list);
+    for (int i = 0; i < SHARD_COUNT; i++) {
+        snprintf(name, sizeof name, "s%d.safetensors", i);
+        const build_tensor one = {name, 0, "U8", "[3]", 3};
+        temp_write_built(&folder, name, build_file(&one, 1, NULL));
+        size += (size_t)snprintf(list + size, sizeof list - size, "\"%s\":\"%s\"%s", name, name,
+                                 i + 1 < SHARD_COUNT ? "," : "}}");
+    }
+    return temp_write(&folder, "l.safetensors.index.json", list, size);
+}
+
+/* Of a mapping that would be SIGBUS. */
+Test(prebuilt_size, one_that_is_cut_short_while_it_is_opened_is_no_signal)
+{
+    size_t used = 0, at = 1;
+    temp_path list = write_shards();
+    index_path = temp_join(&folder, "tare.idx");
+    for (bool cut = true; cut; at++) {
+        cutter self = {.hooks = {sizeof(tare_allocator), NULL, allocate, release}, .cut_at = at};
+        tare_options options = TARE_OPTIONS_INIT;
+        tare_model *model;
+        tare_error error;
+        self.hooks.context = &self;
+        options.allocator = &self.hooks;
+        if (at > 1) cr_assert_eq(unlink(index_path.text), 0); /* only index files are replaced */
+        save_index(list.text);
+        tare_status status = tare_open(list.text, &options, &model, &error);
+        cr_expect_eq(status, TARE_OK, "%zu: %s", at, error.message);
+        used += tare_index_status(model, NULL) == TARE_OK;
+        tare_close(model);
+        cut = self.calls >= at;
+    }
+    cr_expect_gt(at, 3);
+    cr_expect_gt(used, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------
  * Sizes of headers
  */
 
@@ -364,8 +487,8 @@ Test(prebuilt_size, padding_is_no_more_than_what_it_is_part_of)
 
 Test(prebuilt_size, nor_is_a_list_of_shards_of_gigabytes)
 {
-    static const char list[] = "{\"weight_map\":{\"a\":\"m.safetensors\"}}";
-    temp_path listing = temp_write(&folder, "l.safetensors.index.json", list, sizeof list - 1);
+    temp_path listing =
+        temp_write(&folder, "l.safetensors.index.json", one_shard, sizeof one_shard - 1);
     temp_path at = temp_join(&folder, "tare.idx");
     save_index(listing.text);
     for (uint64_t more = 0; more < 2; more++) {

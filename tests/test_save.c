@@ -306,6 +306,9 @@ Test(save, refuses_headers_beyond_100000000_bytes)
     tare_status status = tare_save(target.text, NULL, 0, &options, &error);
     expect_refused("too large", TARE_E_HEADER_SIZE, TARE_NO_OFFSET, status, NULL, &error);
     check_untouched("too large");
+    metadata.value.size = 100000001; /* of which no byte is looked at */
+    status = tare_save(target.text, NULL, 0, &options, &error);
+    expect_refused("too long", TARE_E_HEADER_SIZE, TARE_NO_OFFSET, status, NULL, &error);
     metadata.value.size = most;
     options.alignment = 4096; /* the spaces count too */
     status = tare_save(target.text, NULL, 0, &options, &error);

@@ -52,8 +52,8 @@ export class TareError extends Error {
  */
 export interface Limits {
     /** Bytes of the header of one file: default 100,000,000, at most 2^31-1 (TARE_E_ARGUMENT). More
-     *  are TARE_E_HEADER_SIZE, and are not read, but for the first 64 KiB of the file. Of no account
-     *  where a model is opened from an index file. */
+     *  are TARE_E_HEADER_SIZE, and are not read, but for the first 64 KiB of the file; the same where a
+     *  model is opened from an index file. */
     headerSizeMax?: number;
     /** Tensors of all shards: default 2^30-1. */
     tensorCountMax?: number;

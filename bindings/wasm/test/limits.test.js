@@ -170,7 +170,11 @@ test('index files', async (t) => {
             assert.deepEqual([error.status, error.offset], ['TARE_E_LIMIT', place(`"${tensor}"`)],
                              'its headers are read, which say where');
         }
-        assert.equal((await open({ index, requireIndex: true, headerSizeMax: 1 })).length, 3, 'no header is read');
+        const most = Number(Buffer.from(model).readBigUInt64LE()); // of the header, which is not read
+        assert.equal((await open({ index, requireIndex: true, headerSizeMax: most })).indexError, null);
+        const error = await errorOf(open({ index, requireIndex: true, headerSizeMax: most - 1 }));
+        assert.deepEqual([error.status, error.message.includes(`${most} bytes, of at most ${most - 1}`)],
+                         ['TARE_E_HEADER_SIZE', true]);
     }
 });
 
