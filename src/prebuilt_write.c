@@ -48,7 +48,7 @@ static const char *name_of(const tare_model *model, uint32_t shard)
 static tare_status check_place(const tare_model *model, tare_error *error)
 {
     const char *listing = model->listing_path;
-    tarei_os_identity now;
+    tarei_os_identity now = {0};
     int failure = ENOENT;
     if (listing != NULL) failure = look_beside(model, last_part(listing), &now);
     bool same = failure == 0 && is_same_file(&now, &model->listing_identity);
