@@ -232,10 +232,11 @@ int piece_settle(piece *made, uint64_t *shape)
         empty = empty || shape[i] == 0;
         fits = !__builtin_mul_overflow(elements, shape[i], &elements) && fits;
     }
-    if (fits && !empty && elements % block_count == 0)
-        fits = !__builtin_mul_overflow(elements / block_count, tare_dtype_block_size(made->dtype),
+    if (fits && !empty)
+        fits = elements % block_count == 0 &&
+               !__builtin_mul_overflow(elements / block_count, tare_dtype_block_size(made->dtype),
                                        &bytes);
-    if (bytes == made->size && (fits || empty)) return 0;
+    if (bytes == made->size && (fits || (empty && block_count != 0))) return 0;
     const tare_error error = {.status = TARE_E_CHANGED,
                               .shard = TARE_NO_SHARD,
                               .offset = TARE_NO_OFFSET,

@@ -194,13 +194,12 @@ static PyObject *make_array(framework kind, owner *self, const tare_tensor *at, 
 {
     tare_error error;
     uint64_t size;
-    const tare_info info = tare_describe(self->model, at);
-    if (array_check(kind, info.dtype) != 0) return NULL;
+    if (array_check(kind, b->dtype) != 0) return NULL;
     if (tare_slice_size(self->model, at, b->start, b->stop, &size, &error) != TARE_OK)
         return error_raise(&error, b->safe);
     const tare_slice part = {b->start, b->stop};
     memory *target = device != NULL ? load_slice(self, at, &part, device)
-                     : has_step(b)  ? step_read(self, at, b, size, array_is_plain(info.dtype))
+                     : has_step(b)  ? step_read(self, at, b, size)
                                     : read_plain(self, at, b, size);
     if (target == NULL) return NULL;
     piece from = {.base = (PyObject *)target,
@@ -208,7 +207,7 @@ static PyObject *make_array(framework kind, owner *self, const tare_tensor *at, 
                   .shape = b->made,
                   .size = target->size,
                   .rank = b->made_rank,
-                  .dtype = info.dtype,
+                  .dtype = b->dtype,
                   .writable = true};
     if (device != NULL) load_place(&from, target->block, 0);
     PyObject *made = array_make(kind, &from);
@@ -244,6 +243,7 @@ static int take(box *b, const owner *self, const tare_tensor *at, PyObject *key)
 {
     const tare_info info = tare_describe(self->model, at);
     b->rank = info.rank;
+    b->dtype = info.dtype;
     b->safe = self->safe;
     if (info.rank > RANK_MAX) {
         PyErr_Format(PyExc_ValueError, "a tensor of more than 64 dimensions");

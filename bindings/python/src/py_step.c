@@ -30,19 +30,19 @@ static uint64_t step_of(const box *b, uint32_t axis)
     return (uint64_t)(b->step[axis] < 0 ? -b->step[axis] : b->step[axis]);
 }
 
-/* `size` is that of the box, gaps and all, and not 0. Where elements are no whole bytes the last
- * dimension has no step, and is not taken apart. */
-static void measure(stepping *s, uint64_t size, bool whole_bytes)
+/* `size` is that of the box, gaps and all, and neither 0 nor another than its extents give. */
+static void measure(stepping *s, uint64_t size)
 {
     const box *b = s->box;
-    uint32_t end = whole_bytes ? b->rank : b->rank - 1;
+    uint64_t count = 1;
     memcpy(s->start, b->start, sizeof s->start);
     memcpy(s->stop, b->stop, sizeof s->stop);
-    s->plain = end;
+    s->plain = b->rank;
     while (s->plain > 0 && b->step[s->plain - 1] == 1) s->plain--;
-    for (uint32_t axis = 0; axis < end; axis++) size /= b->stop[axis] - b->start[axis];
-    s->full[end] = s->packed[end] = size;
-    for (uint32_t axis = end; axis-- > 0;) {
+    for (uint32_t axis = 0; axis < s->plain; axis++) count *= b->stop[axis] - b->start[axis];
+    /* 0 where that is no whole bytes: the library refuses to read one. */
+    s->full[s->plain] = s->packed[s->plain] = size % count == 0 ? size / count : 0;
+    for (uint32_t axis = s->plain; axis-- > 0;) {
         s->full[axis] = s->full[axis + 1] * (b->stop[axis] - b->start[axis]);
         s->packed[axis] = s->packed[axis + 1] * b->count[axis];
     }
@@ -52,7 +52,7 @@ static void measure(stepping *s, uint64_t size, bool whole_bytes)
 static uint64_t piece_count(const stepping *s, uint32_t axis)
 {
     uint64_t size = s->full[axis + 1], stride = size * step_of(s->box, axis);
-    return stride - size > GAP_MAX || stride > PIECE_SIZE ? 1 : PIECE_SIZE / stride;
+    return stride == 0 || stride - size > GAP_MAX || stride > PIECE_SIZE ? 1 : PIECE_SIZE / stride;
 }
 
 /* `size` bytes, `count` times, each `stride` after the one before. */
@@ -118,12 +118,21 @@ static tare_status take(stepping *s, uint32_t axis, uint8_t *target)
     return status;
 }
 
-memory *step_read(const owner *self, const tare_tensor *at, const box *b, uint64_t size,
-                  bool whole_bytes)
+/* Whether the index file still has the layout that the box was taken of; else an exception. */
+static int settle(const box *b, uint64_t size)
+{
+    uint64_t extents[RANK_MAX], settled[RANK_MAX];
+    piece span = {.shape = extents, .size = size, .rank = b->rank, .dtype = b->dtype};
+    for (uint32_t axis = 0; axis < b->rank; axis++) extents[axis] = b->stop[axis] - b->start[axis];
+    return piece_settle(&span, settled);
+}
+
+memory *step_read(const owner *self, const tare_tensor *at, const box *b, uint64_t size)
 {
     stepping s = {.owner = self, .at = at, .box = b};
+    if (settle(b, size) != 0) return NULL;
     if (size == 0) return memory_new(0);
-    measure(&s, size, whole_bytes);
+    measure(&s, size);
     memory *target = memory_new(s.packed[0]), *span = NULL;
     if (target != NULL) span = memory_new(PIECE_SIZE);
     if (span != NULL) {

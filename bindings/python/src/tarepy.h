@@ -194,14 +194,14 @@ typedef struct box {
     int64_t step[RANK_MAX];
     uint64_t made[2 * RANK_MAX]; /* of the result: without integers, with None */
     uint32_t rank, made_rank;
+    tare_dtype dtype;
     bool safe;
     tare_string name; /* of the tensor, where it is one of many: pairs are indices then */
 } box;
 
-/* What is wanted of a box of `size` bytes, packed. `whole_bytes`: elements are; else the last
+/* What is wanted of a box of `size` bytes, packed. Where elements are no whole bytes the last
  * dimension has no step. */
-memory *step_read(const owner *self, const tare_tensor *at, const box *b, uint64_t size,
-                  bool whole_bytes);
+memory *step_read(const owner *self, const tare_tensor *at, const box *b, uint64_t size);
 
 /* tensor[key] of the framework: reads the box that the key spans, and no more. To memory of the
  * device, if that is not NULL and there are no steps: *host says whether it is the host's. */

@@ -1,6 +1,7 @@
 """Index files: made, used, told apart, whole and damaged."""
 
 import gc
+import itertools
 import mmap
 import os
 import pathlib
@@ -13,7 +14,7 @@ import tare
 from conftest import build
 from tare.safetensors import safe_open
 
-LAYOUTS = 4  # section of docs/format_index.md
+LAYOUTS, RECORDS = 4, 8  # sections of docs/format_index.md
 
 
 def file_of(path):
@@ -84,7 +85,7 @@ def test_an_index_that_changes_gives_errors_or_other_facts(path, tensors):
     index[:] = content
     model = tare.open(path, index="require", index_file=index)
     known = [model[name] for name in tensors]
-    records, size = struct.unpack_from("<QQ", content, 64 + 24 * 8)
+    records, size = struct.unpack_from("<QQ", content, 64 + 24 * RECORDS)
     original = content[records : records + size]
     for records_now in (original[16:] + original[:16], b"\xff" * size, original):
         index[records : records + size] = records_now
@@ -102,6 +103,108 @@ def test_an_index_that_changes_gives_errors_or_other_facts(path, tensors):
         except tare.TareError:
             assert records_now != original
     check(model, tensors)
+
+
+class Changing:
+    """A start or an index that writes to an index file when it is looked at."""
+
+    def __init__(self, value, *change):
+        self.value, self.change = value, change
+
+    def __index__(self):
+        index, at, content = self.change
+        index[at : at + len(content)] = content
+        return self.value
+
+
+@pytest.fixture
+def changing(tmp_path):
+    """A path, its index file where models have it mapped, and [(offset, bytes)] to write there."""
+    path = tmp_path / "model.safetensors"
+    shapes = [("a", "F32", (8, 9)), ("b", "F32", (8,)), ("c", "U8", (8, 9)), ("d", "U8", (6, 8, 2)),
+              ("e", "F4", (8, 9)), ("f", "F4", (4, 1)), ("g", "U16", ()), ("h", "F64", (0, 9)),
+              ("i", "F32", (9, 8))]  # fmt: skip
+    sizes = {"F32": 32, "U8": 8, "F4": 4, "U16": 16, "F64": 64}
+    counts = {name: int(numpy.prod(shape)) * sizes[code] // 8 for name, code, shape in shapes}
+    path.write_bytes(build([(*row, bytes(counts[row[0]])) for row in shapes]))
+    tare.open(path).save_index()
+    with open(file_of(path), "r+b") as file:
+        index = mmap.mmap(file.fileno(), 0)
+    content = bytes(index)
+    changes = []
+    for section in (LAYOUTS, RECORDS):
+        at, size = struct.unpack_from("<QQ", content, 64 + 24 * section)
+        changes += [(at, bytes(size)), (at, b"\xff" * size)]
+    layouts = [content[at + 8 + i : at + 12 + i] for i in range(0, 16 * len(shapes), 16)]
+    changes += [(at + 8 + 16 * i, layout) for i in range(len(shapes)) for layout in layouts]
+    return path, index, changes
+
+
+#: What is taken of tensors, of a start or index in it.
+KEYS_WITHIN = [
+    lambda at: (slice(at, None),),
+    lambda at: (slice(at, 5), slice(2, 4)),
+    lambda at: (slice(at, 1), slice(0, 0)),
+    lambda at: (at,),
+]
+KEYS_WITH_STEPS = [
+    lambda at: (slice(at, None, 2), slice(None, None, 2)),
+    lambda at: (slice(None, None, -3), slice(at, None, 4)),
+    lambda at: (slice(at, None, 2),),
+    lambda at: (slice(at, None, 2), slice(0, 0)),
+    lambda at: (slice(at, None, 2), 3),
+]
+
+
+#: Each with whether it has steps, of which loads take none.
+KEYS = [(key, False) for key in KEYS_WITHIN] + [(key, True) for key in KEYS_WITH_STEPS]
+LOOKS = [
+    lambda path, name, key: tare.open(path, index="require")[name][key],
+    lambda path, name, key: safe_open(path, "np").get_slice(name)[key],
+    lambda path, name, key: tare.open(path, index="require").load(slices={name: key})[name],
+]
+
+
+@pytest.mark.parametrize("name, dtype, shape", [("a", "f4", (8, 9)), ("b", "f4", (8,)),
+                                                ("d", "u1", (6, 8, 2))])  # fmt: skip
+def test_an_index_that_changes_within_a_call_gives_errors_or_answers(changing, name, dtype, shape):
+    path, index, changes = changing
+    content = bytes(index)
+    array = numpy.zeros(shape, dtype)
+    failed = answered = 0
+    for (key, steps), change in itertools.product(KEYS, changes):
+        if len(key(1)) > len(shape):
+            continue
+        expected = array[key(1)]
+        for look in LOOKS[:2] if steps else LOOKS:
+            index[:] = content
+            try:
+                made = look(path, name, key(Changing(1, index, *change)))
+            except (tare.TareError, tare.safetensors.SafetensorError):
+                assert bytes(index) != content
+                failed += 1
+            else:  # a load looks for the dtype only now: it may be another
+                assert made.size == expected.size
+                if look is not LOOKS[2]:
+                    assert (made.shape, made.dtype) == (expected.shape, expected.dtype)
+                answered += 1
+    assert failed > 50 and answered > 50
+
+
+def test_an_index_that_changes_after_bytes_were_read_gives_an_error(changing):
+    """What is cut from a tensor of no elements has no bytes, whatever the dtype says now."""
+    path, index, changes = changing
+    at, zeros = changes[0]
+    model = tare.open(path, index="require")
+
+    def change(done, total):
+        if done == total:
+            index[at : at + len(zeros)] = zeros
+
+    with pytest.raises(tare.TareError) as caught:
+        model.load(["a", "c"], slices={"a": slice(0, 0)}, progress=change)
+    assert caught.value.status == "TARE_E_CHANGED"
+    assert index[at : at + len(zeros)] == zeros
 
 
 def test_bytes_of_an_index_are_kept_while_they_are_needed(path, tensors):

@@ -325,6 +325,21 @@ def test_large_slices_with_steps_are_those_of_numpy(tmp_path, shape, key, dtype)
         numpy.testing.assert_array_equal(found, array[key])
 
 
+def test_steps_over_rows_without_whole_bytes():
+    rows = [
+        ("even", "F4", [4, 2, 3], bytes(range(12))),
+        ("odd", "F4", [4, 3], bytes(range(6))),
+        ("single", "F4", [4, 1], bytes(range(2))),
+    ]
+    model = tare.open(build(rows))
+    assert model["even"][::2].tolist() == [0, 1, 2, 6, 7, 8]
+    assert model["even"][::-3].tolist() == [9, 10, 11, 0, 1, 2]
+    for tensor, key in (("odd", 3), ("odd", -3), ("single", 3), ("single", -3)):
+        with pytest.raises(tare.FormatError, match="within a byte") as caught:
+            model[tensor][::key]
+        assert caught.value.status == "TARE_E_SUBBYTE"
+
+
 def test_slices_with_steps_of_a_file_that_shrank_are_errors(tmp_path):
     file = tmp_path / "t.safetensors"
     tare.save_file({"t": numpy.zeros((1000, 1000))}, file)
