@@ -309,10 +309,9 @@ static tare_status find_list_size(attempt *a, uint64_t *size)
     tare_error *error = a->opening->error;
     if (is_handed_in(a->place)) {
         tare_status status = tarei_folder_find(folder, a->place->name, TARE_NO_SHARD, &list, error);
-        if (status != TARE_OK) return fail_open(error);
         *size = list.size;
         tarei_source_close(&list);
-        return TARE_OK;
+        return status;
     }
     int failure = tarei_os_identify_at(folder->descriptor, a->place->name, &identity);
     *size = identity.size;
