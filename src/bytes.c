@@ -13,7 +13,7 @@ __attribute__((noinline)) static const void *find_data(const tare_model *model,
 {
     tare_error unused;
     tarei_look look;
-    if (!tarei_model_look(model, tensor, &look)) return NULL;
+    if (!tarei_model_look(model, tensor, NULL, &look)) return NULL;
     if (begin > look.size || size > look.size - begin) return NULL;
     if (look.size == 0) return nothing;
     const tarei_source *source = tarei_model_source(model, look.shard, &unused);
@@ -45,7 +45,7 @@ tare_status tarei_bytes_refuse(const tare_model *model, const tare_tensor *tenso
 {
     tarei_look look;
     tare_string name = tarei_names_get(&model->tensors, tensor);
-    bool good = tarei_model_look(model, tensor, &look);
+    bool good = tarei_model_look(model, tensor, NULL, &look);
     return tarei_error_set(error, status, look.shard, good ? look.offset : TARE_NO_OFFSET,
                            "tensor %s: %s", tarei_quote(name.data, name.size).text, why);
 }
@@ -64,7 +64,7 @@ tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
                              const tare_error *failure, tare_error *error)
 {
     tarei_look look;
-    bool good = tarei_model_look(model, tensor, &look);
+    bool good = tarei_model_look(model, tensor, NULL, &look);
     name_tensor(model, tensor, look.shard, failure, error);
     return good ? tarei_error_prefix(error, model->shards[look.shard].name) : error->status;
 }
@@ -72,9 +72,7 @@ tare_status tarei_bytes_fail(const tare_model *model, const tare_tensor *tensor,
 tare_status tarei_bytes_look(const tare_model *model, const tare_tensor *tensor,
                              uint64_t *shape_copy, tarei_look *look, tare_error *error)
 {
-    bool good = model->prebuilt != NULL ? tarei_prebuilt_look(model, tensor, shape_copy, look)
-                                        : tarei_model_look(model, tensor, look);
-    if (good) return TARE_OK;
+    if (tarei_model_look(model, tensor, shape_copy, look)) return TARE_OK;
     return tarei_bytes_refuse(model, tensor, TARE_E_PREBUILT,
                               "its index file is damaged: it leads outside of the model", error);
 }

@@ -5,6 +5,8 @@
 #ifndef TAREI_FOLDER_H
 #define TAREI_FOLDER_H
 
+#include <string.h>
+
 #include "arena.h"
 #include "source.h"
 #include "tare.h"
@@ -19,6 +21,13 @@ typedef struct tarei_folder {
 
 /* The current folder, which paths of single files are relative to. Needs no closing. */
 tarei_folder tarei_folder_current(void);
+
+/* The last part of a path: the name that the file has in its folder. */
+static inline const char *tarei_folder_leaf(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
 
 tare_status tarei_folder_open(tarei_folder *folder, const char *path, tare_error *error);
 

@@ -130,10 +130,11 @@ static inline const tarei_layout *tarei_model_layout(const tare_model *model,
     return (const void *)(model->layouts + record->layout);
 }
 
+/* A tensor's facts; `shape_copy` is as in tarei_prebuilt_look, and not used of what cannot change. */
 static inline bool tarei_model_look(const tare_model *model, const tarei_record *record,
-                                    tarei_look *look)
+                                    uint64_t *shape_copy, tarei_look *look)
 {
-    if (model->prebuilt != NULL) return tarei_prebuilt_look(model, record, NULL, look);
+    if (model->prebuilt != NULL) return tarei_prebuilt_look(model, record, shape_copy, look);
     const tarei_layout *layout = tarei_model_layout(model, record);
     *look = (tarei_look){layout->size, tarei_record_offset(record), layout->shape, layout->dtype,
                          layout->rank, tarei_record_shard(record)};

@@ -139,7 +139,8 @@ tare_info tare_describe(const tare_model *model, const tare_tensor *tensor)
 {
     tarei_look look;
     tare_string name = {"", 0};
-    if (tarei_model_look(model, tensor, &look)) name = tarei_names_get(&model->tensors, tensor);
+    if (tarei_model_look(model, tensor, NULL, &look))
+        name = tarei_names_get(&model->tensors, tensor);
     return (tare_info){
         .name = name.data,
         .name_size = name.size,

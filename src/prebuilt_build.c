@@ -94,9 +94,7 @@ static tare_status digest_listing(build *b, uint32_t number)
 
 static tare_string listing_name(const tare_model *model)
 {
-    const char *path = model->listing_path;
-    const char *slash = path != NULL ? strrchr(path, '/') : NULL;
-    const char *name = slash != NULL ? slash + 1 : path != NULL ? path : "";
+    const char *name = model->listing_path != NULL ? tarei_folder_leaf(model->listing_path) : "";
     return (tare_string){name, strlen(name)};
 }
 

@@ -32,7 +32,7 @@ static bool sections_follow(const tarei_prebuilt_head *head)
     for (uint32_t i = 0; i < TAREI_SECTION_COUNT; i++) {
         const tarei_section *section = &head->sections[i];
         if (section->offset != at || section->size > head->file_size - at) return false;
-        at += section->size; /* no more than bytes that are in memory, far below 2^64 */
+        at += section->size; /* no more than a file has, far below 2^64 */
         at = (at + TAREI_PREBUILT_UNIT - 1) & ~(uint64_t)(TAREI_PREBUILT_UNIT - 1);
         if (at > head->file_size) return false;
     }

@@ -14,12 +14,6 @@ static tare_status fail_argument(tare_error *error, const char *what)
     return tarei_error_set(error, TARE_E_ARGUMENT, TARE_NO_SHARD, TARE_NO_OFFSET, "%s", what);
 }
 
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
 static bool is_same_file(const tarei_os_identity *a, const tarei_os_identity *b)
 {
     return a->device == b->device && a->number == b->number;
@@ -30,8 +24,7 @@ static bool is_same_file(const tarei_os_identity *a, const tarei_os_identity *b)
 static int look_beside(const tare_model *model, const char *name, tarei_os_identity *now)
 {
     char path[PATH_SIZE];
-    const char *slash = strrchr(model->index_path, '/');
-    int folder_size = slash != NULL ? (int)(slash - model->index_path) + 1 : 0;
+    int folder_size = (int)(tarei_folder_leaf(model->index_path) - model->index_path);
     int size = snprintf(path, sizeof path, "%.*s%s", folder_size, model->index_path, name);
     return size < PATH_SIZE ? tarei_os_identify_at(TAREI_OS_CWD, path, now) : ENOENT;
 }
@@ -40,7 +33,7 @@ static int look_beside(const tare_model *model, const char *name, tarei_os_ident
 static const char *name_of(const tare_model *model, uint32_t shard)
 {
     const char *name = model->shards[shard].name.data;
-    return model->origin == TAREI_ORIGIN_FILE ? last_part(name) : name;
+    return model->origin == TAREI_ORIGIN_FILE ? tarei_folder_leaf(name) : name;
 }
 
 /* Whether the usual place is still beside a file of the model: a path may lead elsewhere once the
@@ -50,7 +43,7 @@ static tare_status check_place(const tare_model *model, tare_error *error)
     const char *listing = model->listing_path;
     tarei_os_identity now = {0};
     int failure = ENOENT;
-    if (listing != NULL) failure = look_beside(model, last_part(listing), &now);
+    if (listing != NULL) failure = look_beside(model, tarei_folder_leaf(listing), &now);
     bool same = failure == 0 && is_same_file(&now, &model->listing_identity);
     for (uint32_t i = 0; i < model->shard_count && !same; i++) {
         failure = look_beside(model, name_of(model, i), &now);
@@ -166,7 +159,7 @@ static tare_status check_replaced(const tare_model *model, const char *path, tar
     if (!whole && status != TARE_E_READ) return TARE_OK;
     if (status != TARE_OK) return status;
     bool listed = model->origin == TAREI_ORIGIN_LISTED;
-    const char *own = listed ? last_part(model->listing_path) : model->shards[0].name.data;
+    const char *own = listed ? tarei_folder_leaf(model->listing_path) : model->shards[0].name.data;
     tare_string was = name_part(head.origin, name), is = name_part(model->origin, own);
     bool named = was.size != 0, same = was.size == is.size;
     if (named && same) same = memcmp(was.data, is.data, is.size) == 0;
@@ -189,7 +182,7 @@ static bool is_own(const tare_model *model, const tarei_os_identity *target)
 {
     const char *listing = model->listing_path;
     if (listing != NULL && (is_same_file(target, &model->listing_identity) ||
-                            is_in_place(model, last_part(listing), target)))
+                            is_in_place(model, tarei_folder_leaf(listing), target)))
         return true;
     for (uint32_t i = 0; i < model->shard_count; i++) {
         const tarei_shard *shard = &model->shards[i];

@@ -27,9 +27,8 @@ static tare_status fail_system(const tarei_save_file *file, int failure, const c
 /* Opens the folder of the target, and points to the name in it. */
 static tare_status open_folder(tarei_save_file *file)
 {
-    const char *slash = strrchr(file->path, '/');
-    size_t size = slash != NULL ? (size_t)(slash - file->path) + 1 : 0;
-    file->name = file->path + size;
+    file->name = tarei_folder_leaf(file->path);
+    size_t size = (size_t)(file->name - file->path);
     char *folder = tarei_memory_take(file->memory, size + 1, 1);
     if (folder == NULL) return tarei_error_memory(file->error);
     memcpy(folder, file->path, size);

@@ -17,10 +17,6 @@
 #include "support/reader_probe.h"
 #include "support/temp_files.h"
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-
 enum { TENSORS = 40 };
 
 typedef enum way { WAY_MAP, WAY_READ, WAY_BYTES, WAY_PAIRS, WAY_READER, WAYS } way;

@@ -131,20 +131,33 @@ Test(prebuilt_size, nor_do_holes_alone)
     save_index(path.text);
 }
 
+static tarei_prebuilt_head read_head(const char *at)
+{
+    tarei_prebuilt_head head;
+    int file = open(at, O_RDONLY);
+    cr_assert_eq(pread(file, &head, sizeof head, 0), (ssize_t)sizeof head);
+    close(file);
+    return head;
+}
+
+/* Gives the file that head, sealed, and the size of which it tells. */
+static void write_head(const char *at, tarei_prebuilt_head *head)
+{
+    int file = open(at, O_WRONLY);
+    head->digest = tarei_prebuilt_digest(head, offsetof(tarei_prebuilt_head, digest));
+    cr_assert_eq(pwrite(file, head, sizeof *head, 0), (ssize_t)sizeof *head);
+    cr_assert_eq(ftruncate(file, (off_t)head->file_size), 0);
+    close(file);
+}
+
 /* Makes the last section so large that the file has `size` bytes, of which the head tells. */
 static void grow(uint64_t size)
 {
-    tarei_prebuilt_head head;
-    int file = open(index_path.text, O_RDWR);
-    cr_assert_geq(file, 0);
-    cr_assert_eq(pread(file, &head, sizeof head, 0), (ssize_t)sizeof head);
+    tarei_prebuilt_head head = read_head(index_path.text);
     tarei_section *last = &head.sections[TAREI_SECTION_VALUE_BYTES];
     last->size = size - last->offset;
     head.file_size = size;
-    head.digest = tarei_prebuilt_digest(&head, offsetof(tarei_prebuilt_head, digest));
-    cr_assert_eq(pwrite(file, &head, sizeof head, 0), (ssize_t)sizeof head);
-    cr_assert_eq(ftruncate(file, (off_t)size), 0);
-    close(file);
+    write_head(index_path.text, &head);
 }
 
 Test(prebuilt_size, a_head_that_claims_them_makes_no_difference)
@@ -222,22 +235,16 @@ static const char one_shard[] = "{\"weight_map\":{\"a\":\"m.safetensors\"}}";
 /* As grow, to so many shards with names of so many bytes. */
 static void grow_lists(const char *at, uint32_t count, uint64_t names_size)
 {
-    tarei_prebuilt_head head;
-    uint64_t end = sizeof head;
-    int file = open(at, O_RDWR);
-    cr_assert_eq(pread(file, &head, sizeof head, 0), (ssize_t)sizeof head);
+    tarei_prebuilt_head head = read_head(at);
     head.shard_count = count;
     head.sections[TAREI_SECTION_SHARDS].size = (count + UINT64_C(1)) * sizeof(tarei_prebuilt_shard);
     head.sections[TAREI_SECTION_SHARD_NAMES].size = names_size;
+    head.file_size = sizeof head;
     for (size_t i = 0; i < TAREI_SECTION_COUNT; i++) {
-        head.sections[i].offset = end;
-        end = (end + head.sections[i].size + 63) / 64 * 64;
+        head.sections[i].offset = head.file_size;
+        head.file_size = (head.file_size + head.sections[i].size + 63) / 64 * 64;
     }
-    head.file_size = end;
-    head.digest = tarei_prebuilt_digest(&head, offsetof(tarei_prebuilt_head, digest));
-    cr_assert_eq(pwrite(file, &head, sizeof head, 0), (ssize_t)sizeof head);
-    cr_assert_eq(ftruncate(file, (off_t)end), 0);
-    close(file);
+    write_head(at, &head);
 }
 
 Test(prebuilt_size, the_names_of_shards_are_no_more_than_their_list_has)

@@ -8,10 +8,6 @@
 #include "support/fake_cuda.h"
 #include "support/os_faults.h"
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-
 #define END FAULT_NO_FAILURE
 #define SYSTEM(name, call, has_errno) name, FAULT_OF_SYSTEM, call, 0, has_errno
 #define INTERRUPTED(name, call)                                         \
