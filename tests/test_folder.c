@@ -286,6 +286,10 @@ Test(folder, files_that_cannot_be_are_refused)
     model = expect_no_model();
     cr_expect_eq(tare_open_files(&good, ((size_t)1 << 30) + 1, NULL, &model, NULL), TARE_E_LIMIT);
     cr_expect_null(model);
+    good.later[0] = 1; /* is refused before the next one is looked at, of as many as may be */
+    model = expect_no_model();
+    cr_expect_eq(tare_open_files(&good, (size_t)1 << 30, NULL, &model, NULL), TARE_E_ARGUMENT);
+    good.later[0] = 0;
     list.count = 1;
     list.files[0] = good;
 }
@@ -364,6 +368,7 @@ Test(folder, index_files_are_used_where_they_are_named)
     cr_expect_eq(tare_index_status(model, &error), TARE_OK, "%s", error.message);
     cr_expect_eq(tare_index_save(model, saved.text, NULL, &error), TARE_E_UNSUPPORTED);
     cr_expect_null(tare_index_path(model).data);
+    cr_expect_eq(tare_index_path(model).size, 0);
     tare_close(model);
     options.index_path = NULL;
     options.index = TARE_INDEX_REQUIRE;

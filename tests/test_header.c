@@ -68,7 +68,7 @@ Test(header, what_else_a_file_named_gguf_is_stands_in_the_message)
     static const struct {
         const char *words, *says;
     } rows[] = {
-        {"'PK' 1:3 1:4 d60", "zip"},
+        {"'PK' 1:3 1:4 d60", "GGUF: a zip"},
         {"'tjgg' d60", "before GGUF"},
         {"'version https://git-lfs' d60", "Git LFS"},
         {"'GGU'", "does not begin"},
@@ -81,6 +81,7 @@ Test(header, what_else_a_file_named_gguf_is_stands_in_the_message)
         tare_status status = tare_open(path.text, NULL, &model, &error);
         expect_refused(rows[i].says, TARE_E_FORMAT, 0, status, model, &error);
         expect_message(rows[i].says, rows[i].says, &error);
+        cr_expect_eq(strstr(error.message, "GGUF: ") != NULL, i < 3, "%s", error.message);
     }
 }
 

@@ -124,6 +124,29 @@ Test(load_way, by_itself_reads_past_the_page_cache_what_would_not_stay_in_it)
     cr_expect_eq(direct_count(models.way[LOAD_READER], TARE_IO_DIRECT, 1), 0);
 }
 
+/* Not at what lies before or behind it. */
+Test(load_way, whether_a_tensor_is_cached_is_looked_for_within_it)
+{
+    const tare_model *model = models.way[LOAD_SHARDS];
+    for (size_t i = 0; i < tare_count(model); i++) {
+        const tare_tensor *tensor = tare_at(model, i);
+        tare_info info = tare_describe(model, tensor);
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_block *block;
+        options.flags = TARE_LOAD_DROP_BEHIND;
+        os_fault.looked_at[0] = UINT64_MAX;
+        os_fault.looked_at[1] = 0;
+        os_fault.calls[OS_NOWAIT] = 0;
+        cr_assert_eq(tare_load(model, &tensor, 1, &options, &block, NULL), TARE_OK);
+        cr_expect_eq(os_fault.calls[OS_NOWAIT] != 0, info.size != 0, "%zu", i);
+        if (info.size != 0) {
+            cr_expect_geq(os_fault.looked_at[0], info.offset, "%zu", i);
+            cr_expect_lt(os_fault.looked_at[1], info.offset + info.size, "%zu", i);
+        }
+        tare_block_close(block);
+    }
+}
+
 Test(load_way, what_cannot_be_told_is_taken_for_cached)
 {
     static const int failures[] = {EOPNOTSUPP, ENOSYS, EINVAL, EIO};

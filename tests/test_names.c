@@ -44,6 +44,24 @@ Test(names, are_stored_in_full_and_equal_themselves)
     }
 }
 
+/* Each size is copied in a way of its own, each letter from a place of its own. */
+Test(names, of_every_size_are_stored_in_full)
+{
+    enum { SIZES = 300 };
+    static char text[SIZES][SIZES];
+    tare_string list[SIZES];
+    uint64_t random = 7;
+    name_table table;
+    for (size_t i = 0; i < SIZES; i++) {
+        for (size_t k = 0; k < i; k++) text[i][k] = (char)('A' + name_random(&random) % 58);
+        list[i] = (tare_string){text[i], i};
+    }
+    name_table_make(&table, list, SIZES, 1, TAREI_DUPLICATES_REFUSE, NULL);
+    cr_assert_eq(table.status, TARE_OK);
+    check_stored("sizes", &table.names, list, SIZES);
+    name_table_free(&table);
+}
+
 Test(names, compare_in_byte_order_with_the_shorter_first)
 {
     name_set set = name_set_kinds[3].make();

@@ -48,6 +48,38 @@ Test(parse_json, s_utf8_refuses_bytes_that_are_not_utf8)
     DAMAGE_CHECK(rows);
 }
 
+/* Whether `size` bytes are one code point, by what it is and not by ranges of bytes. */
+static bool is_code_point(const uint8_t *at, size_t size)
+{
+    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
+    static const uint8_t masks[] = {0, 0x7F, 0x1F, 0x0F, 0x07}, leads[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    uint32_t point = at[0] & masks[size];
+    if ((at[0] & ~masks[size] & 0xFF) != leads[size]) return false;
+    for (size_t i = 1; i < size; i++) {
+        if (at[i] >> 6 != 2) return false;
+        point = point << 6 | (at[i] & 0x3F);
+    }
+    return point >= lowest[size] && point <= 0x10FFFF && !(point >= 0xD800 && point <= 0xDFFF);
+}
+
+/* All pairs of bytes, and behind each those around the boundaries. */
+Test(parse_json, s_utf8_takes_what_encodes_a_code_point_and_nothing_else)
+{
+    static const uint8_t further[] = {0x7F, 0x80, 0xBF, 0xC0};
+    for (uint32_t i = 0; i < 0x10000 * 16; i++) {
+        uint8_t bytes[] = {(uint8_t)(i >> 12), (uint8_t)(i >> 4), further[i >> 2 & 3],
+                           further[i & 3]};
+        if (bytes[0] < 0x80) continue;
+        for (size_t size = 1; size <= 4; size++) {
+            /* One that is a pair of them is another's row. */
+            bool wanted = is_code_point(bytes, size);
+            if (!wanted && size > 1 && tarei_json_is_utf8(bytes, size - 1)) continue;
+            cr_assert_eq(tarei_json_is_utf8(bytes, size), wanted, "%02x%02x%02x%02x, %zu bytes",
+                         bytes[0], bytes[1], bytes[2], bytes[3], size);
+        }
+    }
+}
+
 Test(parse_json, s_json_refuses_what_is_no_json_object)
 {
     static const damage rows[] = {
@@ -287,6 +319,24 @@ Test(parse_json, s_json_refuses_bad_values_in_members_that_nobody_reads)
         {"all kinds", EXTRA("[true,false,null,'',[],{},[{'y':[{}]}]]"), 1, TARE_OK},
     };
     DAMAGE_CHECK(rows);
+}
+
+/* The place is the same whether that or a comma is missed. */
+Test(parse_json, a_number_that_ends_too_soon_is_said_to_be_no_value)
+{
+    static const char *const rows[] = {EXTRA("-"), EXTRA("01"), EXTRA("1."), EXTRA("1e"),
+                                       EXTRA("1e+")};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        size_t mark;
+        build_text header = build_marked(rows[i], &mark);
+        build_text file = build_raw(header.data, header.size, 1);
+        tare_model *model;
+        tare_error error;
+        cr_expect_eq(damage_open(&file, &model, &error), TARE_E_JSON);
+        expect_message(rows[i], "where a JSON value must stand", &error);
+        build_free(&file);
+        build_free(&header);
+    }
 }
 
 /* Nested arrays, `depth` of them, inside the two objects of a header. */

@@ -256,6 +256,8 @@ Test(parse_safetensors, s_int_shapes_are_arrays_of_integers_below_2_to_the_64)
         {"a comma behind", SHAPE("[1,^]"), 1, TARE_E_SHAPE},
         {"no comma", SHAPE("[1 ^1]"), 1, TARE_E_JSON},
         {"hexadecimal", SHAPE("[0^x1]"), 1, TARE_E_JSON},
+        {"a letter beside that of exponents", SHAPE("[1^d]"), 1, TARE_E_JSON},
+        {"a capital beside it", SHAPE("[1^F]"), 1, TARE_E_JSON},
         {"of a tensor with spaces", "{'a':{ 'dtype':'U8','shape':[ ^-1 ],'data_offsets':[0,1]}}", 1,
          TARE_E_SHAPE},
         {"no end", "{'a':{'dtype':'U8','shape':[1^", 0, TARE_E_JSON},

@@ -144,6 +144,26 @@ Test(shards, a_folder_may_end_in_slashes)
     check_holds(temp_join(&folder, ".").text, "only");
 }
 
+/* As they are joined: with one slash and no other. */
+Test(shards, paths_of_files_in_it_have_one_slash_more_at_most)
+{
+    static const struct {
+        const char *folder, *index;
+    } rows[] = {{"sub", "sub/m.safetensors.tareidx"},
+                {"sub/", "sub/m.safetensors.tareidx"},
+                {".", "./m.safetensors.tareidx"}};
+    temp_make_folder(&folder, "sub");
+    write_model("sub/m.safetensors", "only");
+    write_model("m.safetensors", "only");
+    cr_assert_eq(chdir(folder.text), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        tare_model *model = expect_no_model();
+        cr_assert_eq(tare_open(rows[i].folder, NULL, &model, NULL), TARE_OK);
+        cr_expect_str_eq(tare_index_path(model).data, rows[i].index);
+        tare_close(model);
+    }
+}
+
 Test(shards, paths_may_be_relative)
 {
     temp_path sub = temp_make_folder(&folder, "sub");

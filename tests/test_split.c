@@ -178,6 +178,14 @@ Test(split, a_foreign_part_is_named_with_what_is_wrong)
     }
 }
 
+Test(split, a_part_that_was_cut_is_named_with_its_tensor)
+{
+    temp_path first = write_parts(SPLIT("1", "1", "3", "4")
+                                      GGUF_TENSOR("of_the_second_part", "3", "24", "0") "p32 d2");
+    check_refused(first.text, TARE_E_COVER, 1, "m-00002-of-00003.gguf");
+    check_refused(first.text, TARE_E_COVER, 1, "tensor 'of_the_second_part': it ends at 3");
+}
+
 Test(split, parts_together_have_the_tensors_that_they_tell)
 {
     static const char *const two[] = {

@@ -100,6 +100,11 @@ Test(suggest, names_of_one_letter_and_to_one)
     cr_expect(out[0].size == 1 && out[0].data[0] == 'a');
     cr_expect_eq(tare_suggest(model, "b", 1, 0, out), 2, "one more, or another");
     tare_close(model);
+    /* A component in front is as far as the one edit that so short a name may be away. */
+    model = open_names((const char *[]){"x.ab", "ac"}, 2);
+    cr_assert_eq(tare_suggest(model, "ab", 2, 0, out), 2);
+    cr_expect_eq(out[0].size, 4);
+    tare_close(model);
 }
 
 Test(suggest, of_long_names_that_begin_with_it_the_shortest_comes_first)

@@ -404,6 +404,8 @@ int __wrap_unlinkat(int folder, const char *path, int flags)
 ssize_t __wrap_preadv64v2(int descriptor, const struct iovec *vectors, int count, off_t offset,
                           int flags)
 {
+    if ((uint64_t)offset < os_fault.looked_at[0]) os_fault.looked_at[0] = (uint64_t)offset;
+    if ((uint64_t)offset > os_fault.looked_at[1]) os_fault.looked_at[1] = (uint64_t)offset;
     if (fails(OS_NOWAIT)) return -1;
     if (os_fault.uncached && refuse(EAGAIN)) return -1;
     return __real_preadv64v2(descriptor, vectors, count, offset, flags);
