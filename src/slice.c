@@ -90,8 +90,8 @@ static tare_status box_runs(const tare_model *model, const tare_tensor *tensor, 
             if (b->row_count == 1) {
                 b->row_count = extent;
                 b->row_stride = bytes_of(b, stride);
-                b->row_rank = d;
-                b->outer_stride = stride * size;
+            } else {
+                b->outer[b->outer_count++] = (tarei_slice_outer){extent, bytes_of(b, stride)};
             }
             count *= extent;
         }
@@ -119,23 +119,22 @@ tare_status tarei_slice_make(const tare_model *model, const tare_tensor *tensor,
     b->stop = stop;
     b->block_count = tare_dtype_block_count(b->look.dtype);
     b->block_size = tare_dtype_block_size(b->look.dtype);
-    b->row_rank = 0;
+    b->outer_count = 0;
     b->row_count = 1;
-    b->outer_stride = b->row_stride = b->run = b->first = b->size = 0;
+    b->row_stride = b->run = b->first = b->size = 0;
     status = box_bounds(model, tensor, b, &empty, error);
     return status == TARE_OK && !empty ? box_runs(model, tensor, b, error) : status;
 }
 
+/* As many steps as the row's number has bits at most, whatever the rank. */
 static void cursor_row(const box *b, cursor *at)
 {
-    uint64_t row = at->row, stride = b->outer_stride, elements = 0;
-    for (uint32_t d = b->row_rank; d-- > 0 && row > 0;) {
-        uint64_t extent = stop_of(b, d) - start_of(b, d);
-        elements += row % extent * stride;
-        row /= extent;
-        stride *= b->look.shape[d];
+    uint64_t row = at->row;
+    at->row_at = b->first;
+    for (uint32_t i = 0; row > 0 && i < b->outer_count; i++) {
+        at->row_at += row % b->outer[i].extent * b->outer[i].stride;
+        row /= b->outer[i].extent;
     }
-    at->row_at = b->first + bytes_of(b, elements);
 }
 
 void tarei_slice_next(const tarei_slice_box *b, tarei_slice_cursor *at)

@@ -5,19 +5,27 @@
 
 #include "prebuilt.h"
 
+/* Dimensions that take two indexes or more: as many as 64-bit counts of elements have room for. */
+#define TAREI_SLICE_OUTER_MAX 63u
+
+typedef struct tarei_slice_outer {
+    uint64_t extent; /* indexes that are taken */
+    uint64_t stride; /* bytes from one to the next */
+} tarei_slice_outer;
+
 typedef struct tarei_slice_box {
     tarei_look look;
     const uint64_t *start; /* or NULL */
     const uint64_t *stop;  /* or NULL */
     uint32_t block_count;  /* as of tare_dtype_block_count: what a box must not cut in two */
     uint32_t block_size;
-    uint32_t row_rank;     /* the dimensions before this one choose a row */
-    uint64_t outer_stride; /* elements from an index of the last of those to the next */
-    uint64_t row_count;    /* runs of a row */
-    uint64_t row_stride;   /* bytes from one run of a row to the next */
-    uint64_t run;          /* bytes of a run */
-    uint64_t first;        /* of the first run, bytes from the start of the tensor */
-    uint64_t size;         /* bytes of the whole box; if 0, nothing below `block_size` counts */
+    uint32_t outer_count; /* dimensions that choose a row, the innermost first */
+    uint64_t row_count;   /* runs of a row */
+    uint64_t row_stride;  /* bytes from one run of a row to the next */
+    uint64_t run;         /* bytes of a run */
+    uint64_t first;       /* of the first run, bytes from the start of the tensor */
+    uint64_t size;        /* bytes of the whole box; if 0, nothing below `block_size` counts */
+    tarei_slice_outer outer[TAREI_SLICE_OUTER_MAX];
     uint64_t room[TAREI_PREBUILT_RANK_MAX]; /* for the shape, where it may change meanwhile */
 } tarei_slice_box;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "slice.h"
 #include "support/expect.h"
 #include "support/name_sets.h"
 #include "support/os_faults.h"
@@ -263,6 +264,41 @@ Test(slice, is_right_however_large_the_gaps_are)
         check_box(&all, i < 7 ? 0 : i < 12 ? 1 : 2, boxes[i][0], boxes[i][1], what);
     }
     models_close(&all);
+}
+
+/* A file of a few hundred kilobytes can have 100,000 dimensions and 20,000 rows: a step from one
+ * row to the next must not look at each. */
+Test(slice, dimensions_that_take_one_index_cost_no_step_anything)
+{
+    enum { ONES = 90, RANK = 2 * ONES + 4, ROWS = 3 * 2 * 5 };
+    build_text shape = {0};
+    uint64_t stop[RANK];
+    for (size_t d = 0; d < RANK; d++) {
+        stop[d] = d == 0 ? 3 : d == ONES + 1 ? 2 : d == RANK - 2 ? 5 : d == RANK - 1 ? 4 : 1;
+        build_addf(&shape, "%s%d", d == 0 ? "[" : ",", (int)stop[d]);
+    }
+    build_add(&shape, "]", 2);
+    const build_tensor tensor = {"a", 0, "U8", shape.data, ROWS * 4};
+    static models all;
+    models_open(&all, &tensor, 1, 0);
+    stop[RANK - 1] = 2;
+    for (size_t way = 0; way < WAYS; way++) {
+        const tare_tensor *a = tare_find(all.way[way], "a", 1);
+        uint8_t target[ROWS * 2];
+        tarei_slice_box box;
+        cr_assert_eq(tare_read_slice(all.way[way], a, NULL, stop, target, sizeof target, NULL),
+                     TARE_OK);
+        for (size_t row = 0; row < ROWS; row++) {
+            cr_expect_eq(target[row * 2], build_byte(row * 4), "%s: %zu", way_names[way], row);
+            cr_expect_eq(target[row * 2 + 1], build_byte(row * 4 + 1), "%s: %zu", way_names[way],
+                         row);
+        }
+        cr_assert_eq(tarei_slice_make(all.way[way], a, NULL, stop, &box, NULL), TARE_OK);
+        cr_expect_eq(box.outer_count, 2);
+        cr_expect_eq(box.row_count, 5);
+    }
+    models_close(&all);
+    build_free(&shape);
 }
 
 Test(slice, bounds_that_are_null_are_those_of_the_tensor)
