@@ -293,9 +293,11 @@ static tare_status check_file(attempt *a, uint32_t number, tare_string name,
     }
     tare_status status = tarei_prebuilt_compare(&wanted, identity, shard, error);
     if (status == TARE_OK && hash) status = check_header(a, source, number, shard);
-    if (status == TARE_OK && is_handed_in(place) && shard != TARE_NO_SHARD)
+    if (status == TARE_OK && is_handed_in(place) && shard != TARE_NO_SHARD) {
+        source->head = NULL; /* lent until the model is open */
+        source->head_size = 0;
         a->shards[shard].source = *source;
-    else if (source == &opened)
+    } else if (source == &opened)
         tarei_source_close(source);
     return status == TARE_OK ? TARE_OK : tarei_error_prefix(error, name);
 }

@@ -149,6 +149,33 @@ Test(prebuilt_files, readers_are_asked_for_bytes_of_tensors_alone)
     tare_close(model);
 }
 
+/* Starts of files are lent for the call alone, also where they hold the data. */
+Test(prebuilt_files, starts_of_files_are_not_looked_at_once_the_model_is_open)
+{
+    reader_probe probes[FILE_COUNT];
+    void *starts[FILE_COUNT];
+    for (size_t i = 0; i < FILE_COUNT; i++) {
+        reader_probe_init(&probes[i], contents[i], files[i].size, 4096);
+        files[i].bytes = starts[i] = temp_copy(contents[i], files[i].size);
+        files[i].reader = &probes[i].reader;
+    }
+    for (int by_header = 0; by_header < 2; by_header++) {
+        if (by_header) options.index_check = TARE_INDEX_BY_HEADER;
+        tare_model *model = open_files("starts");
+        for (size_t i = 0; i < FILE_COUNT; i++) memset(starts[i], 0xAA, files[i].size);
+        for (size_t i = 0; i < tare_count(model); i++) {
+            const tare_tensor *tensor = tare_at(model, i);
+            tare_info info = tare_describe(model, tensor);
+            uint8_t target[16];
+            cr_assert_eq(tare_read(model, tensor, target, info.size, NULL), TARE_OK);
+            cr_expect_arr_eq(target, contents[info.shard] + info.offset, info.size);
+        }
+        tare_close(model);
+        for (size_t i = 0; i < FILE_COUNT; i++) memcpy(starts[i], contents[i], files[i].size);
+    }
+    for (size_t i = 0; i < FILE_COUNT; i++) free(starts[i]);
+}
+
 Test(prebuilt_files, files_that_are_others_are_named)
 {
     files[1].size--;
