@@ -175,8 +175,8 @@ tare_status tarei_open_copy_options(void *to, size_t to_size, const void *from, 
 tare_status tarei_open_check_hooks(const tare_allocator *hooks, tare_error *error);
 tare_status tarei_open_check_alignment(size_t *alignment, tare_error *error); /* and fills it in */
 
-/* Makes room for that many shards; then each is added by its source (taken in any case, also on
- * failure) and name; then names and index are made. */
+/* Makes room for that many shards in all; then each is added by its source (taken in any case, also
+ * on failure) and name; then names and index are made. */
 tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count);
 tare_status tarei_open_shard(tarei_opening *opening, tarei_source *source, tare_string name);
 tare_status tarei_open_finish(tarei_opening *opening);

@@ -119,19 +119,32 @@ tare_status tarei_open_paths(tarei_opening *opening, const char *folder, const c
     return model->listing_path != NULL ? TARE_OK : tarei_error_memory(opening->error);
 }
 
+static void give_headers(const tarei_opening *opening)
+{
+    tarei_memory_give(&opening->model->memory, opening->headers,
+                      opening->header_count * sizeof *opening->headers, TAREI_BUFFER_ALIGNMENT);
+}
+
 tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count)
 {
     tare_model *model = opening->model;
     uint64_t shards_size = shard_count * sizeof(tarei_shard);
     uint64_t headers_size = shard_count * sizeof(tarei_header);
-    model->shards = tarei_arena_take(&model->arena, shards_size, _Alignof(tarei_shard));
-    opening->headers = tarei_memory_take(&model->memory, headers_size, TAREI_BUFFER_ALIGNMENT);
-    if (opening->headers != NULL) {
-        memset(opening->headers, 0, (size_t)headers_size);
-        opening->header_count = shard_count;
-    }
-    if (model->shards == NULL || opening->headers == NULL)
+    tarei_shard *shards = tarei_arena_take(&model->arena, shards_size, _Alignof(tarei_shard));
+    tarei_header *headers = tarei_memory_take(&model->memory, headers_size, TAREI_BUFFER_ALIGNMENT);
+    if (shards == NULL || headers == NULL) {
+        tarei_memory_give(&model->memory, headers, headers_size, TAREI_BUFFER_ALIGNMENT);
         return tarei_error_memory(opening->error);
+    }
+    memset(headers, 0, (size_t)headers_size);
+    if (model->shard_count != 0) {
+        memcpy(shards, model->shards, model->shard_count * sizeof *shards);
+        memcpy(headers, opening->headers, model->shard_count * sizeof *headers);
+    }
+    give_headers(opening);
+    model->shards = shards;
+    opening->headers = headers;
+    opening->header_count = shard_count;
     return TARE_OK;
 }
 
@@ -319,12 +332,9 @@ static tare_status opening_end(tarei_opening *opening, tare_status status, tare_
     if (model == NULL) return status;
     tarei_buffer_free(&model->parsed.sizes, &model->memory);
     tarei_buffer_free(&model->parsed.metadata_sizes, &model->memory);
-    if (opening->headers != NULL) {
-        for (uint32_t i = 0; i < opening->header_count; i++)
-            tarei_buffer_free(&opening->headers[i].buffer, &model->memory);
-        tarei_memory_give(&model->memory, opening->headers,
-                          opening->header_count * sizeof *opening->headers, TAREI_BUFFER_ALIGNMENT);
-    }
+    for (uint32_t i = 0; i < opening->header_count; i++)
+        tarei_buffer_free(&opening->headers[i].buffer, &model->memory);
+    give_headers(opening);
     if (status == TARE_OK) {
         point_resident(model);
         *out = model;

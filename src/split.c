@@ -141,6 +141,13 @@ tare_status tarei_split_visit(tarei_opening *opening, const char *name, tare_fil
     return TARE_OK;
 }
 
+/* For as many parts as were there so far once more: a name costs nothing, whatever it claims. */
+static uint32_t more_room(uint32_t room, uint32_t count)
+{
+    uint32_t more = room != 0 ? 2 * room : 16;
+    return more < count ? more : count;
+}
+
 tare_status tarei_split_open(tarei_opening *opening, const tarei_folder *folder, const char *name)
 {
     tarei_split split = {0};
@@ -150,11 +157,11 @@ tare_status tarei_split_open(tarei_opening *opening, const tarei_folder *folder,
     tare_status status = tarei_prebuilt_open(opening, &place, &used);
     if (used || status != TARE_OK) return status;
     tarei_split_is(name, &split);
-    status = tarei_open_expect(opening, split.count);
-    for (uint32_t i = 0; i < split.count && status == TARE_OK; i++) {
+    for (uint32_t i = 0, room = 0; i < split.count && status == TARE_OK; i++) {
         tare_string part;
         tarei_source source;
-        status = name_part(opening, name, &split, i, &part);
+        if (i == room) status = tarei_open_expect(opening, room = more_room(room, split.count));
+        if (status == TARE_OK) status = name_part(opening, name, &split, i, &part);
         if (status == TARE_OK)
             status = tarei_folder_find(folder, part.data, i, &source, opening->error);
         if (status == TARE_OK) status = tarei_open_shard(opening, &source, part);

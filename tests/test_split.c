@@ -1,8 +1,10 @@
 /* GGUF in several files: names of parts, and what must hold between them. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
+#include "support/alloc_probe.h"
 #include "support/expect.h"
 #include "support/gguf_text.h"
 #include "support/process_probe.h"
@@ -146,6 +148,59 @@ Test(split, a_missing_part_is_named)
     temp_path first = write_words("m-00001-of-00003.gguf", PART_1);
     check_refused(first.text, TARE_E_OPEN, 1, "m-00002-of-00003.gguf");
     check_refused(folder.text, TARE_E_OPEN, 1, "m-00002-of-00003.gguf");
+}
+
+/* However many a name claims, memory is for those that are there. */
+Test(split, a_name_of_many_parts_takes_no_memory_for_them)
+{
+    static alloc_probe probe;
+    temp_path first =
+        write_words("m-00001-of-262144.gguf",
+                    GGUF_HEAD("1", "2") GGUF_U16("split.no", "0") GGUF_U32("split.count", "262144")
+                        GGUF_TENSOR("a", "1", "24", "0") "p32 d1");
+    tare_options options = TARE_OPTIONS_INIT;
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    alloc_probe_init(&probe);
+    options.allocator = &probe.hooks;
+    tare_status status = tare_open(first.text, &options, &model, &error);
+    expect_status("alone", TARE_E_OPEN, status, model, &error);
+    cr_expect_eq(error.shard, 1);
+    cr_expect_lt(probe.peak_size, 100000);
+    cr_expect_eq(probe.block_count, 0);
+    cr_expect_eq(probe.mistakes, 0);
+}
+
+/* Each has a name, and one tensor of one byte. */
+Test(split, of_many_parts_each_stays_where_it_was)
+{
+    enum { COUNT = 40 };
+    char words[400], name[40];
+    temp_path path = {{0}};
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(words, sizeof words,
+                 SPLIT("1", "%u", "40", "40") "\"t%02u\" 4:1 8:1 4:24 8:0 p32 d1", i, i);
+        snprintf(name, sizeof name, "m-%05u-of-%05u.gguf", i + 1, COUNT);
+        path = write_words(name, words);
+    }
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    tare_status status = tare_open(path.text, NULL, &model, &error);
+    expect_opened("many", status, model, &error);
+    cr_assert_eq(tare_shard_count(model), COUNT);
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(name, sizeof name, "t%02u", i);
+        const tare_tensor *tensor = tare_find(model, name, 3);
+        cr_assert_not_null(tensor);
+        cr_expect_eq(tare_describe(model, tensor).shard, i);
+        snprintf(name, sizeof name, "m-%05u-of-%05u.gguf", i + 1, COUNT);
+        cr_expect_str_eq(tare_shard_at(model, i).name.data, name);
+        uint8_t byte, read;
+        cr_assert_eq(tare_read(model, tensor, &read, 1, &error), TARE_OK);
+        memcpy(&byte, tare_data(model, tensor), 1);
+        cr_expect_eq(byte, read);
+    }
+    tare_close(model);
 }
 
 Test(split, the_first_part_may_be_the_missing_one)
