@@ -279,8 +279,8 @@ typedef struct tare_model tare_model;   /* an open model */
 typedef struct tare_tensor tare_tensor; /* one tensor of a model; compare by pointer */
 
 /* Bytes of text that need no terminator to be used. Those that a model hands out also have one,
- * except for strings in arrays of metadata: data[size] is 0. Text itself may hold further zero
- * bytes: names are any UTF-8, in GGUF and of pairs any bytes. */
+ * except for strings in arrays of metadata and starts of names (TARE_SUGGEST_PREFIX): data[size] is
+ * 0. Text itself may hold further zero bytes: names are any UTF-8, in GGUF and of pairs any bytes. */
 typedef struct tare_string {
     const char *data;
     size_t size;
@@ -435,7 +435,8 @@ typedef struct tare_options {
  * file whose name ends in `.json` is taken for an index; what any other is its first bytes tell,
  * but a name that ends in `.safetensors` or `.gguf` must be right (TARE_E_FORMAT). Headers are read
  * and checked in full, tensor bytes are not touched. Symbolic links are followed (model caches are
- * made of them); only regular files are opened.
+ * made of them); only regular files are opened, and without waiting: one that another process has a
+ * write lease on (F_SETLEASE) is TARE_E_OPEN.
  *
  * A shard index decides which files are read; every name it lists must be in the shard it names,
  * and no name may be in two shards. Tensors of a shard that it does not list are part of the model;
