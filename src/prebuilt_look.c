@@ -67,11 +67,12 @@ tare_value tarei_prebuilt_value_of(const tare_model *model, const tarei_record *
     uint64_t place = tarei_once_64(&at->place), size = tarei_once_64(&at->size);
     uint64_t all = prebuilt->value_bytes_size, wanted = tarei_value_kind_size(value.kind);
     bool good = place < all && size < all - place; /* a terminator stands behind each */
-    if (value.kind == TARE_KIND_ARRAY) {
+    if (value.kind == TARE_KIND_ARRAY && value.item_kind == TARE_KIND_STRING) {
+        good &= value.count <= size / TAREI_TEXT_HEAD_SIZE;
+    } else if (value.kind == TARE_KIND_ARRAY) {
         uint64_t item_size = tarei_value_kind_size(value.item_kind);
-        good &= item_size != 0
-                    ? !tarei_check_multiply(value.count, item_size, &wanted) && wanted == size
-                    : value.item_kind == TARE_KIND_STRING;
+        good &= item_size != 0 && !tarei_check_multiply(value.count, item_size, &wanted) &&
+                wanted == size;
     } else {
         good &= value.item_kind == 0 && value.count == 1;
         good &= value.kind == TARE_KIND_STRING ? good && prebuilt->value_bytes[place + size] == 0

@@ -123,7 +123,7 @@ int tare_value_next(tare_value *array, tare_value *item)
     const uint8_t *data = array->data;
     uint64_t head = 0, size = tarei_value_kind_size(array->item_kind);
     if (array->item_kind == TARE_KIND_STRING) {
-        head = 8;
+        head = TAREI_TEXT_HEAD_SIZE;
         size = array->size < head ? UINT64_MAX : tarei_load_le64(data);
     }
     /* Sizes were checked when opening; borrowed bytes may have changed, though they must not. */

@@ -312,6 +312,10 @@ Test(prebuilt_look, a_value_whose_size_is_not_that_of_its_items_is_none)
         {"an item less", "scores", 3, COUNT, 1},
         {"items of 2^64 bytes and 8", "scores", 3, COUNT, (UINT64_C(1) << 62) + 2},
         {"bytes of one item", "scores", 3, BYTES, 4},
+        {"a string more, of no bytes that are there", NULL, 2, COUNT, 4},
+        {"strings of which not even the sizes are there", "tokens", 2, COUNT, 5},
+        {"2^61 strings", "tokens", 2, COUNT, UINT64_C(1) << 61},
+        {"2^64-1 strings", "tokens", 2, COUNT, UINT64_MAX},
         {"a number twice", "block_count", 1, COUNT, 2},
         {"a number of two bytes", "block_count", 1, BYTES, 2},
     };
@@ -321,8 +325,9 @@ Test(prebuilt_look, a_value_whose_size_is_not_that_of_its_items_is_none)
         memcpy(values + rows[i].entry * VALUE_SIZE + rows[i].at, &rows[i].number, 8);
         index_seal(&image);
         tare_model *model = open_with(rows[i].what, &image, &files[1]);
-        for (size_t e = 1; e < 4; e += 2) {
-            const char *key = e == 1 ? "block_count" : "scores";
+        for (size_t e = 0; e < 3; e++) {
+            static const char *const keys[] = {"block_count", "tokens", "scores"};
+            const char *key = keys[e];
             bool lied = rows[i].key != NULL && strcmp(key, rows[i].key) == 0;
             tare_value value = tare_metadata_value(model, key, strlen(key));
             cr_expect_eq(value.kind == 0, lied, "%s: %s", rows[i].what, key);
