@@ -135,6 +135,22 @@ impl Items<'_> {
     pub fn kind(&self) -> Kind {
         self.array.raw.item_kind.into()
     }
+
+    /// How many the value is said to have, and no more come. Fewer do where a damaged index file
+    /// tells of strings that are not there; hence this is no [`ExactSizeIterator`].
+    pub fn len(&self) -> usize {
+        let is_array = self.array.raw.kind == sys::TARE_KIND_ARRAY;
+        if is_array {
+            self.array.raw.count as usize
+        } else {
+            0
+        }
+    }
+
+    /// Whether it is said to have none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl<'m> Iterator for Items<'m> {
@@ -150,14 +166,13 @@ impl<'m> Iterator for Items<'m> {
         }
     }
 
+    /// At least so many: numbers are all there, of strings that shows as they are read.
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let is_array = self.array.raw.kind == sys::TARE_KIND_ARRAY;
-        let count = if is_array { self.array.raw.count as usize } else { 0 };
-        (count, Some(count))
+        let is_text = self.array.raw.item_kind == sys::TARE_KIND_STRING;
+        (if is_text { 0 } else { self.len() }, Some(self.len()))
     }
 }
 
-impl ExactSizeIterator for Items<'_> {}
 impl FusedIterator for Items<'_> {}
 
 impl fmt::Debug for Items<'_> {

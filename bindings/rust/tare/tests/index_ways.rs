@@ -212,6 +212,12 @@ fn safe_calls_map_no_index_file() {
     check(&model, false);
 }
 
+/// Where a section is, by the numbers of docs/format_index.md.
+fn section(index: &[u8], number: usize) -> usize {
+    let head = 64 + 24 * number;
+    u64::from_le_bytes(index[head..head + 8].try_into().unwrap()) as usize
+}
+
 #[test]
 fn values_that_a_damaged_index_leads_astray_are_of_no_kind() {
     let folder = tempfile::tempdir().unwrap();
@@ -221,9 +227,8 @@ fn values_that_a_damaged_index_leads_astray_are_of_no_kind() {
     let model = Model::open_read(&path).unwrap();
     model.save_index(IndexOptions::new()).unwrap();
     let mut index = fs::read(model.index_path().unwrap()).unwrap();
-    let values = 64 + 24 * 13; // docs/format_index.md: where the head tells of section 13
-    let at = u64::from_le_bytes(index[values..values + 8].try_into().unwrap()) as usize;
-    index[at + 32] = 0xff; // the kind of the second one
+    let values = section(&index, 13);
+    index[values + 32] = 0xff; // the kind of the second one
     let damaged = with(UseIndex::Require).index_bytes(index).open_read(&path).unwrap();
     let entries: Vec<_> = damaged.metadata().collect();
     assert_eq!((entries.len(), damaged.metadata().len()), (3, 3));
@@ -233,4 +238,54 @@ fn values_that_a_damaged_index_leads_astray_are_of_no_kind() {
     assert!(entries[1].value.raw_bytes().is_empty() && entries[1].value.items().next().is_none());
     assert!(!format!("{:?} {}", damaged.metadata(), entries[1].value.kind()).is_empty());
     assert!(damaged.metadata_value("b").is_none());
+}
+
+/// Memory is taken for strings that come, not for as many as an index file tells of.
+#[test]
+fn strings_that_a_damaged_index_tells_of_take_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let words = ["a", "", "three"].map(text).concat();
+    let array = |kind: u8, count: u8| [9, 0, 0, 0, kind, 0, 0, 0, count, 0, 0, 0, 0, 0, 0, 0];
+    let file = [
+        &b"GGUF\x03\0\0\0"[..],
+        &0u64.to_le_bytes(),
+        &2u64.to_le_bytes(),
+        &text("words"),
+        &array(8, 3),
+        &words,
+        &text("numbers"),
+        &array(4, 2),
+        &[7, 0, 0, 0, 8, 0, 0, 0],
+        &[0; 32],
+    ]
+    .concat();
+    fs::write(&path, file).unwrap();
+    let model = Model::open_read(&path).unwrap();
+    let (strings, numbers) =
+        (model.metadata_array("words").unwrap(), model.metadata_array("numbers").unwrap());
+    assert_eq!((strings.len(), strings.size_hint(), strings.count()), (3, (0, Some(3)), 3));
+    assert_eq!((numbers.len(), numbers.size_hint(), numbers.count()), (2, (2, Some(2)), 2));
+    assert!(!strings.is_empty() && model.metadata_value("words").unwrap().items().len() == 3);
+
+    model.save_index(IndexOptions::new()).unwrap();
+    let good = fs::read(model.index_path().unwrap()).unwrap();
+    let at = section(&good, 13) + 8; // the count of the first value
+    for (count, len) in [(3u64, Some(3)), (2, Some(2)), (1 << 40, None), (u64::MAX, None)] {
+        let mut index = good.clone();
+        index[at..at + 8].copy_from_slice(&count.to_le_bytes());
+        let model = with(UseIndex::Require).index_bytes(index).open_read(&path).unwrap();
+        let found = model.metadata_array("words").ok().map(|items| items.collect::<Vec<_>>());
+        assert_eq!(found.map(|items| items.len()), len, "{count}");
+    }
+
+    // As many as the bytes may hold, and fewer that are there.
+    let mut index = good.clone();
+    let bytes = section(&good, 14);
+    index[bytes..bytes + 8].copy_from_slice(&1000u64.to_le_bytes());
+    let model = with(UseIndex::Require).index_bytes(index).open_read(&path).unwrap();
+    let items = model.metadata_array("words").unwrap();
+    assert_eq!((items.len(), items.size_hint()), (3, (0, Some(3))));
+    assert_eq!(items.collect::<Vec<_>>().len(), 0);
 }
