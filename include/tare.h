@@ -411,8 +411,9 @@ typedef struct tare_options {
     size_t index_size;
     /* The most that a model may have: opening one with more is TARE_E_LIMIT, with the place in the
      * header (in a shard index, where that lists more). Numbers beyond what format and library have
-     * for limits count as those, and 0 as well. A model from an index file is looked through for
-     * them, which takes time in proportion to its tensors, where one is set. */
+     * for limits count as those, and 0 as well. Where one of the last three is set, a model from an
+     * index file is looked through for them, which takes time in proportion to its tensors; the
+     * index file is then read, and not mapped. */
     uint64_t tensor_count_max;  /* of all shards; also of pairs. The default is 2^30-1. */
     uint64_t rank_max;          /* of a tensor. GGUF: 4; safetensors: what its header can hold */
     uint64_t name_size_max;     /* of a tensor; also of pairs. GGUF: 63; safetensors as rank_max */
@@ -1058,7 +1059,8 @@ TARE_API tare_status tare_value_string(tare_value value, tare_string *out);
  *     tare_value tokens = tare_metadata_value(model, "tokenizer.ggml.tokens", 21);
  *     for (tare_value item; tare_value_next(&tokens, &item);) ... item.data, item.size
  *
- * Strings among the items have no terminator.
+ * Strings among the items have no terminator. Of an array of strings in a damaged index file fewer
+ * may come than it counts.
  */
 TARE_API int tare_value_next(tare_value *array, tare_value *item);
 

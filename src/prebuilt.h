@@ -173,6 +173,9 @@ tare_status tarei_prebuilt_head_read(tarei_prebuilt_head *head, const tarei_sour
  * prebuilt_look.c
  */
 
+/* Whether there are limits for which all of the index file has to be looked through. */
+bool tarei_prebuilt_is_limited(const tare_options *options);
+
 /* Looks through an opened model for what goes beyond the limits of the options, if there are
  * any. */
 tare_status tarei_prebuilt_check_limits(tarei_opening *opening);

@@ -94,12 +94,15 @@ static tare_status fail_limit(tarei_opening *opening, const char *what, tare_str
     return tarei_error_prefix(opening->error, file);
 }
 
+bool tarei_prebuilt_is_limited(const tare_options *options)
+{
+    return (options->rank_max | options->name_size_max | options->metadata_size_max) != 0;
+}
+
 tare_status tarei_prebuilt_check_limits(tarei_opening *opening)
 {
     tare_model *model = opening->model;
-    const tare_options *options = &opening->options;
-    if ((options->rank_max | options->name_size_max | options->metadata_size_max) == 0)
-        return TARE_OK;
+    if (!tarei_prebuilt_is_limited(&opening->options)) return TARE_OK;
     for (size_t i = 0; i < model->tensors.count; i++) {
         tarei_look look;
         const tarei_record *record = &model->tensors.records[i];

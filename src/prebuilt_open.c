@@ -80,12 +80,15 @@ static tare_status take_bytes(attempt *a)
     return tarei_source_read(&a->file, TARE_NO_SHARD, 0, taken, (size_t)size, error);
 }
 
-/* Where it lies, or mapped, or read. */
+/* Where it lies, or mapped, or read. Opening looks at nothing that is mapped: what limits are to
+ * hold for is read, and stays so. */
 static tare_status hold_bytes(attempt *a)
 {
     tarei_prebuilt *prebuilt = a->prebuilt;
+    const tare_options *options = &a->opening->options;
     const void *bytes = a->file.bytes;
-    bool is_file = bytes == NULL, read = a->opening->options.backing == TARE_BACKING_READ;
+    bool is_file = bytes == NULL;
+    bool read = options->backing == TARE_BACKING_READ || tarei_prebuilt_is_limited(options);
     if (is_file && (read || !tarei_check_fits_size(a->file.size) ||
                     tarei_os_map(a->file.descriptor, (size_t)a->file.size, false, &bytes) != 0))
         bytes = NULL;

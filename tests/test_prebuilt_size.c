@@ -283,66 +283,6 @@ Test(prebuilt_size, the_names_of_shards_are_no_more_than_their_list_has)
     }
 }
 
-/* An allocator that cuts the index file short at one of its calls. */
-typedef struct cutter {
-    tare_allocator hooks;
-    size_t calls, cut_at;
-} cutter;
-
-static void *allocate(void *context, size_t size, size_t alignment)
-{
-    cutter *self = context;
-    if (++self->calls == self->cut_at) cr_assert_eq(truncate(index_path.text, 0), 0);
-    return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-}
-
-static void release(void *context, void *memory, size_t size, size_t alignment)
-{
-    (void)context, (void)size, (void)alignment;
-    free(memory);
-}
-
-/* A list of so many shards that a copy of what its index says of them takes memory of its own. */
-static temp_path write_shards(void)
-{
-    enum { SHARD_COUNT = 100 };
-    char list[64 * SHARD_COUNT] = "{\"weight_map\":{", name[32];
-    size_t size = strlen(list);
-    for (int i = 0; i < SHARD_COUNT; i++) {
-        snprintf(name, sizeof name, "s%d.safetensors", i);
-        const build_tensor one = {name, 0, "U8", "[3]", 3};
-        temp_write_built(&folder, name, build_file(&one, 1, NULL));
-        size += (size_t)snprintf(list + size, sizeof list - size, "\"%s\":\"%s\"%s", name, name,
-                                 i + 1 < SHARD_COUNT ? "," : "}}");
-    }
-    return temp_write(&folder, "l.safetensors.index.json", list, size);
-}
-
-/* Of a mapping that would be SIGBUS. */
-Test(prebuilt_size, one_that_is_cut_short_while_it_is_opened_is_no_signal)
-{
-    size_t used = 0, at = 1;
-    temp_path list = write_shards();
-    index_path = temp_join(&folder, "tare.idx");
-    for (bool cut = true; cut; at++) {
-        cutter self = {.hooks = {sizeof(tare_allocator), NULL, allocate, release}, .cut_at = at};
-        tare_options options = TARE_OPTIONS_INIT;
-        tare_model *model;
-        tare_error error;
-        self.hooks.context = &self;
-        options.allocator = &self.hooks;
-        if (at > 1) cr_assert_eq(unlink(index_path.text), 0); /* only index files are replaced */
-        save_index(list.text);
-        tare_status status = tare_open(list.text, &options, &model, &error);
-        cr_expect_eq(status, TARE_OK, "%zu: %s", at, error.message);
-        used += tare_index_status(model, NULL) == TARE_OK;
-        tare_close(model);
-        cut = self.calls >= at;
-    }
-    cr_expect_gt(at, 3);
-    cr_expect_gt(used, 0);
-}
-
 /* ------------------------------------------------------------------------------------------------
  * Sizes of headers
  */

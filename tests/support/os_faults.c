@@ -226,6 +226,7 @@ void *__wrap_mmap64(void *at, size_t size, int protection, int flags, int file, 
     void *mapped = __real_mmap64(at, size, protection, flags, file, offset);
     if (mapped != MAP_FAILED)
         __atomic_add_fetch(&os_hold.mapped_size, in_pages(size), __ATOMIC_SEQ_CST);
+    if (file >= 0 && mapped != MAP_FAILED && os_fault.after_map != NULL) os_fault.after_map();
     return mapped;
 }
 

@@ -81,6 +81,7 @@ typedef struct os_faults {
     int created_flags;
     unsigned created_mode;
     void (*before_open)(void); /* called before the next file is opened, once */
+    void (*after_map)(void);   /* called whenever a file has been mapped */
     void (*nap)(void);         /* called in place of nanosleep */
     int pretend;               /* they claim all that they are asked for, and do nothing */
 } os_faults;
