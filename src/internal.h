@@ -212,6 +212,9 @@ tare_status tarei_shards_open_files(tarei_opening *opening, const tare_file *fil
 /* Whether opening takes what has such a name for something else than safetensors. */
 bool tarei_shards_is_foreign(const char *path);
 
+/* Whether a shard index of that name may have so many bytes. */
+tare_status tarei_shards_check_size(const char *name, uint64_t size, tare_error *error);
+
 /* Tells the names of the files that a model is made of. */
 tare_status tarei_shards_list(tarei_opening *opening, const tare_file *file, tare_file_visit visit,
                               void *context);

@@ -338,6 +338,8 @@ static tare_status check_counts(attempt *a)
         return count == wanted.count && names_size <= count * own ? TARE_OK : fail_foreign(a);
     }
     tare_status status = find_list_size(a, &list_size);
+    if (status == TARE_OK)
+        status = tarei_shards_check_size(a->place->name, list_size, a->opening->error);
     if (status != TARE_OK) return status;
     return count <= list_size / 8 && names_size <= list_size + own ? TARE_OK : fail_foreign(a);
 }

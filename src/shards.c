@@ -96,6 +96,14 @@ static tare_status choose(tarei_opening *opening, const char *path, const listin
  * A shard index
  */
 
+tare_status tarei_shards_check_size(const char *name, uint64_t size, tare_error *error)
+{
+    if (size <= TAREI_LISTING_SIZE_MAX) return TARE_OK;
+    return tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD, 0,
+                           "%s: a shard index of more than 1 GiB",
+                           tarei_quote(name, strlen(name)).text);
+}
+
 /* The weight map of the index of that name, and the buffer that its text is in. */
 static tare_status read_index(tarei_opening *opening, const tarei_folder *folder, const char *name,
                               tarei_weight_map *map, tarei_buffer *text)
@@ -105,11 +113,8 @@ static tare_status read_index(tarei_opening *opening, const tarei_folder *folder
     tare_status status = tarei_folder_find(folder, name, TARE_NO_SHARD, &source, opening->error);
     if (status != TARE_OK) return status;
     const void *bytes = source.head_size == source.size ? source.head : NULL;
-    if (source.size > TAREI_LISTING_SIZE_MAX) {
-        status = tarei_error_set(opening->error, TARE_E_LIMIT, TARE_NO_SHARD, 0,
-                                 "%s: a shard index of more than 1 GiB",
-                                 tarei_quote(name, strlen(name)).text);
-    } else if (bytes == NULL) {
+    status = tarei_shards_check_size(name, source.size, opening->error);
+    if (status == TARE_OK && bytes == NULL) {
         if (tarei_buffer_reserve(text, memory, source.size))
             status = tarei_source_read(&source, TARE_NO_SHARD, 0, text->data, (size_t)source.size,
                                        opening->error);

@@ -1,5 +1,5 @@
-/* Index files that are cut short while they are opened, which is SIGBUS for whoever looks at a mapping
- * of one. */
+/* Index files that are cut short while they are opened, which is SIGBUS for whoever looks at a
+ * mapping of one. */
 #define _XOPEN_SOURCE 700
 #include <fcntl.h>
 #include <stddef.h>

@@ -227,63 +227,6 @@ Test(prebuilt_size, where_there_is_no_memory_for_one_the_header_may_do)
 }
 
 /* ------------------------------------------------------------------------------------------------
- * Its lists of shards and their names
- */
-
-static const char one_shard[] = "{\"weight_map\":{\"a\":\"m.safetensors\"}}";
-
-/* As grow, to so many shards with names of so many bytes. */
-static void grow_lists(const char *at, uint32_t count, uint64_t names_size)
-{
-    tarei_prebuilt_head head = read_head(at);
-    head.shard_count = count;
-    head.sections[TAREI_SECTION_SHARDS].size = (count + UINT64_C(1)) * sizeof(tarei_prebuilt_shard);
-    head.sections[TAREI_SECTION_SHARD_NAMES].size = names_size;
-    head.file_size = sizeof head;
-    for (size_t i = 0; i < TAREI_SECTION_COUNT; i++) {
-        head.sections[i].offset = head.file_size;
-        head.file_size = (head.file_size + head.sections[i].size + 63) / 64 * 64;
-    }
-    write_head(at, &head);
-}
-
-Test(prebuilt_size, the_names_of_shards_are_no_more_than_their_list_has)
-{
-    static const char name[] = "l.safetensors.index.json", foreign[] = "that of another model";
-    static const char digest[] = "its shards do not have their digest";
-    const uint32_t most = (sizeof one_shard - 1) / 8;
-    const uint64_t size_max = sizeof one_shard - 1 + sizeof name;
-    const struct {
-        uint32_t count;
-        uint64_t names_size;
-        tare_status status;
-        const char *says;
-    } rows[] = {
-        {TAREI_SHARD_COUNT_MAX, GIB, TARE_E_STALE, foreign},
-        {most + 1, 30, TARE_E_STALE, foreign},
-        {most, 30, TARE_E_PREBUILT, digest},
-        {1, size_max + 1, TARE_E_STALE, foreign},
-        {1, size_max, TARE_E_PREBUILT, digest},
-    };
-    temp_path list = temp_write(&folder, name, one_shard, sizeof one_shard - 1);
-    temp_path at = temp_join(&folder, "tare.idx");
-    save_index(list.text);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        grow_lists(at.text, rows[i].count, rows[i].names_size);
-        for (uint32_t backing = TARE_BACKING_AUTO; backing <= TARE_BACKING_READ; backing++) {
-            alloc_probe probe;
-            tare_model *model;
-            tare_error error;
-            tare_status status =
-                open_at(list.text, TARE_INDEX_REQUIRE, backing, &probe, &model, &error);
-            expect_status(rows[i].says, rows[i].status, status, model, &error);
-            expect_message(rows[i].says, rows[i].says, &error);
-            cr_expect_lt(probe.peak_size, 64 << 10, "%zu bytes", probe.peak_size);
-        }
-    }
-}
-
-/* ------------------------------------------------------------------------------------------------
  * Sizes of headers
  */
 
@@ -434,6 +377,7 @@ Test(prebuilt_size, padding_is_no_more_than_what_it_is_part_of)
 
 Test(prebuilt_size, nor_is_a_list_of_shards_of_gigabytes)
 {
+    static const char one_shard[] = "{\"weight_map\":{\"a\":\"m.safetensors\"}}";
     temp_path listing =
         temp_write(&folder, "l.safetensors.index.json", one_shard, sizeof one_shard - 1);
     temp_path at = temp_join(&folder, "tare.idx");
