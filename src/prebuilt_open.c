@@ -326,7 +326,8 @@ static tare_status find_list_size(attempt *a, uint64_t *size)
 }
 
 /* Whether it is of as many files as the model has, with names no longer than theirs: those of a
- * list stand in it, each in quotes, and in more than eight bytes. */
+ * list stand in it, each in quotes, and in more than eight bytes; those of a split file may have a
+ * digit more than the one that was opened. */
 static tare_status check_counts(attempt *a)
 {
     tarei_split wanted = {.count = 1};
@@ -335,7 +336,7 @@ static tare_status check_counts(attempt *a)
     if (a->place->origin != a->head.origin) return fail_foreign(a);
     if (a->head.origin != TAREI_ORIGIN_LISTED) {
         if (a->head.origin == TAREI_ORIGIN_SPLIT) tarei_split_is(a->place->name, &wanted);
-        return count == wanted.count && names_size <= count * own ? TARE_OK : fail_foreign(a);
+        return count == wanted.count && names_size <= count * (own + 1) ? TARE_OK : fail_foreign(a);
     }
     tare_status status = find_list_size(a, &list_size);
     if (status == TARE_OK)

@@ -14,6 +14,7 @@
 #include "prebuilt.h"
 #include "support/alloc_probe.h"
 #include "support/expect.h"
+#include "support/gguf_text.h"
 #include "support/temp_files.h"
 
 #define GIB (UINT64_C(1) << 30)
@@ -133,6 +134,17 @@ static void grow_lists(const char *at, uint32_t count, uint64_t names_size)
     close(file);
 }
 
+/* Of the size that the head tells, with its digest. */
+static void write_section(int file, uint32_t number, const void *bytes)
+{
+    tarei_prebuilt_head head = read_head(file);
+    tarei_section *section = &head.sections[number];
+    ssize_t written = pwrite(file, bytes, (size_t)section->size, (off_t)section->offset);
+    cr_assert_eq(written, (ssize_t)section->size);
+    section->digest = tarei_prebuilt_digest(bytes, section->size);
+    write_head(file, &head);
+}
+
 /* ------------------------------------------------------------------------------------------------
  * Of a model with a list of its shards
  */
@@ -203,4 +215,88 @@ Test(prebuilt_lists, a_list_that_has_gone_makes_the_index_file_stale)
     options.index = TARE_INDEX_AUTO;
     status = tare_open(list.text, &options, &model, &error);
     expect_status("gone", TARE_E_OPEN, status, model, &error);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Of one file, and of a split one
+ */
+
+#define PART(number)             \
+    GGUF_HEAD("1", "2")          \
+    GGUF_U16("split.no", number) \
+    GGUF_U16("split.count", "2") GGUF_TENSOR("t" number, "1", "24", "0") "p32 d1"
+
+static void check_bounds(const char *at, const char *index, const char *name, uint32_t count)
+{
+    const uint64_t size_max = count * (uint64_t)(strlen(name) + 2);
+    save_index(at);
+    for (int way = WAY_AUTO; way <= WAY_READ; way++) {
+        grow_lists(index, count, size_max);
+        check_refused(way, at, TARE_E_PREBUILT, digest);
+        grow_lists(index, count, size_max + 1);
+        check_refused(way, at, TARE_E_STALE, foreign);
+        grow_lists(index, count + 1, size_max);
+        check_refused(way, at, TARE_E_STALE, foreign);
+    }
+}
+
+Test(prebuilt_lists, without_a_list_names_are_as_long_as_the_one_that_was_opened)
+{
+    temp_path one = temp_join(&folder, "m.safetensors");
+    temp_path split = temp_make_folder(&folder, "split");
+    temp_write_built(&split, "p-00001-of-00002.gguf", gguf_text(PART("0"), NULL));
+    temp_write_built(&split, "p-00002-of-00002.gguf", gguf_text(PART("1"), NULL));
+    check_bounds(one.text, temp_join(&folder, "m.safetensors.tareidx").text, one.text, 1);
+    check_bounds(split.text, temp_join(&split, "tare.idx").text, "p-00001-of-00002.gguf", 2);
+}
+
+/* Makes it the index file of so many parts, which are all as the file `first` is. */
+static void make_parts(const char *at, const char *first, uint32_t count)
+{
+    struct stat facts;
+    size_t names_size = 0;
+    tarei_prebuilt_shard *shards = calloc(count, sizeof *shards);
+    char *names = malloc(count * (size_t)32);
+    cr_assert_eq(stat(first, &facts), 0);
+    for (uint32_t i = 0; i < count; i++) {
+        int size = snprintf(names + names_size, 32, "p-%05u-of-%05u.gguf", i + 1, count);
+        shards[i] = (tarei_prebuilt_shard){.size = (uint64_t)facts.st_size,
+                                           .modified_s = facts.st_mtim.tv_sec,
+                                           .modified_ns = facts.st_mtim.tv_nsec,
+                                           .name = (uint32_t)names_size,
+                                           .name_size = (uint32_t)size,
+                                           .format = TARE_FORMAT_GGUF};
+        names_size += (size_t)size + 1;
+    }
+    grow_lists(at, count, names_size);
+    int file = open(at, O_RDWR);
+    write_section(file, TAREI_SECTION_SHARDS, shards);
+    write_section(file, TAREI_SECTION_SHARD_NAMES, names);
+    close(file);
+    free(names);
+    free(shards);
+}
+
+/* From the 100,000th on names are longer than those before. All that is checked before the files
+ * are is right, whichever part is opened; and only two of them are there. */
+Test(prebuilt_lists, parts_of_six_digits_are_parts_of_a_name_of_five)
+{
+    enum { COUNT = 100001 };
+    temp_path split = temp_make_folder(&folder, "split"), at = temp_join(&split, "tare.idx");
+    temp_write_built(&split, "p-00001-of-00002.gguf", gguf_text(PART("0"), NULL));
+    temp_write_built(&split, "p-00002-of-00002.gguf", gguf_text(PART("1"), NULL));
+    save_index(split.text);
+    temp_path first = temp_write(&split, "p-00001-of-100001.gguf", "1", 1);
+    temp_path last = temp_write(&split, "p-100001-of-100001.gguf", "1", 1);
+    make_parts(at.text, first.text, COUNT);
+    for (int i = 0; i < 2; i++) {
+        tare_options options = TARE_OPTIONS_INIT;
+        options.index = TARE_INDEX_REQUIRE;
+        tare_model *model = expect_no_model();
+        tare_error error = expect_poison();
+        tare_status status = tare_open(i == 0 ? first.text : last.text, &options, &model, &error);
+        expect_status("parts", TARE_E_STALE, status, model, &error);
+        expect_message("parts", "'p-00002-of-100001.gguf': cannot open", &error);
+        cr_expect_eq(error.shard, 1);
+    }
 }
