@@ -168,6 +168,15 @@ static tare_status build_layouts(build *b, tarei_record *records)
     return TARE_OK;
 }
 
+/* Names and values lie one behind the other; an index file that lies may have many in one place. */
+static tare_status check_text(build *b, uint64_t size, uint64_t most)
+{
+    if (size <= most) return TARE_OK;
+    return tarei_error_set(b->error, TARE_E_PREBUILT, TARE_NO_SHARD, TARE_NO_OFFSET,
+                           "its index file is damaged: names or values are longer than the text "
+                           "that they stand in");
+}
+
 /* Names of a model from an index file may have grown since they were measured. */
 static bool take_size(uint64_t *left, tare_string name)
 {
@@ -235,7 +244,8 @@ static tare_status build_tensors(build *b)
     tarei_record *records = take_records(b, &b->image->records, from, &name_size);
     if (names == NULL || records == NULL) return tarei_error_memory(b->error);
     memset(names, 0, sizeof *names);
-    tare_status status = build_layouts(b, records);
+    tare_status status = check_text(b, name_size, from->text_size);
+    if (status == TARE_OK) status = build_layouts(b, records);
     if (status != TARE_OK) return status;
     tarei_names_builder builder;
     tarei_index_builder table;
@@ -276,9 +286,13 @@ static tare_status build_tensors(build *b)
 static tare_status build_values(build *b)
 {
     tarei_prebuilt_image *image = b->image;
+    const tarei_prebuilt *prebuilt = b->model->prebuilt;
+    uint64_t most = prebuilt != NULL ? prebuilt->value_bytes_size : UINT64_MAX;
     uint32_t count = b->model->metadata.count;
     for (uint32_t i = 0; i < count; i++) {
         tare_value value = tare_metadata_value_at(b->model, i);
+        tare_status status = check_text(b, image->value_bytes.size + value.size, most);
+        if (status != TARE_OK) return status;
         if (!tarei_buffer_reserve(&image->values, b->memory, sizeof(tarei_prebuilt_value)) ||
             !tarei_buffer_reserve(&image->value_bytes, b->memory, (uint64_t)value.size + 1))
             return tarei_error_memory(b->error);
@@ -305,10 +319,11 @@ static tare_status build_keys(build *b)
     tarei_record *records = take_records(b, &b->image->keys, from, &name_size);
     if (names == NULL || records == NULL) return tarei_error_memory(b->error);
     memset(names, 0, sizeof *names);
+    tare_status status = check_text(b, name_size, from->text_size);
+    if (status != TARE_OK) return status;
     tarei_names_builder builder;
     if (!tarei_names_begin(&builder, names, arena, records, from->count, name_size))
         return tarei_error_memory(b->error);
-    tare_status status = TARE_OK;
     for (uint32_t i = 0; i < from->count; i++) {
         uint32_t shard;
         tare_string key;

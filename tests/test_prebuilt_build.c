@@ -252,3 +252,88 @@ Test(prebuilt_build, memory_may_run_out_at_any_call)
     tare_close(model);
     build_free(&file);
 }
+
+/* ------------------------------------------------------------------------------------------------
+ * From an index file that lies
+ */
+
+enum {
+    MANY = 1000,
+    RECORDS = 8,
+    TEXT = 9,
+    KEYS = 10,
+    KEY_TEXT = 12,
+    VALUES = 13,
+    VALUE_BYTES = 14
+};
+
+static build_text build_many(void)
+{
+    static char names[MANY][32];
+    static build_tensor tensors[MANY];
+    build_text metadata = {0};
+    for (int i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "layers.%d.weight", i);
+        tensors[i] = (build_tensor){names[i], 0, "U8", "[1]", 1};
+        build_addf(&metadata, "%s\"key%d\":\"%d\"", i == 0 ? "{" : ",", i, i);
+    }
+    build_addf(&metadata, "}");
+    build_text file = build_file(tensors, MANY, metadata.data);
+    build_free(&metadata);
+    return file;
+}
+
+/* Every second name is all of the text: the next one begins where that ends. */
+static void stretch_names(index_image *image, unsigned records, unsigned text)
+{
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint32_t place = i % 2 != 0 ? (uint32_t)index_section_size(image, text) : 0;
+        memcpy(image->bytes + index_section_offset(image, records) + i * 16 + 12, &place, 4);
+    }
+}
+
+static void stretch_values(index_image *image)
+{
+    const uint64_t all[] = {0, index_section_size(image, VALUE_BYTES) - 1};
+    for (uint32_t i = 0; i < MANY; i++)
+        memcpy(image->bytes + index_section_offset(image, VALUES) + i * 32 + 16, all, 16);
+}
+
+/* Text that stands there once is not taken a thousand times. */
+Test(prebuilt_build, names_and_values_take_no_more_than_the_text_they_stand_in)
+{
+    build_text file = build_many();
+    tare_model *parsed = expect_open_bytes("many", &file), *model;
+    temp_path at = temp_join(&folder, "an.idx");
+    index_image good = index_make(parsed, at.text);
+    size_t honest_size = 0;
+    for (int lie = 0; lie < 4; lie++) {
+        index_image image = index_copy(good.bytes, good.size);
+        if (lie == 1) stretch_names(&image, RECORDS, TEXT);
+        if (lie == 2) stretch_names(&image, KEYS, KEY_TEXT);
+        if (lie == 3) stretch_values(&image);
+        index_seal(&image);
+        tare_options options = TARE_OPTIONS_INIT;
+        options.index = TARE_INDEX_REQUIRE;
+        options.index_bytes = image.bytes;
+        options.index_size = image.size;
+        cr_assert_eq(tare_open_bytes(file.data, file.size, &options, &model, NULL), TARE_OK);
+        alloc_probe probe;
+        tare_error error = expect_poison();
+        tare_index_options how = TARE_INDEX_OPTIONS_INIT;
+        alloc_probe_init(&probe);
+        how.allocator = &probe.hooks;
+        how.flags = TARE_SAVE_REPLACE;
+        tare_status status = tare_index_save(model, at.text, &how, &error);
+        cr_expect_eq(status, lie == 0 ? TARE_OK : TARE_E_PREBUILT, "%d: %s", lie, error.message);
+        if (lie != 0) expect_message("a lie", "names or values are longer than the text", &error);
+        if (lie == 0) honest_size = probe.peak_size;
+        cr_expect_leq(probe.peak_size, honest_size, "%d: %zu", lie, probe.peak_size);
+        cr_expect_eq(probe.block_count + probe.mistakes, 0);
+        tare_close(model);
+        index_free(&image);
+    }
+    tare_close(parsed);
+    index_free(&good);
+    build_free(&file);
+}
