@@ -137,6 +137,42 @@ Test(find_counts, stay_within_the_bound_on_every_set_of_names)
     }
 }
 
+/* The suffix alone, behind a prefix, and that prefix before another suffix: the second and the third
+ * have a part that is stored where all around it differs from what is around it in them. */
+static void count_parts(size_t prefix_size, size_t suffix_size)
+{
+    enum { MOST = TAREI_PREFIX_SHORT + TAREI_SUFFIX_SHORT };
+    char alone[MOST], first[MOST], second[MOST];
+    size_t size = prefix_size + suffix_size, count = 1;
+    memset(alone, 's', suffix_size);
+    memset(first, 'p', prefix_size);
+    if (prefix_size != 0) memcpy(first + prefix_size - 2, "1.", 2); /* it ends behind a number */
+    if (prefix_size > 2) first[prefix_size - 3] = '.';
+    memcpy(second, first, prefix_size);
+    memset(first + prefix_size, 's', suffix_size);
+    memset(second + prefix_size, 't', suffix_size);
+    tare_string names[3] = {{alone, suffix_size}};
+    if (prefix_size != 0) names[count++] = (tare_string){first, size};
+    if (suffix_size != 0) names[count++] = (tare_string){second, size};
+    name_table table;
+    tally hits = {0};
+    name_table_make(&table, names, count, 21, TAREI_DUPLICATES_REFUSE, NULL);
+    cr_assert_eq(table.status, TARE_OK);
+    for (size_t n = 0; n < count; n++)
+        count_find(&table, names[n].data, names[n].size, &table.records[n], &hits);
+    cr_expect_eq(hits.comparisons, hits.finds, "parts of %zu and %zu bytes: %zu", prefix_size,
+                 suffix_size, hits.comparisons);
+    name_table_free(&table);
+}
+
+Test(find_counts, compare_one_name_whatever_sizes_its_parts_have)
+{
+    for (size_t prefix_size = 0; prefix_size <= TAREI_PREFIX_SHORT; prefix_size++)
+        for (size_t suffix_size = 0; suffix_size <= TAREI_SUFFIX_SHORT; suffix_size++)
+            if (prefix_size != 1 && prefix_size + suffix_size >= 16) /* a number and its dot */
+                count_parts(prefix_size, suffix_size);
+}
+
 /* The most that a header of safetensors may hold: names end to end, since one block of memory for
  * each would be all that this test does. */
 Test(find_counts, stay_within_the_bound_among_1700000_names)

@@ -137,6 +137,38 @@ Test(save, takes_tensors_of_models_of_every_backing)
     build_free(&file);
 }
 
+/* The same offset in each shard, and other bytes there. */
+Test(save, takes_each_tensor_from_its_own_shard)
+{
+    static const char *const names[] = {"a.safetensors", "b.safetensors", "c.safetensors"};
+    static const char listing[] = "{\"weight_map\":{\"a\":\"a.safetensors\","
+                                  "\"b\":\"b.safetensors\",\"c\":\"c.safetensors\"}}";
+    tare_file files[4] = {
+        {.name = "model.safetensors.index.json", .bytes = listing, .size = sizeof listing - 1}};
+    build_text texts[3];
+    tare_save_tensor tensors[3];
+    tare_model *model = expect_no_model();
+    tare_error error;
+    for (size_t i = 0; i < 3; i++) {
+        char name[2] = {(char)('a' + i)};
+        build_tensor tensor = {name, 0, "U8", "[4]", 4};
+        texts[i] = build_file(&tensor, 1, NULL);
+        memset(texts[i].data + texts[i].size - 4, name[0], 4);
+        files[i + 1] = (tare_file){.name = names[i], .bytes = texts[i].data, .size = texts[i].size};
+    }
+    tare_status status = tare_open_files(files, 4, NULL, &model, &error);
+    expect_opened("shards", status, model, &error);
+    for (size_t i = 0; i < 3; i++) tensors[i] = model_tensor(model, i);
+    cr_assert_eq(save_over(tensors, 3, &error), TARE_OK, "%s", error.message);
+    tare_model *saved = open_target("shards", TARE_BACKING_AUTO);
+    expect_bytes("a", saved, tare_find(saved, "a", 1), "aaaa", 4);
+    expect_bytes("b", saved, tare_find(saved, "b", 1), "bbbb", 4);
+    expect_bytes("c", saved, tare_find(saved, "c", 1), "cccc", 4);
+    tare_close(saved);
+    tare_close(model);
+    for (size_t i = 0; i < 3; i++) build_free(&texts[i]);
+}
+
 Test(save, merges_models_and_gives_tensors_other_names_and_shapes)
 {
     static const tare_pair pairs[] = {{"a", 1, "AAAA", 4}, {"b", 1, "BBBB", 4}};
