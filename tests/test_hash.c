@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -53,6 +54,7 @@ typedef struct slow_reader {
     int reports_wanted;
     int strangers_wanted; /* the first waits until there were so many */
     atomic_int strangers; /* calls on other threads */
+    int pause;            /* of those, some 20 ms */
 } slow_reader;
 
 static slow_reader slow;
@@ -63,6 +65,7 @@ static int64_t read_at(void *context, uint64_t offset, void *target, size_t size
     if (!pthread_equal(pthread_self(), self->first)) {
         atomic_fetch_add(&self->strangers, 1);
         while (atomic_load(&self->reports) < self->reports_wanted) continue;
+        if (self->pause) poll(NULL, 0, 20);
     }
     while (atomic_load(&self->strangers) < self->strangers_wanted) sched_yield();
     memcpy(target, file.data + offset, size);
@@ -340,6 +343,37 @@ Test(hash, reports_every_4_mib_on_the_first_thread_alone)
     tare_close(model);
 }
 
+static size_t naps;
+
+static void count_nap(void)
+{
+    naps++;
+}
+
+/* The other thread is in its only read until the first has told something after its own. */
+Test(hash, of_the_last_tensors_is_told_while_others_hash_them)
+{
+    for (int told = 0; told < 2; told++) {
+        tare_model *model = open_way(3);
+        const tare_tensor *list[] = {tare_find(model, "d", 1), tare_find(model, "i", 1)};
+        watch seen = {.thread = pthread_self()};
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_digest out[2];
+        options.threads = 2;
+        options.progress = told ? progress : NULL;
+        options.progress_context = &seen;
+        slow.strangers_wanted = 1;
+        slow.reports_wanted = told ? 2 : 0;
+        slow.pause = !told; /* which gives the first time to nap, as it need not */
+        os_fault.nap = told ? NULL : count_nap;
+        cr_expect_eq(tare_hash_many(model, list, 2, &options, out, NULL), TARE_OK);
+        cr_expect_eq(naps, 0, "nobody waits to hear of it");
+        cr_expect(!told || seen.calls >= 3);
+        cr_expect_eq(seen.mistakes, 0);
+        tare_close(model);
+    }
+}
+
 Test(hash, can_be_stopped_at_every_report)
 {
     for (uint32_t threads = 1; threads <= 4; threads += 3)
@@ -456,6 +490,37 @@ static int tell_total(void *context, uint64_t done, uint64_t total)
 {
     *(uint64_t *)context = total;
     return done == 0;
+}
+
+/* Of each folio, as soon as it is hashed, and of all once more: other threads may have looked at
+ * the first one meanwhile. Whole folios and pages are asked for. */
+Test(hash, drops_each_folio_once_it_is_hashed_and_all_at_the_end)
+{
+    enum { FOLIO = 2 << 20, PAGE = 4096 };
+    static const struct {
+        const char *name;
+        size_t calls;
+    } rows[] = {{"h", 6}, {"a", 2}, {"b", 2}, {"d", 2}, {"e", 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        tare_model *model = open_way(1 + i % 2);
+        const tare_tensor *tensor = tare_find(model, rows[i].name, 1);
+        uint64_t offset = tare_offset(model, tensor), size = tare_size(model, tensor), wanted = 0;
+        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+        tare_digest out;
+        options.flags = TARE_LOAD_DROP_BEHIND;
+        os_faults_reset();
+        cr_expect_eq(tare_hash_many(model, &tensor, 1, &options, &out, NULL), TARE_OK);
+        for (uint64_t at = 0; at < size; at += FOLIO) {
+            uint64_t end = offset + (size - at < FOLIO ? size : at + FOLIO);
+            wanted += (end + PAGE - 1) / PAGE * PAGE - (offset + at) / FOLIO * FOLIO;
+        }
+        if (size != 0) wanted += (offset + size + PAGE - 1) / PAGE * PAGE - offset / FOLIO * FOLIO;
+        cr_expect_eq(os_fault.calls[OS_FADVISE], rows[i].calls, "%s: %zu", rows[i].name,
+                     os_fault.calls[OS_FADVISE]);
+        cr_expect_eq(os_fault.advised_size, wanted, "%s: %" PRIu64, rows[i].name,
+                     os_fault.advised_size);
+        tare_close(model);
+    }
 }
 
 /* What is told is how many there are, as far as that can be counted; no byte of them is there. */
