@@ -492,6 +492,7 @@ Test(advise, of_a_file_that_shrank_names_the_tensor_at_its_end)
             tare_error error = expect_poison();
             tare_status status = tare_advise(model, NULL, 0, rows[i].advice, &error);
             expect_refused("cut", TARE_E_CHANGED, size, status, NULL, &error);
+            cr_expect_eq(error.system_error, 0, "the system did not fail");
             expect_message("cut", tare_name(model, tare_at(model, named)).data, &error);
             close_model(model);
         }
