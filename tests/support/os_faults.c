@@ -405,6 +405,9 @@ int __wrap_unlinkat(int folder, const char *path, int flags)
 ssize_t __wrap_preadv64v2(int descriptor, const struct iovec *vectors, int count, off_t offset,
                           int flags)
 {
+    size_t size = 0;
+    for (int i = 0; i < count; i++) size += vectors[i].iov_len;
+    if (size > os_fault.asked_max) os_fault.asked_max = size;
     if ((uint64_t)offset < os_fault.looked_at[0]) os_fault.looked_at[0] = (uint64_t)offset;
     if ((uint64_t)offset > os_fault.looked_at[1]) os_fault.looked_at[1] = (uint64_t)offset;
     if (fails(OS_NOWAIT)) return -1;
