@@ -150,11 +150,19 @@ Test(device, the_link_is_measured)
     for (uint64_t size = 0; size < 300; size += 100) {
         tare_error error = expect_poison();
         double rate = 0;
+        size_t copies = fake_cuda()->copies, timed = fake_cuda()->timed_events;
         cr_assert_eq(tare_device_measure(device, size << 20, &rate, &error), TARE_OK);
+        copies = fake_cuda()->copies - copies;
+        cr_expect_eq(copies, 1 + (size != 0 ? size : 2048) / 64, "%zu of 64 MiB", copies);
+        cr_expect_eq(fake_cuda()->timed_events, timed + 2);
         cr_expect_eq(error.status, TARE_OK);
         cr_expect(rate > FAKE_RATE * 0.999e9 && rate < FAKE_RATE * 1.001e9, "%g", rate);
     }
     tare_error poison = expect_poison();
+    size_t copies = fake_cuda()->copies;
+    double least;
+    cr_expect_eq(tare_device_measure(device, 1, &least, NULL), TARE_OK);
+    cr_expect_eq(fake_cuda()->copies, copies + 2, "the first is not measured");
     cr_expect_eq(tare_device_measure(device, 1, NULL, &poison), TARE_E_ARGUMENT);
     expect_message("no rate", "rate is NULL", &poison);
     cr_expect_eq(fake_cuda()->pins, 0);
@@ -169,6 +177,7 @@ Test(device, the_link_is_measured)
         cr_assert_eq(fake_cuda()->mistakes, 0, "%s", fake_cuda()->mistake);
         if (fake_cuda()->failed == 0) break;
         cr_assert(status == TARE_E_DEVICE || rate > 0, "%zu", at); /* what frees is not asked */
+        cr_assert_eq(error.status, status, "%zu", at);
     }
     tare_device_close(device);
     cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
@@ -188,6 +197,25 @@ Test(device, pinned_memory_is_kept_for_the_next_load)
     cr_expect_eq(fake_cuda()->calls[FAKE_MemHostRegister], pinned + 1);
     cr_expect_eq(fake_cuda()->streams, streams);
     cr_expect_eq(tare_device_describe(device).staging_size, fake_cuda()->pin_size);
+    tare_device_close(device);
+    cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
+}
+
+/* And its events, which tell no time, since that takes longer. */
+Test(device, a_lane_that_just_fits_is_taken_before_one_that_is_too_small)
+{
+    tare_device *device = open_device("cuda:0", 0);
+    tarei_lane *small, *fitting, *taken;
+    cr_assert_eq(tarei_device_enter(device, NULL), TARE_OK);
+    cr_assert_eq(tarei_device_lane_take(device, 4096, false, &small, NULL), TARE_OK);
+    cr_assert_eq(tarei_device_lane_take(device, 8192, false, &fitting, NULL), TARE_OK);
+    tarei_device_lane_give(device, fitting);
+    tarei_device_lane_give(device, small);
+    cr_expect_eq(tarei_device_lane_take(device, 8192, false, &taken, NULL), TARE_OK);
+    cr_expect_eq(taken, fitting);
+    cr_expect_eq(fake_cuda()->timed_events, 0);
+    tarei_device_lane_give(device, taken);
+    tarei_device_leave(device);
     tare_device_close(device);
     cr_expect(fake_cuda_clean(), "%s", fake_cuda()->mistake);
 }

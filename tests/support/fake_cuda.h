@@ -62,7 +62,8 @@ typedef struct fake_cuda_state {
     long pushed;     /* contexts on the stacks of all threads */
     size_t streams;
     size_t events;
-    size_t blocks; /* of memory of devices */
+    size_t timed_events; /* of all that were made */
+    size_t blocks;       /* of memory of devices */
     uint64_t block_size;
     size_t pins; /* pieces of pinned memory */
     uint64_t pin_size;

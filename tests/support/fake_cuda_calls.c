@@ -342,6 +342,7 @@ int cuEventCreate(void **out, unsigned flags)
         made->owner->objects++;
         made->timed = flags == 0;
         fake.state.events++;
+        fake.state.timed_events += flags == 0;
         *out = made;
     }
     return fake_end(result);
