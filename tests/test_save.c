@@ -169,6 +169,37 @@ Test(save, takes_each_tensor_from_its_own_shard)
     for (size_t i = 0; i < 3; i++) build_free(&texts[i]);
 }
 
+/* In the buffer, which holds a mebibyte, and beside it; a mapped file that was cut short is read,
+ * since memory could not be written from it without a signal. */
+Test(save, gives_in_memory_what_it_writes_to_a_file)
+{
+    build_text file = make_large();
+    temp_path source = temp_write_text(&folder, "source.safetensors", &file);
+    tare_model *model = expect_open_path("source", source.text, TARE_BACKING_MAP);
+    tare_save_tensor tensors[7];
+    tare_error error;
+    uint64_t size;
+    size_t written_size;
+    for (size_t i = 0; i < 6; i++) tensors[i] = model_tensor(model, i);
+    const uint64_t shape[] = {3 << 20};
+    void *own = calloc(3, 1 << 20);
+    tensors[6] = bytes_tensor("own", own, 3 << 20);
+    tensors[6].shape = shape;
+    cr_assert_eq(save_over(tensors, 7, &error), TARE_OK, "%s", error.message);
+    char *written = temp_read(target.text, &written_size), *memory = malloc(written_size);
+    cr_assert_eq(tare_save_bytes(tensors, 7, NULL, memory, written_size, &size, &error), TARE_OK);
+    cr_expect_eq(size, written_size);
+    cr_expect_eq(memcmp(memory, written, written_size), 0);
+    temp_write(&folder, "source.safetensors", file.data, file.size / 2);
+    tare_status status = tare_save_bytes(tensors, 7, NULL, memory, written_size, &size, &error);
+    expect_status("cut short", TARE_E_CHANGED, status, NULL, &error);
+    tare_close(model);
+    free(written);
+    free(memory);
+    free(own);
+    build_free(&file);
+}
+
 Test(save, merges_models_and_gives_tensors_other_names_and_shapes)
 {
     static const tare_pair pairs[] = {{"a", 1, "AAAA", 4}, {"b", 1, "BBBB", 4}};
@@ -252,6 +283,9 @@ Test(save, refuses_what_a_reader_would_refuse)
     check_refused("same name, other dtype", TARE_E_DUPLICATE, two, 2, "tensor 'a'");
     tare_save_tensor one = bytes_tensor("__metadata__", "aaaa", 4);
     check_refused("reserved", TARE_E_METADATA, &one, 1, "'__metadata__'");
+    tare_error error;
+    one = bytes_tensor("__metadata_x", "aaaa", 4);
+    cr_expect_eq(tare_save_bytes(&one, 1, NULL, NULL, 0, NULL, &error), TARE_OK, "another name");
     static const char *const names[] = {
         "\xff", "a\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc0\xaf", "cut\xe2\x82"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -363,6 +397,18 @@ Test(save, refuses_headers_beyond_100000000_bytes)
     free(value);
 }
 
+/* Of what is too large together with what came before no byte is looked at either. */
+Test(save, adds_up_what_headers_hold)
+{
+    tare_save_metadata metadata[] = {{{"a", 1}, {"b", 1}}, {{"c", 1}, {"d", 100000000 - 2}}};
+    tare_save_options options = TARE_SAVE_OPTIONS_INIT;
+    tare_error error = expect_poison();
+    options.metadata = metadata;
+    options.metadata_count = 2;
+    tare_status status = tare_save_bytes(NULL, 0, &options, NULL, 0, NULL, &error);
+    expect_refused("together", TARE_E_HEADER_SIZE, TARE_NO_OFFSET, status, NULL, &error);
+}
+
 Test(save, refuses_files_beyond_64_tib)
 {
     static const uint64_t half[] = {UINT64_C(1) << 45};
@@ -370,6 +416,17 @@ Test(save, refuses_files_beyond_64_tib)
                               bytes_tensor("b", "", (size_t)1 << 45)};
     two[0].shape = two[1].shape = half;
     check_refused("64 TiB", TARE_E_LIMIT, two, 2, "64 TiB");
+    const uint64_t limit = (UINT64_C(1) << 46) - 1; /* with the header */
+    uint64_t dimension = limit - 200, size = 0;
+    tare_save_tensor one = bytes_tensor("a", "", (size_t)dimension);
+    one.shape = &dimension;
+    cr_assert_eq(tare_save_bytes(&one, 1, NULL, NULL, 0, &size, NULL), TARE_OK);
+    dimension += limit - size;
+    one.size = (size_t)dimension;
+    cr_expect_eq(tare_save_bytes(&one, 1, NULL, NULL, 0, &size, NULL), TARE_OK, "the most");
+    cr_expect_eq(size, limit);
+    one.size = (size_t)++dimension;
+    cr_expect_eq(tare_save_bytes(&one, 1, NULL, NULL, 0, &size, NULL), TARE_E_LIMIT);
     static const uint64_t most[] = {(UINT64_C(1) << 61) - 1};
     static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i"};
     tare_save_tensor nine[9]; /* more than 2^64 bytes */
