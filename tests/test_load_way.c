@@ -124,29 +124,6 @@ Test(load_way, by_itself_reads_past_the_page_cache_what_would_not_stay_in_it)
     cr_expect_eq(direct_count(models.way[LOAD_READER], TARE_IO_DIRECT, 1), 0);
 }
 
-/* Not at what lies before or behind it. */
-Test(load_way, whether_a_tensor_is_cached_is_looked_for_within_it)
-{
-    const tare_model *model = models.way[LOAD_SHARDS];
-    for (size_t i = 0; i < tare_count(model); i++) {
-        const tare_tensor *tensor = tare_at(model, i);
-        tare_info info = tare_describe(model, tensor);
-        tare_load_options options = TARE_LOAD_OPTIONS_INIT;
-        tare_block *block;
-        options.flags = TARE_LOAD_DROP_BEHIND;
-        os_fault.looked_at[0] = UINT64_MAX;
-        os_fault.looked_at[1] = 0;
-        os_fault.calls[OS_NOWAIT] = 0;
-        cr_assert_eq(tare_load(model, &tensor, 1, &options, &block, NULL), TARE_OK);
-        cr_expect_eq(os_fault.calls[OS_NOWAIT] != 0, info.size != 0, "%zu", i);
-        if (info.size != 0) {
-            cr_expect_geq(os_fault.looked_at[0], info.offset, "%zu", i);
-            cr_expect_lt(os_fault.looked_at[1], info.offset + info.size, "%zu", i);
-        }
-        tare_block_close(block);
-    }
-}
-
 Test(load_way, what_cannot_be_told_is_taken_for_cached)
 {
     static const int failures[] = {EOPNOTSUPP, ENOSYS, EINVAL, EIO};
@@ -354,7 +331,7 @@ typedef struct choice {
     unsigned processors;
     uint64_t size;       /* of all that is loaded */
     uint32_t part_count; /* that lie so many bytes from each other; 0 is one */
-    uint64_t gap;
+    uint64_t gap, begin; /* of the first */
     uint32_t absent, direct;
     uint64_t staging; /* of the device; 0 is no device */
     uint32_t threads, chosen_threads;
@@ -368,7 +345,7 @@ static void check_choice(const choice *row)
     static const tare_model model;
     uint32_t count = row->part_count != 0 ? row->part_count : 1;
     for (uint32_t i = 0; i < count; i++) {
-        parts[i].where = i * (PART_SIZE + row->gap);
+        parts[i].where = row->begin + i * (PART_SIZE + row->gap);
         parts[i].size = PART_SIZE;
     }
     tarei_load_plan plan = {
@@ -407,6 +384,10 @@ Test(load_way, threads_are_those_of_the_machine_within_what_is_of_use)
         {"scattered, of 9", 9, GIB, SCATTERED, .absent = 1, THREADS(9), CHUNK(4 * MIB)},
         {"as many reads as chunks", 2, GIB, .part_count = 4097, .gap = 4097, .absent = 1,
          THREADS(2), CHUNK(4 * MIB)},
+        {"one more for the first", 2, GIB, .part_count = 4097, .gap = 4097, .begin = 4097,
+         .absent = 1, THREADS(8), CHUNK(4 * MIB)},
+        {"scattered, some past it", 2, GIB, SCATTERED, .absent = 1, .direct = 1, THREADS(64),
+         CHUNK(MIB)},
         {"parts near each other", 2, GIB, .part_count = 5000, .gap = 4096, .absent = 1, THREADS(2),
          CHUNK(4 * MIB)},
         {"parts that overlap", 2, GIB, .part_count = 5000, .gap = 0 - UINT64_C(1), .absent = 1,

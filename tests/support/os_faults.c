@@ -408,9 +408,10 @@ ssize_t __wrap_preadv64v2(int descriptor, const struct iovec *vectors, int count
     size_t size = 0;
     for (int i = 0; i < count; i++) size += vectors[i].iov_len;
     if (size > os_fault.asked_max) os_fault.asked_max = size;
-    if ((uint64_t)offset < os_fault.looked_at[0]) os_fault.looked_at[0] = (uint64_t)offset;
-    if ((uint64_t)offset > os_fault.looked_at[1]) os_fault.looked_at[1] = (uint64_t)offset;
     if (fails(OS_NOWAIT)) return -1;
+    size_t look = os_fault.calls[OS_NOWAIT] - 1;
+    if (look < OS_LOOK_MAX) os_fault.looked_at[look] = (uint64_t)offset;
+    if (os_fault.uncached && look < os_fault.cached_looks) return (ssize_t)size;
     if (os_fault.uncached && refuse(EAGAIN)) return -1;
     return __real_preadv64v2(descriptor, vectors, count, offset, flags);
 }

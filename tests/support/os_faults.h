@@ -45,6 +45,8 @@ enum os_call {
     OS_CALL_COUNT,
 };
 
+enum { OS_LOOK_MAX = 64 };
+
 /* As os_faults.error: what is read or written stops after one byte. */
 enum { OS_SHORT = -1 };
 
@@ -65,14 +67,15 @@ typedef struct os_faults {
     uint64_t advised_size;  /* bytes that madvise, posix_fadvise, mlock and munlock were given */
     uint64_t advised_at[2]; /* offsets that posix_fadvise was given, the first and the last */
     int advice_refused;     /* an advice of madvise that is EINVAL, as on old kernels; 0 is none */
-    int direct_refused; /* files read past the page cache: 1 cannot be opened, 2 cannot be read */
-    int uncached;       /* the page cache has nothing: what must not wait for it fails */
-    uint64_t looked_at[2];  /* the least and the last offset that was asked for without waiting */
-    int rename_refused;     /* renameat2 is EINVAL, as on NFS */
-    uint64_t memory_size;   /* what the machine has; 0 is the truth */
-    int no_facts;           /* sysconf knows nothing of the machine */
-    unsigned processors;    /* that this process may use; 0 is the truth */
-    int no_texts;           /* strerror_r has no text for any number */
+    int direct_refused;  /* files read past the page cache: 1 cannot be opened, 2 cannot be read */
+    int uncached;        /* the page cache has nothing: what must not wait for it fails */
+    size_t cached_looks; /* but for so many reads that do not wait, the first ones */
+    uint64_t looked_at[OS_LOOK_MAX]; /* offsets of those */
+    int rename_refused;              /* renameat2 is EINVAL, as on NFS */
+    uint64_t memory_size;            /* what the machine has; 0 is the truth */
+    int no_facts;                    /* sysconf knows nothing of the machine */
+    unsigned processors;             /* that this process may use; 0 is the truth */
+    int no_texts;                    /* strerror_r has no text for any number */
     int open_flags_missing; /* flags of openat that one of the calls, or more, went without */
     size_t mapped_shared;   /* calls of mmap for a file that were not for a private mapping */
     uint64_t random;        /* what getrandom gives; 0 is the kernel's */

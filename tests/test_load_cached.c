@@ -1,0 +1,131 @@
+/* How a load finds out whether a file is in the page cache: eight looks, each into another eighth of
+ * what is to be loaded of it, more than half of which must find what they look for. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "support/expect.h"
+#include "support/os_faults.h"
+#include "support/temp_files.h"
+
+enum { LOOKS = 8, SIZE = 131072 };
+
+static temp_path folder;
+static tare_model *model; /* of eight tensors of the same size, which come to a mebibyte */
+
+static temp_path write_tensors(const char *file_name, char first)
+{
+    build_tensor tensors[LOOKS];
+    char names[LOOKS][2];
+    for (size_t i = 0; i < LOOKS; i++) {
+        names[i][0] = (char)(first + (char)i), names[i][1] = 0;
+        tensors[i] = (build_tensor){names[i], 0, "U8", "[131072]", SIZE};
+    }
+    return temp_write_built(&folder, file_name, build_file(tensors, LOOKS, NULL));
+}
+
+static void open_model(void)
+{
+    folder = temp_folder_make();
+    temp_path path = write_tensors("model.safetensors", 'a');
+    model = expect_open_path("model", path.text, TARE_BACKING_READ);
+    os_faults_reset();
+}
+
+static void close_model(void)
+{
+    os_faults_reset();
+    tare_close(model);
+    temp_folder_remove(&folder);
+}
+
+TestSuite(load_cached, .init = open_model, .fini = close_model);
+
+/* How many files are opened to be read past the page cache. */
+static size_t direct_count(const tare_model *of, uint32_t flags)
+{
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_block *block;
+    options.flags = flags;
+    os_fault.calls[OS_OPEN] = os_fault.calls[OS_NOWAIT] = 0;
+    cr_assert_eq(tare_load(of, NULL, 0, &options, &block, NULL), TARE_OK);
+    tare_block_close(block);
+    return os_fault.calls[OS_OPEN];
+}
+
+Test(load_cached, more_than_half_of_eight_looks_must_find_it)
+{
+    for (size_t cached = 0; cached <= LOOKS; cached++) {
+        os_faults_reset();
+        os_fault.uncached = 1;
+        os_fault.cached_looks = cached;
+        cr_expect_eq(direct_count(model, TARE_LOAD_DROP_BEHIND), cached <= LOOKS / 2, "%zu",
+                     cached);
+        cr_expect_eq(os_fault.calls[OS_NOWAIT], LOOKS);
+    }
+}
+
+Test(load_cached, each_look_is_into_another_eighth_wherever_in_it)
+{
+    uint64_t least = SIZE, most = 0;
+    for (uint64_t seed = 1; seed <= 64; seed++) {
+        os_faults_reset();
+        os_fault.random = seed * UINT64_C(0x9E3779B97F4A7C15);
+        direct_count(model, 0);
+        cr_assert_eq(os_fault.calls[OS_NOWAIT], LOOKS);
+        for (size_t i = 0; i < LOOKS; i++) {
+            uint64_t begin = tare_offset(model, tare_at(model, i)), at = os_fault.looked_at[i];
+            cr_expect(at >= begin && at < begin + SIZE, "look %zu", i);
+            least = at - begin < least ? at - begin : least;
+            most = at - begin > most ? at - begin : most;
+        }
+    }
+    cr_expect(least < SIZE / 8 && most >= SIZE - SIZE / 8, "they may be anywhere");
+}
+
+Test(load_cached, past_it_is_read_what_is_more_than_half_of_the_memory)
+{
+    enum { ALL = LOOKS * SIZE };
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    os_fault.uncached = 1;
+    os_fault.memory_size = 2 * ALL;
+    cr_expect_eq(direct_count(model, 0), 0);
+    os_fault.memory_size = 2 * ALL - page;
+    cr_expect_eq(direct_count(model, 0), 1);
+}
+
+Test(load_cached, every_shard_is_looked_at_by_itself)
+{
+    char index[1024] = "{\"weight_map\":{";
+    size_t used = 15;
+    temp_path shards = temp_make_folder(&folder, "shards");
+    temp_path outer = folder;
+    folder = shards;
+    write_tensors("a.safetensors", 'a');
+    write_tensors("b.safetensors", 'i');
+    for (char c = 'a'; c < 'a' + 2 * LOOKS; c++)
+        used += (size_t)snprintf(index + used, sizeof index - used, "%s\"%c\":\"%c.safetensors\"",
+                                 c == 'a' ? "" : ",", c, c < 'i' ? 'a' : 'b');
+    used += (size_t)snprintf(index + used, sizeof index - used, "}}");
+    temp_write(&folder, "model.safetensors.index.json", index, used);
+    tare_model *two = expect_open_path("shards", shards.text, TARE_BACKING_READ);
+    folder = outer;
+    os_fault.uncached = 1;
+    os_fault.cached_looks = LOOKS; /* the first file is there */
+    cr_expect_eq(direct_count(two, TARE_LOAD_DROP_BEHIND), 1);
+    cr_expect_eq(os_fault.calls[OS_NOWAIT], 2 * LOOKS);
+    tare_close(two);
+}
+
+/* The kernel is told of no bytes that are read past the page cache. */
+Test(load_cached, what_is_read_past_it_may_be_descriptor_0)
+{
+    int input = dup(0);
+    close(0);
+    os_fault.uncached = 1;
+    os_fault.memory_size = 4096;
+    size_t direct = direct_count(model, 0);
+    if (input >= 0) dup2(input, 0);
+    cr_expect_eq(direct, 1);
+    cr_expect_eq(os_fault.calls[OS_FADVISE], 0);
+}
