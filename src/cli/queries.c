@@ -20,12 +20,17 @@ static uint32_t random_below(uint64_t *random, size_t bound)
     return (uint32_t)(((*random >> 32) * (uint64_t)bound) >> 32);
 }
 
-static bool allocate(query_list *list, size_t count, size_t text_size)
+static bool allocate_names(query_list *list, size_t count)
 {
     *list = (query_list){.count = count};
     list->names = calloc(count, sizeof *list->names);
-    list->text = malloc(text_size > 0 ? text_size : 1);
-    if (list->names != NULL && list->text != NULL) return true;
+    return list->names != NULL;
+}
+
+static bool allocate_text(query_list *list, size_t size)
+{
+    list->text = malloc(size > 0 ? size : 1);
+    if (list->text != NULL) return true;
     queries_free(list);
     return false;
 }
@@ -59,23 +64,26 @@ static size_t choose_count(size_t tensors)
     return (tensors + QUERY_STEP - 1) / QUERY_STEP * QUERY_STEP;
 }
 
+/* An index file that is mapped may tell another name at the next look. */
 static bool copy_names(const tare_model *model, const uint32_t *chosen, size_t count,
                        query_list *hits)
 {
-    size_t own = 0;
     size_t text_size = 0;
-    for (; own < count; own++) {
-        size_t size = tare_name(model, tare_at(model, chosen[own])).size;
-        if (own > 0 && (size > TEXT_SIZE_MAX || text_size + size > TEXT_SIZE_MAX)) break;
-        text_size += size;
-    }
-    if (!allocate(hits, count, text_size)) return false;
-    char *text = hits->text;
-    for (hits->own = 0; hits->own < own; hits->own++) {
+    if (!allocate_names(hits, count)) return false;
+    for (; hits->own < count; hits->own++) {
         tare_string name = tare_name(model, tare_at(model, chosen[hits->own]));
-        memcpy(text, name.data, name.size);
-        hits->names[hits->own] = (tare_string){text, name.size};
-        text += name.size;
+        bool fits = text_size <= TEXT_SIZE_MAX && name.size <= TEXT_SIZE_MAX - text_size;
+        if (hits->own > 0 && !fits) break;
+        hits->names[hits->own] = name;
+        text_size += name.size;
+    }
+    if (!allocate_text(hits, text_size)) return false;
+    char *text = hits->text;
+    for (size_t i = 0; i < hits->own; i++) {
+        tare_string *name = &hits->names[i];
+        memcpy(text, name->data, name->size);
+        name->data = text;
+        text += name->size;
     }
     repeat_own(hits);
     return true;
@@ -179,7 +187,7 @@ bool queries_misses(const tare_model *model, uint64_t *random, const query_list 
 {
     size_t text_size = 0;
     for (size_t i = 0; i < hits->own; i++) text_size += hits->names[i].size + MISS_ROOM;
-    if (!allocate(misses, hits->count, text_size)) return false;
+    if (!allocate_names(misses, hits->count) || !allocate_text(misses, text_size)) return false;
     char *text = misses->text;
     for (; misses->own < hits->own; misses->own++) {
         tare_string name = hits->names[misses->own];
