@@ -48,7 +48,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_SIGNALLED = 128 }; /* + th
 
 typedef struct cli_options {
     unsigned given;       /* OPTION_* that were there */
-    uint32_t backing;     /* TARE_BACKING_* */
+    uint32_t backing;     /* TARE_BACKING_*, to measure */
     uint64_t value_count; /* of --values */
     double seconds;       /* to measure */
     uint64_t seed;
@@ -118,7 +118,8 @@ int cmd_index(const cli_options *options);
 /* Writes one line to stderr, "tare: " before it, after all that stdout was given. */
 void cli_message(const char *format, ...) CLI_PRINTF(1, 2);
 
-/* What the options say of opening. */
+/* What the options say of opening. Nothing is mapped: no command touches tensors through a mapping,
+ * and an index file that is read cannot change, nor be cut short, between two looks at it. */
 tare_options cli_open_options(const cli_options *options);
 
 /* "BF16"; "?" for what is none, as in an index file that is damaged. */

@@ -58,7 +58,7 @@ void cli_report_as(const char *shown, const char *path, const tare_error *error)
 tare_options cli_open_options(const cli_options *options)
 {
     tare_options open_options = options->limits;
-    open_options.backing = options->backing;
+    open_options.backing = TARE_BACKING_READ;
     open_options.index_path = options->index;
     open_options.index_check = options->index_check;
     if (options->index != NULL) open_options.index = TARE_INDEX_REQUIRE;

@@ -53,6 +53,7 @@ static int compare_times(const void *first, const void *second)
 static bool measure_opens(bench *made)
 {
     tare_options options = cli_open_options(made->options);
+    options.backing = made->options->backing; /* mapped, as most programs have it */
     options.seed = made->options->seed;
     if (made->options->given & OPTION_SEED) options.flags = TARE_SEED_FIXED;
     uint64_t elapsed = 0;

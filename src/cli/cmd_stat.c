@@ -63,7 +63,6 @@ static void print_size(const char *key, uint64_t size)
 static void print_model(const tare_model *model, const char *path, const statistics *stats)
 {
     size_t shards = tare_shard_count(model);
-    bool mapped = shards > 0 && tare_shard_at(model, 0).backing == TARE_BACKING_MAP;
     out_key("model");
     out_style_on(STYLE_KEY);
     out_escaped(text_of(path));
@@ -74,7 +73,7 @@ static void print_model(const tare_model *model, const char *path, const statist
     print_size("data", stats->all.size);
     print_size("headers", stats->header_size);
     out_key("shards");
-    out_format("%zu, %s\n", shards, mapped ? "mapped" : "read");
+    out_format("%zu\n", shards);
     out_key("open time");
     out_format("%.2f ms\n", stats->open_seconds * 1e3);
     cost_print(model, &stats->cost);

@@ -16,7 +16,7 @@ static void print_index_file(const tare_model *model, const tare_stat *cost)
     } else if (why.status == TARE_OK) {
         out_key("index file");
         out_human(cost->index_file_size);
-        out_string(", mapped instead of headers read\n");
+        out_string(" in place of headers\n");
     }
 }
 

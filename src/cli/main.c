@@ -7,7 +7,7 @@
 
 static int run_help(const cli_options *options);
 
-#define FOR_ANY (OPTION_JSON | OPTION_BACKING | OPTION_LIMIT | OPTION_HELP)
+#define FOR_ANY (OPTION_JSON | OPTION_LIMIT | OPTION_HELP)
 #define FOR_ALL (FOR_ANY | OPTION_INDEX | OPTION_NO_INDEX | OPTION_INDEX_CHECK)
 #define FOR_HASH (OPTION_THREADS | OPTION_DROP_BEHIND)
 #define FOR_LOAD \
@@ -60,7 +60,8 @@ static const cli_command commands[] = {
      "hashed before (key), and many at once. A sample is so many names; its time, less that of "
      "reading\n"
      "the clock, is divided by them. Single names tell latency and its tail, several throughput.\n",
-     "tare bench model.safetensors", 1, 1, FOR_ALL | OPTION_SECONDS | OPTION_SEED, cmd_bench},
+     "tare bench model.safetensors", 1, 1, FOR_ALL | OPTION_BACKING | OPTION_SECONDS | OPTION_SEED,
+     cmd_bench},
     {"load", "load tensors into memory, and tell how fast", "MODEL [PREFIX...]",
      "Loads all tensors, or those whose names start with one of the PREFIXes, into memory and lets "
      "go of\n"
@@ -100,7 +101,7 @@ static const cli_command commands[] = {
          OPTION_RAW,
      cmd_pack},
     {"index", "write an index file, with which models open at once", "MODEL",
-     "Writes all that opening makes of the headers to one file, which later openings map instead:\n"
+     "Writes all that opening makes of the headers to one file, which later openings use instead:\n"
      "MODEL.tareidx beside a file, tare.idx in the folder of a sharded or split model, or OUT, to "
      "be\n"
      "named by --index. It counts as long as no file of the model changes. The same model gives "

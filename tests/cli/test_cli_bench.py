@@ -110,7 +110,7 @@ class Json(Bench):
         self.assertEqual((report["index_file"]["used"], report["index_file"]["size"] > 0),
                          (True, True))
         self.assertRegex(self.good("bench", SHORT, path).lines[5],
-                         r"\Aindex file .+, mapped instead of headers read\Z")
+                         r"\Aindex file .+ in place of headers\Z")
         self.assertEqual(self.report(path, "--no-index")["index_file"]["status"], "TARE_E_OPEN")
         self.bad(1, "bench", SHORT, path, "--index=absent")
 

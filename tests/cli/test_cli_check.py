@@ -113,11 +113,6 @@ class Check(cli_support.CliTest):
                          ("TARE_E_OPEN", 2, None))
         self.assertIn("No such file", absent["message"])
 
-    def test_both_backings_give_the_same_verdict(self):
-        for backing in ("map", "read", "auto"):
-            self.good("check", "good.safetensors", "sharded", "--backing", backing)
-            self.bad(1, "check", "cut.safetensors", "--backing", backing)
-
     def test_a_path_with_controls_is_printed_escaped(self):
         self.write("odd\x1b[0m\n.safetensors", [])
         self.assertEqual(self.good("check", "odd\x1b[0m\n.safetensors").out,

@@ -98,8 +98,7 @@ class Tensors(cli_support.CliTest):
     def test_cat_writes_the_bytes_of_blocks(self):
         data = bytes(range(34)) * 3
         path = self.write_gguf("m.gguf", [("a", "I8", [3], b"abc"), ("w", "Q8_0", [96], data)])
-        for backing in ("map", "read"):
-            self.assertEqual(self.good("cat", path, "w", "--backing", backing).bytes, data)
+        self.assertEqual(self.good("cat", path, "w").bytes, data)
         encoded = self.good("cat", path, "w", "--json").json["base64"]
         self.assertEqual(base64.b64decode(encoded), data)
 
@@ -194,7 +193,7 @@ class Load(Gguf):
 
     def test_load_by_every_way(self):
         for options in ([], ["--direct", "--drop-behind"], ["--buffered", "--threads=3"],
-                        ["--backing=read", "--chunk=4K"], ["--backing=map", "--align=4K"]):
+                        ["--chunk=4K"], ["--align=4K"]):
             with self.subTest(options):
                 report = self.good("load", self.path, "--json", *options).json
                 self.assertEqual((report["tensors"], report["size"]), (4, 7050))
@@ -208,8 +207,7 @@ class Load(Gguf):
         raw = self.write("raw.safetensors", [
             (name, "U8", [len(data)], data) for name, data in self.data.items()])
         wanted = self.good("hash", raw).out
-        for backing in ("map", "read"):
-            self.assertEqual(self.good("hash", self.path, "--backing", backing).out, wanted)
+        self.assertEqual(self.good("hash", self.path).out, wanted)
         manifest = self.folder / "manifest"
         manifest.write_text(wanted)
         self.assertEqual(self.good("verify", self.path, manifest).out,

@@ -46,7 +46,7 @@ class Hash(Manifests):
         cli_support.make_sharded(self.folder / "m", {"1.safetensors": {"tensors": tensors[20:]},
                                                      "2.safetensors": {"tensors": tensors[:20]}})
         for options in ([], ["--threads=1"], ["--threads=5"], ["--drop-behind"],
-                        ["--backing=read"], ["--backing=map", "--threads=64"]):
+                        ["--threads=64"]):
             with self.subTest(options):
                 self.assertEqual(self.good("hash", "m", *options).out, wanted)
 

@@ -138,7 +138,7 @@ class Hostile(cli_support.CliTest):
 
     def test_commands_and_options_that_are_none_are_told_in_clean_text(self):
         for arguments in ([EVIL], ["--" + EVIL], ["help", EVIL], ["ls", "-" + EVIL],
-                          ["ls", "--backing=" + EVIL, "m.gguf"], ["check", EVIL], ["ls", EVIL]):
+                          ["bench", "--backing=" + EVIL, "m.gguf"], ["check", EVIL], ["ls", EVIL]):
             self.check_clean(arguments)
 
 

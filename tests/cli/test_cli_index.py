@@ -22,7 +22,7 @@ class Index(cli_support.CliTest):
         after = self.good("ls", "m.safetensors").out, self.good("meta", "m.safetensors").out
         self.assertEqual(after, before)
         lines = self.good("stat", "m.safetensors").lines
-        self.assertRegex(lines[8], r"\Aindex file [0-9.]+ KiB, mapped instead of headers read\Z")
+        self.assertRegex(lines[8], r"\Aindex file [0-9.]+ KiB in place of headers\Z")
         self.assertTrue(self.good("stat", "--json", "m.safetensors").json["index_file"]["used"])
         unused = self.good("stat", "--json", "--no-index", "m.safetensors").json["index_file"]
         self.assertEqual((unused["used"], unused["size"], unused["status"]),

@@ -45,7 +45,7 @@ class Load(cli_support.CliTest):
     def test_every_option_gives_the_same(self):
         for options in (["--threads=1"], ["--threads", "7"], ["--direct"], ["--buffered"],
                         ["--chunk=4K"], ["--in-flight=64K", "--chunk", "8192"], ["--drop-behind"],
-                        ["--align=2M"], ["--align=1"], ["--backing=read"], ["--backing=map"],
+                        ["--align=2M"], ["--align=1"],
                         ["--direct", "--threads=3", "--chunk=4K", "--drop-behind"]):
             with self.subTest(options):
                 self.assertEqual(self.loaded(self.path, *options), (5, 148408))

@@ -34,7 +34,7 @@ class Help(cli_support.CliTest):
                 self.assertLessEqual(max(map(len, text.splitlines())), 100)
 
     def test_each_option_is_listed_where_it_is_taken(self):
-        owners = {"--json": set(COMMANDS) - {"help"}, "--backing": set(COMMANDS) - {"help"},
+        owners = {"--json": set(COMMANDS) - {"help"}, "--backing": {"bench"},
                   "--all": {"stat", "meta"}, "--force": {"cat", "pack"}, "--values": {"show"},
                   "--seconds": {"bench"}, "--seed": {"bench"}, "--direct": {"load"},
                   "--buffered": {"load"}, "--chunk": {"load"}, "--in-flight": {"load"},
