@@ -1,6 +1,7 @@
 """Saving arrays as safetensors. What an array is made of is found out here; all else is in C."""
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -30,7 +31,11 @@ def dtype_code(name: str) -> str:
 def numpy_spec(name: str, array: Any, kept: List[Any]) -> Spec:
     import numpy
 
-    array = numpy.asarray(array)
+    if numpy.ma.is_masked(array):
+        raise ValueError(f"tensor {name!r} is masked in part; filled() makes a whole one of it")
+    given, array = array, numpy.asarray(array)
+    if array.dtype.hasobject:
+        raise ValueError(f"tensor {name!r} is a {type(given).__name__}, and not one of numbers")
     code = dtype_code(array.dtype.name)
     if not array.flags.c_contiguous or array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("<"), order="C")
@@ -38,20 +43,45 @@ def numpy_spec(name: str, array: Any, kept: List[Any]) -> Spec:
     return name, code, array.shape, (array.__array_interface__["data"][0], array.nbytes)
 
 
+def torch_fault(tensor: Any) -> Optional[str]:
+    """Why a tensor of torch is not one of numbers that lie in some memory, one by one."""
+    if getattr(tensor, "is_nested", False):
+        return "is nested: its tensors have no common shape"
+    if str(tensor.layout) != "torch.strided":
+        return f"is {tensor.layout}; to_dense() makes another of it"
+    if tensor.device.type == "meta":
+        return "is on the device meta, and has no numbers"
+    return None
+
+
 def torch_spec(name: str, tensor: Any, kept: List[Any]) -> Spec:
-    tensor = tensor.detach().cpu().contiguous()
-    kept.append(tensor)
+    fault = torch_fault(tensor)
+    if fault is not None:
+        raise ValueError(f"tensor {name!r} {fault}")
     code = dtype_code(str(tensor.dtype).rsplit(".", 1)[-1])
+    # Conjugation and a sign can be marks on a tensor, of which its bytes know nothing.
+    tensor = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
+    kept.append(tensor)
     shape = tuple(tensor.shape)
     if code == "F4" and shape:
         shape = (*shape[:-1], 2 * shape[-1])
-    return name, code, shape, (tensor.data_ptr(), tensor.numel() * tensor.element_size())
+    try:
+        address = tensor.data_ptr()
+    except RuntimeError as error:  # of classes that keep their numbers elsewhere
+        raise ValueError(f"tensor {name!r} has no bytes of its own: {error}") from error
+    return name, code, shape, (address, tensor.numel() * tensor.element_size())
+
+
+def is_torch(array: Any) -> bool:
+    """Whether it is a tensor of torch, or of a class made from it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
 
 
 def spec_of(name: str, array: Any, kept: List[Any]) -> Spec:
     if isinstance(array, _tare.Tensor):
         return name, array.dtype, array.shape, array
-    if type(array).__module__.partition(".")[0] == "torch":
+    if is_torch(array):
         return torch_spec(name, array, kept)
     return numpy_spec(name, array, kept)
 

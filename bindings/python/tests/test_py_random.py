@@ -119,6 +119,40 @@ def test_arrays_that_are_not_contiguous_are_saved_as_they_look():
             assert (tare.open(save({"t": odd}))["t"].numpy() == odd).all()
 
 
+def test_arrays_are_saved_as_they_look_whatever_they_lie_in():
+    still = numpy.arange(4, dtype="<f4")
+    still.flags.writeable = False
+    for odd in (
+        still,
+        numpy.broadcast_to(numpy.float32(2), (2, 3)),
+        numpy.frombuffer(bytes(range(9)), "<f4", 2, 1),
+        numpy.ma.masked_array([1, 2], [False, False]),
+        numpy.arange(3, dtype=">u2")[::-1],
+        numpy.zeros((0, 3))[:, ::-1],
+        numpy.array(5, ">i8"),
+    ):
+        for save in (tare.save, tare.safetensors.numpy.save):
+            found = tare.open(save({"t": odd}))["t"].numpy()
+            assert found.shape == odd.shape and (found == odd).all()
+
+
+def test_arrays_that_are_not_of_numbers_are_refused():
+    model = tare.open(tare.save({"t": numpy.zeros(1)}))
+    for odd, why in (
+        (numpy.ma.masked_array([1, 2], [True, False]), "tensor 't' is masked in part"),
+        (numpy.array([1, None]), "tensor 't' is a ndarray, and not one of numbers"),
+        (None, "tensor 't' is a NoneType"),
+        (model, "tensor 't' is a Model"),
+        (numpy.zeros(2, [("x", "<f4")]), "no dtype for void32"),
+        (numpy.zeros(2, "V4"), "no dtype for void32"),
+        (numpy.array(["a"]), "no dtype for str32"),
+        (numpy.zeros(2, "M8[s]"), "no dtype for datetime64"),
+    ):
+        for save in (tare.save, tare.safetensors.numpy.save):
+            with pytest.raises(ValueError, match=why):
+                save({"t": odd})
+
+
 def test_tensors_of_models_are_saved_without_an_array():
     first = tare.open(tare.save({"a": numpy.arange(5), "b": numpy.float32([1])}))
     again = tare.open(tare.save({"c": first["a"], "d": numpy.zeros(2), "b": first["b"]}))

@@ -204,6 +204,65 @@ class Tied(torch.nn.Module):
         self.second.weight = self.first.weight
 
 
+class Own(torch.Tensor):
+    """As users derive it."""
+
+
+class Wrapped(torch.Tensor):
+    """Whose numbers are another tensor's."""
+
+    @staticmethod
+    def __new__(cls, inner):
+        made = torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
+        made.inner = inner
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, arguments=(), named=None):
+        return cls(arguments[0].inner)
+
+
+def test_marks_on_tensors_are_saved_as_numbers():
+    whole = torch.tensor([1 + 2j, 3 - 4j], dtype=torch.complex64)
+    conjugated = whole.conj()
+    assert conjugated.is_conj() and conjugated.contiguous().is_conj()
+    negated = torch._neg_view(torch.tensor([1.0, -2.0]))
+    assert negated.is_neg() and negated.contiguous().is_neg() and conjugated.imag.is_neg()
+    for save in (tare.save, ours.save):
+        saved = tare.open(save({"c": conjugated, "n": negated}))
+        assert saved["c"].torch().tolist() == [1 - 2j, 3 + 4j]
+        assert saved["n"].numpy().tolist() == [-1, 2]
+    saved = tare.open(tare.save({"i": conjugated.imag, "h": whole.reshape(1, 2).mH}))
+    assert saved["i"].numpy().tolist() == [-2, 4]
+    assert saved["h"].torch().tolist() == [[1 - 2j], [3 + 4j]]
+
+
+def test_tensors_are_saved_as_they_look_whatever_they_are():
+    plain = torch.arange(6.0).reshape(2, 3)
+    leaf = torch.nn.Parameter(plain.clone())
+    for odd in (leaf, leaf * 2, plain.as_subclass(Own), leaf.detach().as_subclass(Own).bfloat16(),
+                torch.nn.Parameter(plain).as_subclass(Own), plain.T, plain[1:, 1:], plain[:0],
+                torch.ones(1).expand(3), plain.view(-1)[::2], torch.tensor(3)):  # fmt: skip
+        same(tare.open(tare.save({"t": odd}))["t"].torch(), odd.detach().as_subclass(torch.Tensor))
+
+
+def test_tensors_that_are_no_numbers_in_memory_are_refused():
+    ragged = getattr(torch, "nested_tensor", None) or torch.nested.nested_tensor
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # beta, says torch
+        for odd, why in (
+            (torch.eye(2).to_sparse(), "tensor 't' is torch.sparse_coo; to_dense()"),
+            (torch.eye(2).to_sparse_csr(), "tensor 't' is torch.sparse_csr; to_dense()"),
+            (torch.ones(2, device="meta"), "tensor 't' is on the device meta"),
+            (ragged([torch.ones(2), torch.ones(3)]), "tensor 't' is nested"),
+            (torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8), "no dtype for qint8"),
+            (torch.ones(2, dtype=torch.complex128), "no dtype for complex128"),
+            (Wrapped(torch.ones(2)), "tensor 't' has no bytes of its own|at no address"),
+        ):
+            with pytest.raises(ValueError, match=why):
+                tare.save({"t": odd})
+
+
 def test_models_with_tied_weights_are_saved_and_loaded_as_theirs(tmp_path):
     model = Tied()
     ours.save_model(model, str(tmp_path / "ours"), {"k": "v"})
