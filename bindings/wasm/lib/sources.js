@@ -135,6 +135,29 @@ function lengthOf(response) {
     return told ? length : null;
 }
 
+const WHOLE_SIZE_MAX = 2 ** 30;
+
+/** What may be taken of files that nobody asked for as a whole; those of a model share it. */
+export class Allowance {
+    constructor({ wholeSizeMax = WHOLE_SIZE_MAX }) {
+        if (!(Number.isSafeInteger(wholeSizeMax) && wholeSizeMax > 0))
+            throw failure('TARE_E_ARGUMENT', 'wholeSizeMax is a whole number from 1, not ' +
+                                             String(wholeSizeMax));
+        this.most = wholeSizeMax;
+        this.left = wholeSizeMax;
+    }
+
+    take(size, url) {
+        if (size > this.left) throw beyondWhole(url, this.most);
+        this.left -= size;
+    }
+}
+
+function beyondWhole(url, most) {
+    return failure('TARE_E_LIMIT', `${url}: the server sends all of the file, and that is more ` +
+                                   `than wholeSizeMax (${most} bytes)`);
+}
+
 /** The next piece of a body; null behind the last. */
 async function nextPiece(response, reader, signal) {
     try {
@@ -148,8 +171,10 @@ async function nextPiece(response, reader, signal) {
 }
 
 /** All pieces in one. More than `most` are wanted by nobody: it stops behind the first such. */
-async function join(response, reader, { onProgress, signal, most }) {
+async function join(response, reader, { onProgress, signal, most, allowance }) {
     const total = lengthOf(response);
+    let taken = total ?? 0; // of the allowance: first what is stated, which may be too little
+    allowance?.take(taken, response.url);
     let bytes = room(Math.min(total ?? 65536, most)), done = 0;
     onProgress?.(0, total);
     while (done <= most) {
@@ -157,6 +182,10 @@ async function join(response, reader, { onProgress, signal, most }) {
         if (piece === null) {
             if (total === null || done >= total) break;
             throw failure('TARE_E_TRUNCATED', `${response.url}: ${done} bytes came, not ${total}`);
+        }
+        if (done + piece.length > taken) {
+            allowance?.take(done + piece.length - taken, response.url);
+            taken = done + piece.length;
         }
         if (done + piece.length > bytes.length) {
             const larger = room(Math.max(bytes.length * 2, done + piece.length));
@@ -171,13 +200,13 @@ async function join(response, reader, { onProgress, signal, most }) {
 }
 
 /**
- * All bytes of a response; more than `most` where it has more than that. `onProgress(done, total)`
- * has null as total where none is stated.
+ * All bytes of a response; more than `most` where it has more than that, and an error where there is
+ * an allowance and it has more. `onProgress(done, total)` has null as total where none is stated.
  */
-export async function readAll(response, { onProgress, signal, most = Infinity }) {
+export async function readAll(response, { onProgress, signal, most = Infinity, allowance }) {
     const reader = response.body?.getReader();
     try {
-        return await join(response, reader, { onProgress, signal, most });
+        return await join(response, reader, { onProgress, signal, most, allowance });
     } finally {
         reader?.cancel().catch(() => {}); // which does nothing behind the end
     }
@@ -201,9 +230,10 @@ async function askSize(url, options) {
 }
 
 class UrlSource {
-    constructor(url, options, size, tag, head) {
+    constructor(url, options, wholeSizeMax, size, tag, head) {
         this.url = url;
         this.options = options;
+        this.wholeSizeMax = wholeSizeMax;
         this.size = size;
         this.tag = tag; // the ETag, which tells when the file is another one
         this.head = head;
@@ -231,6 +261,10 @@ class UrlSource {
             throw this.fail('TARE_E_CHANGED', 'the file changed since it was opened', offset);
         }
         const whole = response.status === 200; // a server may at any time send all of it instead
+        if (whole && this.size > this.wholeSizeMax) {
+            await drop(response);
+            throw beyondWhole(this.url, this.wholeSizeMax);
+        }
         const bytes = await readAll(response, { signal: options.signal,
                                                 most: whole ? this.size : size });
         if (whole && bytes.length === this.size) return bytes.slice(offset, offset + size);
@@ -247,13 +281,13 @@ class UrlSource {
 
 /**
  * A file behind a URL, with its first `headSize` bytes. A server that ignores ranges has sent all
- * of it by then, and it is in memory.
+ * of it by then, and it is in memory, as far as the allowance goes.
  */
-export async function openUrl(url, options, headSize) {
+export async function openUrl(url, options, headSize, allowance) {
     const response = await request(url, options, { range: `bytes=0-${headSize - 1}` });
     if (response.status === 200)
         return new BytesSource(await readAll(response, {
-            onProgress: options.onProgress, signal: options.signal }));
+            onProgress: options.onProgress, signal: options.signal, allowance }));
     if (response.status === 416) { // it has no byte 0
         const { size } = parseContentRange(response.headers.get('content-range'));
         if ((size ?? await askSize(url, options)) === 0) return new BytesSource(new Uint8Array(0));
@@ -264,7 +298,7 @@ export async function openUrl(url, options, headSize) {
     const size = range.size ?? await askSize(url, options);
     if ((range.start ?? 0) !== 0 || head.length !== Math.min(headSize, size))
         throw failure('TARE_E_READ', `${url}: other bytes came than were asked for`);
-    return new UrlSource(url, options, size, response.headers.get('etag'), head);
+    return new UrlSource(url, options, allowance.most, size, response.headers.get('etag'), head);
 }
 
 /* ------------------------------------------------------------------------------------------------

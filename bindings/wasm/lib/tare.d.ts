@@ -86,6 +86,9 @@ export interface BytesOptions extends OpenOptions {
 export interface ResponseOptions extends BytesOptions {
     /** Bytes that came, and how many there are: null where the response does not say. */
     onProgress?: (done: number, total: number | null) => void;
+    /** Bytes of the response at most, a whole number from 1: more are TARE_E_LIMIT. Default: no limit,
+     *  since all of it is what the caller asked for. */
+    wholeSizeMax?: number;
 }
 
 export interface UrlOptions extends OpenOptions {
@@ -98,6 +101,10 @@ export interface UrlOptions extends OpenOptions {
     resolve?: (name: string, url: URL) => string | URL | undefined;
     /** Of a server that ignores ranges, so that all of a file is fetched. */
     onProgress?: (done: number, total: number | null) => void;
+    /** Bytes that are taken at most of servers that ignore ranges, a whole number from 1: default 2^30, of
+     *  all files of the model together while it is opened, and again of each later answer. More are
+     *  TARE_E_LIMIT, which is told before they come where the answer says how many it has. */
+    wholeSizeMax?: number;
 }
 
 /** A file that the caller reads, such as one behind a file handle. */

@@ -3,7 +3,7 @@
  * over the C library; see README.md. Tensor bytes stay where the caller has them.
  */
 import { Instance, init, listFiles, openHeads, openIndex, takeLimits } from './instance.js';
-import { BytesSource, drop, isBytes, mapSome, openUrl, readAll, room, sourceOf } from './sources.js';
+import { Allowance, BytesSource, drop, isBytes, mapSome, openUrl, readAll, room, sourceOf } from './sources.js';
 import { Tensor, Metadata, copyNames, listPrefix, placeOf } from './tensor.js';
 import { TareError, failure } from './tare_error.js';
 
@@ -129,12 +129,12 @@ function headSizeOf(name, { index }) {
 /* A folder on a server cannot be listed: these are tried, as tare_open would choose them. */
 const USUAL_NAMES = ['model.safetensors.index.json', 'model.safetensors'];
 
-async function openFolderUrl(base, options) {
+async function openFolderUrl(base, options, allowance) {
     let error;
     for (const name of USUAL_NAMES) {
         const url = new URL(name, base);
         try {
-            return [url, await openUrl(url, options, HEAD_SIZE)];
+            return [url, await openUrl(url, options, HEAD_SIZE, allowance)];
         } catch (cause) {
             if (cause?.status !== 'TARE_E_OPEN') throw cause;
             error = cause;
@@ -152,10 +152,10 @@ function parseUrl(text) {
 }
 
 async function openFromUrl(text, options) {
-    const taken = takeOptions(options);
+    const taken = takeOptions(options), allowance = new Allowance(options);
     let url = parseUrl(text), source;
-    if (url.pathname.endsWith('/')) [url, source] = await openFolderUrl(url, options);
-    else source = await openUrl(url, options, headSizeOf(url.pathname, options));
+    if (url.pathname.endsWith('/')) [url, source] = await openFolderUrl(url, options, allowance);
+    else source = await openUrl(url, options, headSizeOf(url.pathname, options), allowance);
     const name = lastSegment(url);
     const file = { name, source, size: source.size, head: await headOf(
         source, Math.min(source.size, headSizeOf(name, options))) };
@@ -164,7 +164,7 @@ async function openFromUrl(text, options) {
     const others = await mapSome(names.filter((other) => other !== name), async (other) => {
         const resolved = options.resolve?.(other, url) ?? urlOf(other, url);
         return { name: other,
-                 source: await openUrl(resolved, options, headSizeOf(other, options)) };
+                 source: await openUrl(resolved, options, headSizeOf(other, options), allowance) };
     });
     return openTaken([{ name, source }, ...others], taken);
 }
@@ -219,17 +219,19 @@ export class Model {
     }
 
     static async fromResponse(response, options = {}) {
-        const given = await response;
+        const given = await response, { onProgress, wholeSizeMax } = options;
         if (typeof given?.ok !== 'boolean') throw new TypeError('a Response, or a promise of one');
+        let allowance; // none: all of it is what the caller asked for
         try {
             takeOptions(options); // before all of it is fetched
+            if (wholeSizeMax !== undefined) allowance = new Allowance({ wholeSizeMax });
             if (!given.ok)
                 throw failure('TARE_E_OPEN', `${given.url}: HTTP status ${given.status}`);
         } catch (error) {
             await drop(given);
             throw error;
         }
-        return Model.fromBytes(await readAll(given, { onProgress: options.onProgress }), options);
+        return Model.fromBytes(await readAll(given, { onProgress, allowance }), options);
     }
 
     static async fromUrl(url, options = {}) {

@@ -14,12 +14,15 @@ export async function use(file: File, files: FileList, bytes: ArrayBuffer): Prom
         await Model.fromFiles([{ name: 'a', bytes }, { name: 'b', bytes: file }]),
         await Model.fromFiles([{ name: '', bytes: { size: 9, read: async (_, size) => new Uint8Array(size) } }]),
         await Model.fromResponse(fetch('m'), { onProgress: (done, total) => done + (total ?? 0) }),
+        await Model.fromUrl('m/', { wholeSizeMax: 9 }),
         await Model.fromUrl('m/', { index: new Uint8Array(bytes), requireIndex: true, resolve: (name, url) => new URL(name, url) }),
     ];
     const limits: Limits = { headerSizeMax: 1000, tensorCountMax: 9, rankMax: 8, nameSizeMax: 99, metadataSizeMax: 5 };
     opened.push(await Model.fromBytes(bytes, limits), await Model.fromBlob(file, limits),
                 await Model.fromFiles([], { ...limits, requireIndex: true }), await Model.fromUrl('m', limits),
-                await Model.fromResponse(fetch('m'), { ...limits, name: 'm' }));
+                await Model.fromResponse(fetch('m'), { ...limits, name: 'm', wholeSizeMax: 9 }));
+    // @ts-expect-error: what is no answer of a server has none
+    opened.push(await Model.fromBytes(bytes, { wholeSizeMax: 9 }));
     // @ts-expect-error: numbers alone are limits
     const wide: OpenOptions = { tensorCountMax: 5n };
     // @ts-expect-error: nor is text

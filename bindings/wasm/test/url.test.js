@@ -215,6 +215,83 @@ test('of a body that never ends no more is taken than was asked for', async () =
     }
 });
 
+/* Servers that ignore ranges: those that say how much comes, and those that do not. */
+const ignoring = (files, { told }) => async (url) => {
+    const file = files[String(url).split('/').at(-1)];
+    return new Response(file, { headers: told ? { 'content-length': String(file.length) } : {} });
+};
+
+test('of a server that ignores ranges no more is taken than is allowed', async () => {
+    const file = safetensors([['w', 'U8', [100_000], weights.subarray(0, 100_000)]]);
+    const open = (fetch, wholeSizeMax) => Model.fromUrl('http://any.where/m', { fetch, wholeSizeMax });
+    for (const told of [true, false]) {
+        const fetch = ignoring({ m: file }, { told });
+        for (const enough of [file.length, file.length + 1, undefined])
+            assert.deepEqual(Buffer.from((await open(fetch, enough)).tensorBytes('w')), weights.subarray(0, 100_000));
+        const error = await errorOf(open(fetch, file.length - 1));
+        assert.equal(error.status, 'TARE_E_LIMIT');
+        assert.match(error.message, new RegExp(`wholeSizeMax \\(${file.length - 1} bytes\\)`));
+    }
+    for (const [length, wholeSizeMax, most] of [[null, 100_000, 100_000], ['9', 100_000, 100_000],
+                                                ['100001', 100_000, 0], [String(2 ** 30 + 1), undefined, 0]]) {
+        const state = { pulled: 0, cancelled: false }, headers = length === null ? {} : { 'content-length': length };
+        const error = await errorOf(open(async () => new Response(endless(state), { headers }), wholeSizeMax));
+        assert.equal(error.status, 'TARE_E_LIMIT', `${length}: ${error.message}`);
+        assert.ok(state.cancelled && state.pulled <= most + 20_000, `${length}: ${state.pulled}`);
+    }
+});
+
+test('that is of all files of a model together', async () => {
+    const [a, b] = ['a', 'b'].map((name) => safetensors([[name, 'U8', [50_000], weights.subarray(0, 50_000)]]));
+    const list = JSON.stringify({ weight_map: { a: 'a.safetensors', b: 'b.safetensors' } });
+    const first = 'm.safetensors.index.json';
+    const files = { [first]: Buffer.from(list), 'a.safetensors': a, 'b.safetensors': b };
+    const all = list.length + a.length + b.length;
+    for (const told of [true, false]) {
+        const fetch = ignoring(files, { told });
+        const open = (wholeSizeMax) => Model.fromUrl(`http://any.where/${first}`, { fetch, wholeSizeMax });
+        assert.equal((await open(all)).length, 2);
+        assert.equal((await errorOf(open(all - 1))).status, 'TARE_E_LIMIT');
+    }
+});
+
+test('and of each later answer, whatever becomes of the options', async () => {
+    const file = safetensors([['w', 'U8', [100_000], weights.subarray(0, 100_000)]]);
+    for (const [wholeSizeMax, fine] of [[file.length, true], [file.length - 1, false]]) {
+        const state = { pulled: 0, cancelled: false };
+        const left = [new Response(file.subarray(0, 65536), { status: 206, headers: {
+            'content-range': `bytes 0-65535/${file.length}` } }), new Response(fine ? file : endless(state))];
+        const options = { fetch: async () => left.shift(), wholeSizeMax };
+        const model = await Model.fromUrl('http://any.where/m', options);
+        options.wholeSizeMax = fine ? 1 : undefined;
+        if (fine) {
+            assert.equal((await model.read('w')).length, 100_000);
+        } else {
+            assert.equal((await errorOf(model.read('w'))).status, 'TARE_E_LIMIT');
+            assert.ok(state.cancelled && state.pulled <= 20_000, String(state.pulled));
+        }
+    }
+});
+
+test('all of a response is what was asked for, unless a limit is', async () => {
+    const file = safetensors([['w', 'U8', [4], Buffer.alloc(4, 1)]]);
+    for (const most of [undefined, file.length])
+        assert.equal((await Model.fromResponse(new Response(file), { wholeSizeMax: most })).length, 1);
+    const state = { pulled: 0, cancelled: false };
+    const error = await errorOf(Model.fromResponse(new Response(endless(state)), { wholeSizeMax: 50_000 }));
+    assert.deepEqual([error.status, state.cancelled], ['TARE_E_LIMIT', true]);
+    assert.ok(state.pulled <= 80_000, String(state.pulled));
+    for (const wrong of [0, -1, 1.5, NaN, Infinity, 2 ** 53, '9', null, 5n]) {
+        const body = { pulled: 0, cancelled: false }, options = {
+            wholeSizeMax: wrong, fetch: () => assert.fail('it was fetched') };
+        for (const opening of [Model.fromUrl('http://any.where/m', options),
+                               Model.fromResponse(new Response(endless(body)), options)])
+            assert.equal((await errorOf(opening)).message,
+                         `wholeSizeMax is a whole number from 1, not ${String(wrong)}`);
+        assert.ok(body.cancelled);
+    }
+});
+
 test('a length that is a lie takes no memory', async () => {
     const file = safetensors([['w', 'U8', [4], Buffer.alloc(4, 1)]]), sizes = [];
     const { Uint8Array: Real } = globalThis;
