@@ -141,9 +141,13 @@ static void load_into(const tare_model *model, const boxes *of, const tare_load_
     tare_status status = tare_load_into(model, of->list, targets, of->count, &checked, &error);
     cr_assert_eq(status, TARE_OK, "%s", error.message);
     if (of->count != 0) {
-        target_sizes[of->count - 1]++;
+        const size_t last = of->count - 1;
+        target_sizes[last]++; /* which the sum of all shows too, but not whose it is */
         status = tare_load_into(model, of->list, targets, of->count, &checked, &error);
         cr_assert_eq(status, TARE_E_TARGET_SIZE, "%s", error.message);
+        expect_message(
+            "too large",
+            sizes[last] != 0 ? tare_name(model, of->list[last]).data : "nothing is loaded", &error);
     }
     for (size_t i = 0; i < of->count; i++) {
         check_slice(model, of, i, bytes_at(options->device, targets[i], sizes[i]), sizes[i]);
