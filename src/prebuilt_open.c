@@ -57,18 +57,12 @@ static void give_bytes(tarei_prebuilt *prebuilt, tarei_memory *memory)
     prebuilt->bytes = NULL;
 }
 
-/* Reads all of it. A file that claims more than headers of that size can make is refused before. */
+/* Reads all of it. */
 static tare_status take_bytes(attempt *a)
 {
     tarei_prebuilt *prebuilt = a->prebuilt;
     tare_error *error = a->opening->error;
-    uint64_t header_size = 0, size = a->file.size;
-    for (uint32_t i = 0; i < a->head.shard_count; i++)
-        header_size += tarei_prebuilt_header_end(&a->built[i]);
-    if (size > tarei_prebuilt_size_max((uint64_t)a->head.shard_count + 1, header_size))
-        return tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD,
-                               offsetof(tarei_prebuilt_head, file_size),
-                               "%" PRIu64 " bytes are more than the headers can make", size);
+    uint64_t size = a->file.size;
     void *taken = tarei_memory_take(&a->opening->model->memory, size, TAREI_PREBUILT_UNIT);
     if (taken == NULL && !tarei_check_fits_size(size))
         return tarei_error_set(error, TARE_E_LIMIT, TARE_NO_SHARD, TARE_NO_OFFSET,
@@ -345,6 +339,20 @@ static tare_status check_counts(attempt *a)
     return count <= list_size / 8 && names_size <= list_size + own ? TARE_OK : fail_foreign(a);
 }
 
+/* A file that claims more than headers of that size can make is refused, mapped or not: its counts
+ * are what calls take memory and time for, and a hole holds any. */
+static tare_status check_size(attempt *a)
+{
+    uint64_t header_size = 0, size = a->file.size;
+    for (uint32_t i = 0; i < a->head.shard_count; i++)
+        header_size += tarei_prebuilt_header_end(&a->built[i]);
+    if (size <= tarei_prebuilt_size_max((uint64_t)a->head.shard_count + 1, header_size))
+        return TARE_OK;
+    return tarei_error_set(a->opening->error, TARE_E_LIMIT, TARE_NO_SHARD,
+                           offsetof(tarei_prebuilt_head, file_size),
+                           "%" PRIu64 " bytes are more than the headers can make", size);
+}
+
 /* What the file itself says: its name stands before what is wrong with that. */
 static tare_status check_own(attempt *a)
 {
@@ -356,6 +364,7 @@ static tare_status check_own(attempt *a)
                                  "the index file has more tensors than tensor_count_max");
     if (status == TARE_OK) status = check_counts(a);
     if (status == TARE_OK) status = take_shards(a);
+    if (status == TARE_OK) status = check_size(a);
     if (status == TARE_OK) return TARE_OK;
     return tarei_error_prefix(error, (tare_string){a->path, strlen(a->path)});
 }
