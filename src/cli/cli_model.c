@@ -49,9 +49,12 @@ void cli_report(const char *path, const tare_error *error, bool with_status)
 
 void cli_report_as(const char *shown, const char *path, const tare_error *error)
 {
+    static const char placed[] = "is in place, but ";
     char name[1024];
     text_escape(text_of(path), name, sizeof name);
     const char *message = skip_path(error->message, name);
+    if (strcmp(shown, path) != 0 && strncmp(message, placed, sizeof placed - 1) == 0)
+        message += sizeof placed - 1; /* that of the stage; the one that is shown is not */
     cli_message("%s: %s", text_escape(text_of(shown), name, sizeof name), message);
 }
 

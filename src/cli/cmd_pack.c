@@ -1,6 +1,5 @@
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,15 +93,15 @@ static bool print_index(const pack_list *list, const pack_target *target)
 static bool write_index(const pack_list *list, const pack_target *target)
 {
     char *path = pack_target_stage_path(target, list->file_count);
-    int descriptor = path != NULL ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1;
-    int failure = path == NULL ? ENOMEM : descriptor < 0 ? errno : 0;
+    int descriptor;
+    int failure = path != NULL ? place_create(path, &descriptor) : ENOMEM;
     if (failure == 0) {
         out_divert(descriptor);
         bool whole = print_index(list, target);
         failure = out_restore();
         if (!whole) failure = ENOMEM;
-        if (failure == 0 && fsync(descriptor) != 0) failure = errno;
-        if (close(descriptor) != 0 && failure == 0) failure = errno;
+        if (failure == 0) failure = place_sync(descriptor);
+        if (close(descriptor) != 0 && errno != EINTR && failure == 0) failure = errno;
     }
     free(path);
     if (failure != 0) {
@@ -183,8 +182,7 @@ static bool pack(const cli_options *options, const tare_model *model, pack_list 
     pack_target target;
     transfer_start();
     bool good = pack_target_begin(options, list->file_count, &target) &&
-                pack_guard(options, model, list, &target) &&
-                pack_target_check_neighbours(options->output, &target);
+                pack_guard(options, model, list, &target) && pack_target_check_neighbours(&target);
     if (good) pack_metadata_collect(model, list);
     good = good && pack_target_make_stage(&target);
     if (good) good = write_all(options, list, &target);

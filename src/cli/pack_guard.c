@@ -1,8 +1,7 @@
-#define _XOPEN_SOURCE 700
+#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "pack.h"
 
@@ -10,12 +9,11 @@
  * --force writes over a model of the same name, and removes what is left of it. Where the model
  * that is read is part of that, nothing may go but what is packed: a file of it of which a tensor
  * is left out must stay, and so must a file that only has its name from the same model. Files are
- * told by what they are, whatever the path that leads to them.
+ * told by what they are, whatever the path that leads to them; if one cannot be told, nothing goes.
  */
 
 typedef struct source_file {
-    dev_t device;
-    ino_t number;
+    place place;
     size_t left_out; /* tensors */
 } source_file;
 
@@ -27,11 +25,22 @@ typedef struct guard {
     char *stranger; /* the first file that is none of the model */
 } guard;
 
-static void add_file(guard *g, const char *path, size_t left_out)
+static bool no_memory(const guard *g)
 {
-    struct stat facts;
-    if (path == NULL || stat(path, &facts) != 0) return;
-    g->files[g->count++] = (source_file){facts.st_dev, facts.st_ino, left_out};
+    return pack_fail(g->model, "out of memory");
+}
+
+/* A file that is gone could have become any other. */
+static bool add_file(guard *g, const char *path, size_t left_out, bool must_be)
+{
+    place found;
+    if (path == NULL) return no_memory(g);
+    if (!place_look(path, true, &found)) return false;
+    if (found.kind != PLACE_EMPTY)
+        g->files[g->count++] = (source_file){found, left_out};
+    else if (must_be)
+        return pack_fail(path, "is of the model that is read, and is not there any more");
+    return true;
 }
 
 /* A shard's name is the path itself, or leads on from the folder of what was opened. */
@@ -60,41 +69,37 @@ static size_t *count_left_out(const tare_model *model, const pack_list *list)
     return counts;
 }
 
-static bool is_same_folder(const struct stat *facts, const pack_target *target)
+static bool add_shards(guard *g, const tare_model *model, const pack_list *list, bool is_folder)
 {
-    struct stat place;
-    return stat(target->folder[0] != '\0' ? target->folder : ".", &place) == 0 &&
-           place.st_dev == facts->st_dev && place.st_ino == facts->st_ino;
-}
-
-/* Its shards, and the index that they were found by: what was opened, or, where that was the folder
- * of the target, the index there. False without memory. */
-static bool list_files(guard *g, const tare_model *model, const pack_list *list,
-                       const pack_target *target)
-{
-    struct stat facts;
     size_t shards = tare_shard_count(model);
-    bool is_folder = stat(g->model, &facts) == 0 && S_ISDIR(facts.st_mode);
     size_t *counts = count_left_out(model, list);
     g->files = malloc((shards + 1) * sizeof *g->files);
-    bool good = counts != NULL && g->files != NULL;
+    bool good = (counts != NULL && g->files != NULL) || no_memory(g);
     for (size_t i = 0; i < shards && good; i++) {
         char *path = shard_path(g->model, is_folder, tare_shard_at(model, i).name.data);
-        good = path != NULL;
-        add_file(g, path, counts[i]);
+        good = add_file(g, path, counts[i], true);
         free(path);
     }
     free(counts);
-    if (!good) return false;
+    return good;
+}
+
+/* Its shards, and the index that they were found by: what was opened, or, where that was the folder
+ * of the target, the index there. */
+static bool list_files(guard *g, const tare_model *model, const pack_list *list,
+                       const pack_target *target)
+{
+    place opened, folder;
     size_t left_out = tare_count(model) - list->count;
-    if (!is_folder) {
-        add_file(g, g->model, left_out);
-    } else if (is_same_folder(&facts, target)) {
-        char *index = pack_target_name(target, target->folder, target->file_count);
-        good = index != NULL;
-        add_file(g, index, left_out);
-        free(index);
-    }
+    if (!place_look(g->model, true, &opened)) return false;
+    bool is_folder = opened.kind == PLACE_FOLDER;
+    if (!add_shards(g, model, list, is_folder)) return false;
+    if (!is_folder) return add_file(g, g->model, left_out, true);
+    if (!place_look(pack_target_folder(target), true, &folder)) return false;
+    if (!place_is_same(&opened, &folder)) return true;
+    char *index = pack_target_name(target, target->folder, target->file_count);
+    bool good = add_file(g, index, left_out, false);
+    free(index);
     return good;
 }
 
@@ -120,12 +125,13 @@ static bool refuse(const guard *g, const char *path, size_t left_out)
 static bool meet(void *context, const pack_target *target, const char *path)
 {
     guard *g = context;
-    struct stat facts;
+    place found;
     (void)target;
-    if (stat(path, &facts) != 0) return true;
+    if (!place_look(path, true, &found)) return false;
+    if (found.kind == PLACE_EMPTY) return true;
     for (size_t i = 0; i < g->count; i++) {
         const source_file *file = &g->files[i];
-        if (file->device != facts.st_dev || file->number != facts.st_ino) continue;
+        if (!place_is_same(&file->place, &found)) continue;
         g->overlaps = true;
         return file->left_out == 0 || refuse(g, path, file->left_out);
     }
@@ -138,10 +144,10 @@ bool pack_guard(const cli_options *options, const tare_model *model, const pack_
 {
     guard g = {.model = options->operands[0]};
     if (!target->force) return true;
-    bool good = list_files(&g, model, list, target) || pack_fail(g.model, "out of memory");
+    bool good = list_files(&g, model, list, target);
     for (size_t i = 0; i < target->file_count + (target->file_count > 1) && good; i++) {
         char *path = pack_target_path(target, i);
-        good = path != NULL ? meet(&g, target, path) : pack_fail(g.model, "out of memory");
+        good = path != NULL ? meet(&g, target, path) : no_memory(&g);
         free(path);
     }
     good = good && pack_target_each_old(target, meet, &g);

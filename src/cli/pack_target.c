@@ -1,14 +1,8 @@
-#define _XOPEN_SOURCE 700
 #include "pack.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static const char extension[] = ".safetensors";
 enum { EXTENSION_SIZE = sizeof extension - 1, FILE_COUNT_MAX = 99999 };
@@ -20,9 +14,9 @@ bool pack_fail(const char *path, const char *what)
     return false;
 }
 
-bool pack_fail_system(const char *path)
+bool pack_fail_for(const char *path, int failure)
 {
-    return pack_fail(path, strerror(errno));
+    return failure == 0 || pack_fail(path, strerror(failure));
 }
 
 static char *join(const char *a, const char *b, const char *c, const char *d)
@@ -31,6 +25,11 @@ static char *join(const char *a, const char *b, const char *c, const char *d)
     char *path = malloc(room);
     if (path != NULL) snprintf(path, room, "%s%s%s%s", a, b, c, d);
     return path;
+}
+
+const char *pack_target_folder(const pack_target *target)
+{
+    return target->folder[0] != '\0' ? target->folder : ".";
 }
 
 char *pack_target_name(const pack_target *target, const char *folder, size_t index)
@@ -82,9 +81,10 @@ static bool may_be_folder(const char *out)
 /* Splits OUT into a folder and a name, and makes the folder if OUT is one. */
 static bool understand(const char *out, pack_target *target)
 {
-    struct stat facts;
+    place found;
     size_t size = strlen(out);
-    bool is_folder = stat(out, &facts) == 0 && S_ISDIR(facts.st_mode);
+    if (!place_look(out, true, &found)) return false;
+    bool is_folder = found.kind == PLACE_FOLDER;
     bool is_file = !is_folder && ends_with(out, extension);
     const char *slash = strrchr(out, '/');
     size_t folder_size = is_file ? (slash != NULL ? (size_t)(slash - out) + 1 : 0) : size;
@@ -97,13 +97,14 @@ static bool understand(const char *out, pack_target *target)
         target->stem[size - folder_size - EXTENSION_SIZE] = '\0';
         return true;
     }
+    target->out = out;
     if (is_folder) return true;
-    if (stat(out, &facts) == 0)
+    if (found.kind != PLACE_EMPTY)
         return pack_fail(out, "is there and is no folder; name a folder, or a file that ends in "
                               ".safetensors");
     if (!may_be_folder(out)) return false;
-    target->made_folder = mkdir(out, 0777) == 0;
-    return target->made_folder || pack_fail_system(out);
+    target->made_folder = pack_fail_for(out, place_make_folder(out));
+    return target->made_folder;
 }
 
 /* An index is read by the rules for names of shards: docs/format_safetensors.md, X-PATH. */
@@ -125,12 +126,12 @@ static bool may_be_listed(const pack_target *target)
 /* Only files and links can be written over; nothing is, unless forced. */
 static bool check_place(void *context, const pack_target *target, const char *path)
 {
-    struct stat facts;
+    place found;
     (void)context;
-    if (lstat(path, &facts) != 0) return true;
-    if (S_ISDIR(facts.st_mode)) return pack_fail(path, "is a folder");
-    if (!S_ISREG(facts.st_mode) && !S_ISLNK(facts.st_mode))
-        return pack_fail(path, "is not a regular file");
+    if (!place_look(path, false, &found)) return false;
+    if (found.kind == PLACE_EMPTY) return true;
+    if (found.kind == PLACE_FOLDER) return pack_fail(path, "is a folder");
+    if (found.kind == PLACE_OTHER) return pack_fail(path, "is not a regular file");
     return target->force || pack_fail(path, "is there already; --force writes over it");
 }
 
@@ -153,8 +154,7 @@ bool pack_target_make_stage(pack_target *target)
     if (stage == NULL) return pack_fail(target->folder, "out of memory");
     size_t size = strlen(stage);
     stage[size - 1] = '\0';
-    if (mkdtemp(stage) == NULL) {
-        pack_fail_system(target->folder[0] != '\0' ? target->folder : ".");
+    if (!pack_fail_for(pack_target_folder(target), place_make_temporary(stage))) {
         free(stage);
         return false;
     }
@@ -191,29 +191,25 @@ static bool is_in_the_way(const pack_target *target, const char *name)
     return !own && (!target->force || !is_shard(target, name));
 }
 
+static bool is_no_neighbour(void *context, const char *name)
+{
+    const pack_target *target = context;
+    char shown[256];
+    char what[512];
+    if (!is_in_the_way(target, name)) return true;
+    snprintf(what, sizeof what,
+             "has %s, beside which it would not open as the new model; name another folder, or a "
+             "file in it that ends in .safetensors",
+             text_escape(text_of(name), shown, sizeof shown));
+    return pack_fail(target->out, what);
+}
+
 /* A folder that is the target must open as what was written there. With an index of the usual name
  * it does, whatever else it holds. */
-bool pack_target_check_neighbours(const char *out, const pack_target *target)
+bool pack_target_check_neighbours(pack_target *target)
 {
-    struct stat facts;
-    if (target->file_count > 1 || target->made_folder || stat(out, &facts) != 0 ||
-        !S_ISDIR(facts.st_mode))
-        return true;
-    DIR *folder = opendir(out);
-    if (folder == NULL) return pack_fail_system(out);
-    bool good = true;
-    for (const struct dirent *entry; good && (entry = readdir(folder)) != NULL;) {
-        if (!is_in_the_way(target, entry->d_name)) continue;
-        char shown[256];
-        char what[512];
-        snprintf(what, sizeof what,
-                 "has %s, beside which it would not open as the new model; name "
-                 "another folder, or a file in it that ends in .safetensors",
-                 text_escape(text_of(entry->d_name), shown, sizeof shown));
-        good = pack_fail(out, what);
-    }
-    closedir(folder);
-    return good;
+    if (target->file_count > 1 || target->made_folder || target->out == NULL) return true;
+    return place_list(target->out, is_no_neighbour, target);
 }
 
 bool pack_target_begin(const cli_options *options, size_t file_count, pack_target *target)
@@ -238,22 +234,21 @@ static bool is_new(const pack_target *target, const char *name)
     return target->file_count > 1 && strcmp(name + strlen(name) - (size_t)size, end) == 0;
 }
 
-static bool each_old_shard(const pack_target *target,
-                           bool (*visit)(void *context, const pack_target *target,
-                                         const char *path),
-                           void *context)
+typedef struct old_shards {
+    const pack_target *target;
+    bool (*visit)(void *context, const pack_target *target, const char *path);
+    void *context;
+} old_shards;
+
+static bool visit_old_shard(void *context, const char *name)
 {
-    DIR *folder = opendir(target->folder[0] != '\0' ? target->folder : ".");
-    if (folder == NULL) return errno == ENOENT || pack_fail_system(target->folder);
-    bool good = true;
-    for (const struct dirent *entry; (entry = readdir(folder)) != NULL && good;) {
-        if (!is_shard(target, entry->d_name) || is_new(target, entry->d_name)) continue;
-        char *path = join(target->folder, entry->d_name, "", "");
-        good =
-            path != NULL ? visit(context, target, path) : pack_fail(target->stem, "out of memory");
-        free(path);
-    }
-    closedir(folder);
+    const old_shards *old = context;
+    const pack_target *target = old->target;
+    if (!is_shard(target, name) || is_new(target, name)) return true;
+    char *path = join(target->folder, name, "", "");
+    bool good = path != NULL ? old->visit(old->context, target, path)
+                             : pack_fail(target->stem, "out of memory");
+    free(path);
     return good;
 }
 
@@ -268,7 +263,9 @@ bool pack_target_each_old(const pack_target *target,
     bool good =
         path != NULL ? visit(context, target, path) : pack_fail(target->stem, "out of memory");
     free(path);
-    return good && (!target->force || each_old_shard(target, visit, context));
+    if (!good || !target->force) return good;
+    old_shards old = {target, visit, context};
+    return place_list(pack_target_folder(target), visit_old_shard, &old);
 }
 
 /* With all that is in it, and the slash behind its name. */
@@ -277,18 +274,22 @@ static void remove_stage(const pack_target *target, char *folder)
     if (folder == NULL) return;
     for (size_t i = 0; i <= target->file_count; i++) {
         char *path = pack_target_name(target, folder, i);
-        if (path != NULL) unlink(path);
+        if (path != NULL) place_remove(path);
         free(path);
     }
-    rmdir(folder);
+    if (place_remove_folder(folder) != 0 && !target->keeps_aside)
+        pack_fail(folder, "cannot be removed, and is needed no more");
     free(folder);
 }
 
 void pack_target_end(pack_target *target, bool done)
 {
-    remove_stage(target, target->aside);
+    if (target->keeps_aside)
+        free(target->aside);
+    else
+        remove_stage(target, target->aside);
     remove_stage(target, target->stage);
-    if (target->made_folder && !done) rmdir(target->folder);
+    if (target->made_folder && !done) place_remove_folder(target->folder);
     for (size_t i = 0; i < target->removed_count; i++) free(target->removed[i]);
     free(target->removed);
     free(target->folder);
