@@ -1,8 +1,13 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* getrandom, O_CLOEXEC, st_mtim, renameat2 */
 #endif
+/* Here and not in a build's flags, since others build these sources too: where addresses have 32
+ * bits, nothing is told of a file of 2 GiB and more, or of a time from 2038 on, without them. */
 #ifndef _FILE_OFFSET_BITS
 #define _FILE_OFFSET_BITS 64
+#endif
+#ifndef _TIME_BITS
+#define _TIME_BITS 64
 #endif
 #include "os.h"
 

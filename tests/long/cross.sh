@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The plain programs, the corpus and the saved inputs of the fuzzers on other processors: 32-bit x86,
-# 64-bit ARM and big-endian s390x, built with Debian's cross compilers and run by qemu's user mode.
+# The plain programs, the corpus, the saved inputs of the fuzzers, and the program with a large file on
+# other processors: 32-bit x86, 64-bit ARM and big-endian s390x, built with Debian's cross compilers and
+# run by qemu's user mode.
 #
 #     tests/long/cross.sh [i686|aarch64|s390x]...     without arguments all of them
 set -euo pipefail
@@ -44,6 +45,41 @@ run_with_driver() {
     done
 }
 
+# fails MESSAGE COMMAND...     with status 1, and says that
+fails() {
+    local message=$1 status=0
+    shift
+    printf '%-8s %s\n' "$arch" "$(basename "$1") ${*:2} (fails)"
+    # shellcheck disable=SC2086
+    ${emulator[$arch]} "$@" >"$folder/log" 2>&1 || status=$?
+    if [[ $status != 1 ]] || ! grep -q "$message" "$folder/log"; then
+        cat "$folder/log"
+        printf 'status %d on %s: %s\n' "$status" "$arch" "$*"
+        return 1
+    fi
+}
+
+# The program, with a model of more than 2 GiB, most of it a hole, and of a time after 2038.
+run_program() {
+    local tare=$folder/tare model=$folder/large.safetensors out=$folder/small.safetensors header
+    build "$tare" src/cli/*.c "${objects[@]}"
+    header='{"a":{"dtype":"U8","shape":[3000000000],"data_offsets":[0,3000000000]},'
+    header+='"b":{"dtype":"U8","shape":[6],"data_offsets":[3000000000,3000000006]}}'
+    printf "\\x$(printf %x ${#header})\\0\\0\\0\\0\\0\\0\\0%s" "$header" >"$model"
+    truncate -s "$((8 + ${#header} + 3000000000))" "$model"
+    printf 'tensor' >>"$model"
+    touch -d 2040-01-01 "$model"
+    run "$tare" ls "$model"
+    run "$tare" cat "$model" b
+    [[ $(<"$folder/log") = tensor ]]
+    fails '1 of its tensors would be lost' "$tare" pack "$model" -o "$model" --force --only=b
+    [[ $(stat -c %s "$model") -gt 3000000000 ]]
+    run "$tare" pack "$model" -o "$out" --only=b
+    fails 'is there already' "$tare" pack "$out" -o "$model"
+    run "$tare" pack "$out" -o "$model" --force
+    [[ $(stat -c %s "$model") -lt 1000 ]]
+}
+
 run_arch() {
     local objects=() small=() name source
     local linked=(-static "-Wl,--no-warnings")
@@ -62,6 +98,7 @@ run_arch() {
         build "$folder/$name" "tests/plain/$name.c" "${objects[@]}"
         run "$folder/$name"
     done
+    run_program
     run_with_driver
     for name in safetensors gguf json shards index save prebuilt; do
         build "$folder/fuzz_$name" "tests/fuzz/fuzz_$name.c" tests/fuzz/fuzz_replay.c \
