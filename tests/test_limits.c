@@ -6,6 +6,7 @@
 #include "support/expect.h"
 #include "support/file_list.h"
 #include "support/gguf_text.h"
+#include "support/index_probe.h"
 #include "support/reader_probe.h"
 #include "support/temp_files.h"
 
@@ -343,6 +344,50 @@ Test(limits, hold_in_index_files)
         check_indexed("name", paths[one], NAME, 2);
         check_indexed("metadata", paths[one], METADATA, one ? 3 : 5);
     }
+}
+
+/* Tensors of two and three dimensions, or of four and one: else the models are alike. */
+static index_image index_of_ranks(const char *first, const char *second, build_text *file)
+{
+    const build_tensor tensors[] = {{"a", 0, "U8", first, 6}, {"b", 0, "U8", second, 6}};
+    *file = build_file(tensors, 2, NULL);
+    tare_model *model = expect_open_bytes("ranks", file);
+    index_image image = index_make(model, temp_join(&folder, "ranks.idx").text);
+    tare_close(model);
+    return image;
+}
+
+Test(limits, of_dimensions_holds_in_an_index_file_that_changes_later)
+{
+    build_text file, other_file;
+    index_image image = index_of_ranks("[2,3]", "[1,2,3]", &file);
+    index_image other = index_of_ranks("[1,1,2,3]", "[6]", &other_file);
+    index_image mapped = index_copy(image.bytes, image.size);
+    cr_assert_eq(image.size, other.size);
+    static const struct {
+        uint64_t most;
+        uint32_t rank;
+    } rows[] = {{0, 4}, {UINT64_MAX, 4}, {5, 4}, {4, 4}, {3, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        tare_options options = with_limit(RANK, rows[i].most);
+        tare_model *model = expect_no_model();
+        tare_error error = expect_poison();
+        options.index = TARE_INDEX_REQUIRE;
+        options.index_bytes = mapped.bytes;
+        options.index_size = mapped.size;
+        tare_status status = tare_open_bytes(file.data, file.size, &options, &model, &error);
+        expect_opened("with its index", status, model, &error);
+        memcpy(mapped.bytes, other.bytes, other.size);
+        cr_expect_eq(tare_describe(model, tare_at(model, 0)).rank, rows[i].rank, "row %zu", i);
+        cr_expect_eq(tare_describe(model, tare_at(model, 1)).rank, 1, "row %zu", i);
+        memcpy(mapped.bytes, image.bytes, image.size);
+        tare_close(model);
+    }
+    index_free(&image);
+    index_free(&other);
+    index_free(&mapped);
+    build_free(&file);
+    build_free(&other_file);
 }
 
 Test(limits, hold_in_index_files_of_gguf)
