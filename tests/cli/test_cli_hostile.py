@@ -26,6 +26,28 @@ def unsafe(text):
                    if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")})
 
 
+# Format characters that are shown as they are: signs that stand around digits, joiners, which
+# scripts and emoji need, and what only lays out hieroglyphs, shorthand and music.
+KEPT = [(0x600, 0x605), (0x6DD, 0x6DD), (0x70F, 0x70F), (0x890, 0x891), (0x8E2, 0x8E2),
+        (0x200C, 0x200D), (0x110BD, 0x110BD), (0x110CD, 0x110CD), (0x13430, 0x1345F),
+        (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)]
+# What Unicode keeps for more format characters among those that there are.
+RESERVED = [(0x2065, 0x2065), (0xE0000, 0xE001F)]
+
+
+def is_control(code):
+    return unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp")
+
+
+def is_within(code, ranges):
+    return any(first <= code <= last for first, last in ranges)
+
+
+def is_escaped(code):
+    """By the categories of Unicode: controls, formats, ends of lines and of paragraphs."""
+    return is_within(code, RESERVED) or (is_control(code) and not is_within(code, KEPT))
+
+
 class Hostile(cli_support.CliTest):
     def setUp(self):
         super().setUp()
@@ -100,6 +122,24 @@ class Hostile(cli_support.CliTest):
                            (self.odd, EVIL), (self.odd.parent, EVIL)):
             for arguments in self.commands(path, name):
                 self.check_clean(arguments)
+
+    def test_what_is_no_text_in_unicode_is_escaped_and_nothing_else(self):
+        """In all blocks of 256 that have such characters, and in those beside them."""
+        blocks = {code >> 8 for code in range(0x110000) if is_control(code)} | {0xE00}
+        blocks = sorted({block + by for block in blocks for by in (-1, 0, 1)} - {-1})
+        codes = [block << 8 | low for block in blocks for low in range(256)]
+        names = ["".join(map(chr, codes[at:at + 256])) for at in range(0, len(codes), 256)]
+        path = self.write("all.safetensors", [(name, "U8", [1], None) for name in names])
+        escaped = {chr(code) for code in codes if is_escaped(code)}
+        plain = self.tare("ls", path).out
+        self.assertEqual({c for c in plain if c != "\n"}, set(map(chr, codes)) - escaped)
+        for c in escaped - set("\t\r\n"):
+            digits = f"x{ord(c):02x}" if c < "\x80" else \
+                f"u{ord(c):04x}" if c < "\U00010000" else f"U{ord(c):08x}"
+            self.assertIn("\\" + digits, plain)
+        typed = self.tare("ls", path, "--json").out
+        self.assertEqual({c for c in typed if c != "\n"}, set(map(chr, codes)) - escaped)
+        self.assertEqual([one["name"] for one in json.loads(typed)["tensors"]], names)
 
     def test_what_is_wrong_with_a_file_is_told_in_clean_text(self):
         """Each rule that names a tensor, a key, a dtype or a file in its message."""
