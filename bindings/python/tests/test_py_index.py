@@ -152,6 +152,7 @@ KEYS_WITH_STEPS = [
     lambda at: (slice(None, None, -3), slice(at, None, 4)),
     lambda at: (slice(at, None, 2),),
     lambda at: (slice(at, None, 2), slice(0, 0)),
+    lambda at: (slice(0, 0), slice(at, None, 2)),
     lambda at: (slice(at, None, 2), 3),
 ]
 
