@@ -42,7 +42,7 @@ static tare_model *open_header(build_text header, uint64_t data_size)
 }
 
 /* The same of tensors of these sizes. */
-static tare_model *open_sizes(const uint64_t *sizes, size_t count)
+static tare_model *open_sizes_behind(const uint64_t *sizes, size_t count, size_t header_size)
 {
     build_text header = {0};
     uint64_t at = 0;
@@ -52,7 +52,13 @@ static tare_model *open_sizes(const uint64_t *sizes, size_t count)
                    i ? "," : "{", i, (unsigned long long)sizes[i], (unsigned long long)at,
                    (unsigned long long)(at + sizes[i]));
     build_addf(&header, "}");
+    while (header.size < header_size) build_addf(&header, " ");
     return open_header(header, at);
+}
+
+static tare_model *open_sizes(const uint64_t *sizes, size_t count)
+{
+    return open_sizes_behind(sizes, count, 0);
 }
 
 static void begin(tarei_load_plan *plan, const tare_model *model, const tare_tensor *const *list,
@@ -252,6 +258,7 @@ Test(load_plan, parts_share_a_slot_as_far_as_it_goes)
     } rows[] = {
         {100, 100, 2 * UNIT, 38},  /* 81 of 100 bytes */
         {100, 101, 2 * UNIT, 131}, /* 1 of 100 and 22 of 356 */
+        {100, 100, 1000, 300},     /* 10, which fill it */
         {2, 2, 2 * UNIT, 3},       /* 1,024 are the most */
         {2, 2, 2048, 3},           /* which is just room for them */
         {2, 2, 2046, 3},
@@ -342,12 +349,76 @@ Test(load_plan, chunks_taper_where_threads_shall_end_together)
     check_cover(&plan, CHUNK, 0);
     uint64_t left = plan.size;
     for (uint32_t i = 0; i < plan.chunk_count; left -= plan.chunks[i++].size) {
+        const tarei_load_chunk *chunk = &plan.chunks[i];
+        const tarei_load_part *last = &plan.parts[chunk->part + chunk->part_count - 1];
+        cr_expect(chunk->end % UNIT == 0 ||
+                      chunk->end == (last->where & TAREI_OFFSET_MAX) + last->size,
+                  "%u ends with a page or a part", i);
         cr_expect_leq(plan.chunks[i].size, LEAST > left / THREADS ? LEAST : left / THREADS, "%u",
                       i);
         if (left > CHUNK * (THREADS + 1))
             cr_expect_gt(plan.chunks[i].size, CHUNK - 200000, "%u", i);
     }
     cr_expect_eq(plan.batch_count, plan.chunk_count);
+    tarei_load_plan_free(&plan);
+    tare_close(model);
+}
+
+Test(load_plan, what_is_left_is_shared_in_whole_pages)
+{
+    enum { THREADS = 8, SHARE = TAREI_LOAD_TAPER_SIZE + UNIT };
+    for (uint64_t more = 0; more <= THREADS; more += THREADS) {
+        const uint64_t size = THREADS * SHARE + more; /* of each a byte more, which is no page */
+        tare_model *model = open_sizes_behind(&size, 1, UNIT - 8);
+        tarei_load_plan plan;
+        begin(&plan, model, NULL, 1);
+        plan.taper_count = THREADS;
+        cut(&plan, 4 << 20, 0);
+        cr_expect_eq(plan.chunks[0].size, SHARE, "%u", plan.chunks[0].size);
+        cr_expect_eq(plan.chunks[1].size, TAREI_LOAD_TAPER_SIZE, "%u", plan.chunks[1].size);
+        tarei_load_plan_free(&plan);
+        tare_close(model);
+    }
+}
+
+Test(load_plan, parts_fill_a_chunk_to_its_last_byte)
+{
+    static const uint64_t sizes[] = {UNIT, UNIT, UNIT, UNIT, UNIT + 1, UNIT - 1};
+    static const uint32_t firsts[] = {0, 2, 4};
+    tare_model *model = open_sizes_behind(sizes, 6, UNIT - 8);
+    tarei_load_plan plan;
+    begin(&plan, model, NULL, 6);
+    cut(&plan, 2 * UNIT, 0);
+    cr_assert_eq(plan.chunk_count, 3);
+    for (uint32_t i = 0; i < 3; i++) cr_expect_eq(plan.chunks[i].part, firsts[i]);
+    tarei_load_plan_free(&plan);
+    tare_close(model);
+}
+
+/* What is hashed in order stays with one thread from its first chunk to its last, whatever a batch
+ * is to hold; and nothing else does. */
+Test(load_plan, chunks_of_one_part_are_one_batch_where_they_must_come_in_order)
+{
+    static const uint64_t sizes[] = {100,  100,  100,  9000, 4000, 9000, 4000,
+                                     9000, 4000, 9000, 4000, 9000, 30000};
+    static const uint8_t some[] = {0, 1, 2, 4, 6, 8, 10, 12};
+    static const uint32_t batches[] = {0, 2, 4, 5};
+    const tare_tensor *list[8];
+    tare_model *model = open_sizes_behind(sizes, 13, UNIT - 8);
+    for (size_t i = 0; i < 8; i++) list[i] = tare_at(model, some[i]);
+    tarei_load_plan plan;
+    begin(&plan, model, list, 8);
+    plan.in_order = true;
+    cut(&plan, 2 * UNIT, 0);
+    cr_assert_eq(plan.batch_count, 4, "%u", plan.batch_count);
+    for (uint32_t i = 0; i < 4; i++) cr_expect_eq(plan.batches[i], batches[i], "%u", i);
+    cr_expect_geq(plan.chunk_count, 5 + 30000 / (2 * UNIT));
+    tarei_load_plan_free(&plan);
+    const tare_tensor *large = tare_at(model, 12);
+    begin(&plan, model, &large, 1);
+    plan.in_order = true;
+    cut(&plan, 2 * UNIT, 0);
+    cr_expect_eq(plan.batch_count, 1);
     tarei_load_plan_free(&plan);
     tare_close(model);
 }
@@ -396,6 +467,26 @@ Test(load_plan, large_parts_lie_in_memory_as_in_the_file_where_that_saves_a_copy
         cr_expect_leq(size, (10 << 20) + 8 * (alignment + UNIT));
         tarei_load_plan_free(&plan);
     }
+    tare_close(model);
+}
+
+/* A mebibyte is large, and a byte less is not; nothing is moved where nothing is read directly. */
+Test(load_plan, only_parts_of_a_mebibyte_lie_in_memory_as_in_the_file)
+{
+    static const uint64_t sizes[] = {64, 100, 1 << 20, (1 << 20) - 1};
+    tare_model *model = open_sizes(sizes, 4);
+    for (size_t large = 2; large <= 3; large++)
+        for (int direct = 0; direct <= 1; direct++) {
+            const tare_tensor *list[] = {tare_at(model, 0), tare_at(model, large)};
+            uint64_t offset = tare_offset(model, list[1]), size;
+            tarei_load_plan plan;
+            tare_error error;
+            begin(&plan, model, list, 2);
+            cr_assert_eq(tarei_load_plan_place(&plan, 1, direct, &size, &error), TARE_OK);
+            uint64_t wanted = large == 2 && direct ? 64 + (offset - 64) % UNIT : 64;
+            cr_expect_eq(plan.parts[1].target, wanted, "%zu, %d", large, direct);
+            tarei_load_plan_free(&plan);
+        }
     tare_close(model);
 }
 
