@@ -79,6 +79,49 @@ static void check_finds(const tare_model *model, const name_set *set, size_t cou
     }
 }
 
+/* A name whose parts have these sizes is no other that differs in a byte, or has one more or less;
+ * alone, and behind one that has its hash and no byte. */
+static void check_parts(size_t prefix_size, size_t suffix_size, int behind)
+{
+    enum { MOST = 256 };
+    char text[MOST], target[MOST];
+    size_t size = prefix_size + suffix_size;
+    memset(text, 'p', prefix_size);
+    if (prefix_size != 0) memcpy(text + prefix_size - 2, "1.", 2); /* it ends behind a number */
+    if (prefix_size > 2) text[prefix_size - 3] = '.';
+    memset(text + prefix_size, 's', suffix_size + 1);
+    tare_string names[] = {{text, size}, {text, size}};
+    if (behind) names[0].size = 0;
+    name_set set = {.names = names, .count = behind ? 2 : 1};
+    tare_model *model = open_names(&set, set.count, NULL);
+    tare_stat stat = stat_of(model);
+    cr_expect_eq(find_counted(model, &stat, text, size), tare_at(model, set.count - 1));
+    cr_expect_null(find_counted(model, &stat, text, size + 1), "%zu, %zu", prefix_size,
+                   suffix_size);
+    cr_expect_null(find_counted(model, &stat, text, size - 1), "%zu, %zu", prefix_size,
+                   suffix_size);
+    for (size_t at = 0; at < size; at++) {
+        memcpy(target, text, size);
+        target[at] ^= 1;
+        cr_expect_null(find_counted(model, &stat, target, size), "%zu, %zu: byte %zu", prefix_size,
+                       suffix_size, at);
+    }
+    tare_close(model);
+}
+
+Test(index_collisions, every_byte_of_a_name_counts_whatever_sizes_its_parts_have)
+{
+    static const size_t sizes[] = {0, 2, 3, 15, 16, 17, 18, 31, 32, 33, 34, 47, 48, 49, 64, 65};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    colliding_set(COLLIDING_ALL, 1000);
+    for (size_t p = 0; p < COUNT; p++)
+        for (size_t s = 0; s < COUNT; s++) {
+            if (sizes[p] + sizes[s] == 0) continue;
+            check_parts(sizes[p], sizes[s], 0);
+            check_parts(sizes[p], sizes[s], 1);
+        }
+}
+
 Test(index_collisions, fair_hashes_need_no_reseed)
 {
     name_set set = name_set_text();
