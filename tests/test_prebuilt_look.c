@@ -205,6 +205,7 @@ static const lie lies[] = {
     {"a rank beyond 64", LAYOUTS, 12, 65, 4},
     {"a rank beyond the layouts", LAYOUTS, 12, 60, 4},
     {"a shape beyond 64 bits", LAYOUTS, 16, ~UINT64_C(0), 8},
+    {"one of which 64 bits are right", LAYOUTS, 16, (UINT64_C(1) << 63) + 2, 8},
 };
 
 Test(prebuilt_look, a_record_that_leads_astray_is_an_empty_tensor)
