@@ -457,6 +457,46 @@ Test(slice, wants_a_target_of_exactly_its_size)
  * Reading
  */
 
+/* Of two bytes and many pairs of bytes, with what lies between: gaps that are just read over, and
+ * just not; spans that just fill what is on the stack for one. */
+Test(slice, reads_over_gaps_as_large_as_a_seek_is_worth)
+{
+    enum { FILE_GAP = 8 << 10, READER_GAP = 256 << 10, STACK = 16 << 10 };
+    static const struct {
+        uint64_t rows, width, run;
+        size_t reads[2]; /* of a file, of a reader */
+    } rows[] = {
+        {2, FILE_GAP + 1, 1, {1, 1}},   {2, FILE_GAP + 2, 1, {2, 1}},
+        {2, READER_GAP + 1, 1, {2, 2}}, /* beyond the stack, and less than that in all */
+        {3, 8190, 4, {1, 1}},           /* 16,384 bytes from the first to the last */
+        {3, 8191, 4, {2, 2}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char shape[64];
+        snprintf(shape, sizeof shape, "[%d,%d]", (int)rows[i].rows, (int)rows[i].width);
+        build_tensor tensor = {"t", 0, "U8", shape, (size_t)(rows[i].rows * rows[i].width)};
+        models all;
+        models_open(&all, &tensor, 1, 0);
+        for (size_t way = 2; way < WAYS; way++) {
+            const uint64_t start[] = {0, 0}, stop[] = {rows[i].rows, rows[i].run};
+            uint8_t target[16];
+            size_t size = (size_t)(rows[i].rows * rows[i].run);
+            os_faults_reset();
+            reader_probe_reset(&all.probe);
+            const tare_tensor *wanted = tare_at(all.way[way], 0);
+            cr_assert_eq(tare_read_slice(all.way[way], wanted, start, stop, target, size, NULL),
+                         TARE_OK);
+            size_t reads = way == 2 ? os_fault.calls[OS_PREAD] : all.probe.calls;
+            cr_expect_eq(reads, rows[i].reads[way == 3], "row %zu, %s: %zu", i, way_names[way],
+                         reads);
+            for (size_t k = 0; k < size; k++)
+                cr_expect_eq(target[k],
+                             build_byte(k / rows[i].run * rows[i].width + k % rows[i].run));
+        }
+        models_close(&all);
+    }
+}
+
 Test(slice, takes_few_reads)
 {
     static const build_tensor tensors[] = {{"a", 0, "U8", "[1000,100]", 100000},
