@@ -1,7 +1,9 @@
 /* How a load finds out whether a file is in the page cache: eight looks, each into another eighth of
  * what is to be loaded of it, more than half of which must find what they look for. */
+#define _GNU_SOURCE /* MADV_NOHUGEPAGE */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "support/expect.h"
@@ -128,4 +130,74 @@ Test(load_cached, what_is_read_past_it_may_be_descriptor_0)
     if (input >= 0) dup2(input, 0);
     cr_expect_eq(direct, 1);
     cr_expect_eq(os_fault.calls[OS_FADVISE], 0);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * What the kernel is told of tensors that lie apart, and of those that fill chunks
+ */
+
+enum { SMALL = 4096, BETWEEN = 3 << 20, BLOCK = 2 << 20 };
+
+/* Two small tensors with much between them, and one of a huge page. */
+static tare_model *open_apart(void)
+{
+    static const build_tensor apart[] = {{"a", 0, "U8", "[4096]", SMALL},
+                                         {"b", 0, "U8", "[3145728]", BETWEEN},
+                                         {"c", 0, "U8", "[4096]", SMALL},
+                                         {"d", 0, "U8", "[2097152]", BLOCK}};
+    temp_path path = temp_write_built(&folder, "apart.safetensors", build_file(apart, 4, NULL));
+    return expect_open_path("apart", path.text, TARE_BACKING_READ);
+}
+
+static void load_two(const tare_model *of, const char *first, const char *second,
+                     const tare_load_options *options)
+{
+    const tare_tensor *list[] = {tare_find(of, first, 1), tare_find(of, second, 1)};
+    tare_block *block;
+    os_fault.calls[OS_FADVISE] = os_fault.advised_size = 0;
+    cr_assert_eq(tare_load(of, list, first == second ? 1 : 2, options, &block, NULL), TARE_OK);
+    tare_block_close(block);
+}
+
+Test(load_cached, small_chunks_are_announced_and_those_that_fill_a_batch_are_not)
+{
+    tare_model *apart = open_apart();
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    static const char large[] = "d";
+    options.threads = 1;
+    options.io = TARE_IO_BUFFERED;
+    options.chunk_size = 256 << 10;
+    os_fault.uncached = 1;
+    load_two(apart, "a", "c", &options);
+    cr_expect_eq(os_fault.calls[OS_FADVISE], 2);
+    cr_expect_eq(os_fault.advised_size, 2 * SMALL);
+    load_two(apart, large, large, &options);
+    cr_expect_eq(os_fault.calls[OS_FADVISE], 0);
+    tare_close(apart);
+}
+
+Test(load_cached, of_what_lies_apart_each_is_dropped_when_read_and_at_the_end)
+{
+    tare_model *apart = open_apart();
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.threads = 1;
+    options.io = TARE_IO_BUFFERED;
+    options.flags = TARE_LOAD_DROP_BEHIND;
+    load_two(apart, "a", "c", &options);
+    cr_expect_eq(os_fault.calls[OS_FADVISE], 4);
+    tare_close(apart);
+}
+
+Test(load_cached, small_pages_are_asked_for_blocks_of_a_huge_page_that_are_ours)
+{
+    tare_model *apart = open_apart();
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    static const char large[] = "d", small[] = "a";
+    options.flags = TARE_LOAD_SMALL_PAGES;
+    os_fault.advice_refused = MADV_NOHUGEPAGE;
+    load_two(apart, large, large, &options);
+    cr_expect_eq(os_fault.refused, 1);
+    load_two(apart, small, small, &options);
+    cr_expect_eq(os_fault.refused, 1, "not of small ones");
+    tare_close(apart);
 }
