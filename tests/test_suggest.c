@@ -186,9 +186,10 @@ Test(suggest, distances)
         const char *a, *b;
         uint32_t edits;
     } rows[] = {
-        {"", "", 0},        {"abc", "abc", 0},       {"abc", "ABC", 0},  {"abc", "acb", 1},
-        {"abc", "abcd", 1}, {"abc", "xbc", 1},       {"abc", "", 3},     {"kitten", "sitting", 3},
-        {"ab", "ba", 1},    {"abcdef", "badcfe", 3}, {"wxab", "abyz", 4}};
+        {"", "", 0},        {"abc", "abc", 0},       {"abc", "ABC", 0},   {"abc", "acb", 1},
+        {"abc", "abcd", 1}, {"abc", "xbc", 1},       {"abc", "", 3},      {"kitten", "sitting", 3},
+        {"ab", "ba", 1},    {"abcdef", "badcfe", 3}, {"wxab", "abyz", 4}, {"az", "AZ", 0},
+        {"@[", "`{", 2}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         for (uint32_t bound = 0; bound < 9; bound++) {
             uint32_t wanted = rows[i].edits <= bound ? rows[i].edits : bound + 1;

@@ -59,6 +59,9 @@ Test(value, integers_are_converted_where_they_fit)
         {TARE_KIND_U64, INT64_MAX, 1, 1, INT64_MAX},
         {TARE_KIND_U64, (uint64_t)INT64_MAX + 1, 1, 0, (uint64_t)INT64_MAX + 1},
         {TARE_KIND_U64, UINT64_MAX, 1, 0, UINT64_MAX},
+        {TARE_KIND_I8, 0, 1, 1, 0},
+        {TARE_KIND_I64, 0, 1, 1, 0},
+        {TARE_KIND_I64, 1, 1, 1, 1},
         {TARE_KIND_I8, 0x7F, 1, 1, 127},
         {TARE_KIND_I8, 0xFF, 0, 1, UINT64_MAX},
         {TARE_KIND_I8, 0x80, 0, 1, (uint64_t)-128},
@@ -138,6 +141,7 @@ Test(value, items_are_taken_off_one_by_one)
         int64_t number;
         cr_assert_eq(tare_value_next(&array, &item), 1);
         cr_expect_eq(item.kind, TARE_KIND_I16);
+        cr_expect_eq(item.item_kind, 0);
         cr_expect_eq(item.size, 2);
         cr_expect_eq(item.count, 1);
         cr_assert_eq(tare_value_i64(item, &number), TARE_OK);
