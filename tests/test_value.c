@@ -185,6 +185,11 @@ Test(value, items_end_with_their_array_even_if_its_bytes_were_changed)
         tare_value array = {TARE_KIND_ARRAY, TARE_KIND_STRING, 5, changed, size};
         cr_expect_eq(tare_value_next(&array, &item), 0, "%zu", size);
     }
+    static const uint8_t longer[] = {2, 0, 0, 0, 0, 0, 0, 0, 'a', 'b'};
+    for (size_t size = 8; size <= sizeof longer; size++) { /* a byte more than there is */
+        tare_value array = {TARE_KIND_ARRAY, TARE_KIND_STRING, 1, longer, size};
+        cr_expect_eq(tare_value_next(&array, &item), size == sizeof longer, "%zu", size);
+    }
     tare_value numbers = {TARE_KIND_ARRAY, TARE_KIND_U64, 2, changed, 9};
     cr_expect_eq(tare_value_next(&numbers, &item), 1);
     cr_expect_eq(tare_value_next(&numbers, &item), 0);
