@@ -1,6 +1,7 @@
 /* How a load finds out whether a file is in the page cache: eight looks, each into another eighth of
  * what is to be loaded of it, more than half of which must find what they look for. */
 #define _GNU_SOURCE /* MADV_NOHUGEPAGE */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -200,4 +201,49 @@ Test(load_cached, small_pages_are_asked_for_blocks_of_a_huge_page_that_are_ours)
     load_two(apart, small, small, &options);
     cr_expect_eq(os_fault.refused, 1, "not of small ones");
     tare_close(apart);
+}
+
+/* Up to a folio lies between what is dropped together at the end. */
+Test(load_cached, what_lies_a_folio_apart_is_dropped_together_and_so_is_what_came_twice)
+{
+    static const build_tensor near[] = {{"a", 0, "U8", "[4096]", SMALL},
+                                        {"b", 0, "U8", "[2097152]", BLOCK},
+                                        {"c", 0, "U8", "[4096]", SMALL},
+                                        {"d", 0, "U8", "[2097153]", BLOCK + 1},
+                                        {"e", 0, "U8", "[4096]", SMALL}};
+    static const struct {
+        const char *first, *second;
+        size_t calls;
+    } rows[] = {{"a", "c", 3}, {"c", "e", 4}, {"a", "a", 3}};
+    temp_path path = temp_write_built(&folder, "near.safetensors", build_file(near, 5, NULL));
+    tare_model *of = expect_open_path("near", path.text, TARE_BACKING_READ);
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    options.threads = 1;
+    options.io = TARE_IO_BUFFERED;
+    options.flags = TARE_LOAD_DROP_BEHIND;
+    for (size_t i = 0; i < 3; i++) {
+        const tare_tensor *list[] = {tare_find(of, rows[i].first, 1),
+                                     tare_find(of, rows[i].second, 1)};
+        tare_block *block;
+        os_faults_reset();
+        cr_assert_eq(tare_load(of, list, 2, &options, &block, NULL), TARE_OK);
+        tare_block_close(block);
+        cr_expect_eq(os_fault.calls[OS_FADVISE], rows[i].calls, "row %zu: %zu", i,
+                     os_fault.calls[OS_FADVISE]);
+    }
+    tare_close(of);
+}
+
+/* Only what a file system cannot do is tried another way. */
+Test(load_cached, a_read_past_the_cache_that_fails_is_not_made_through_it)
+{
+    tare_load_options options = TARE_LOAD_OPTIONS_INIT;
+    tare_block *block;
+    tare_error error = expect_poison();
+    options.threads = 1;
+    options.io = TARE_IO_DIRECT;
+    os_fault.fail_at[OS_PREADV] = os_fault.fail_count = 1;
+    os_fault.error = EIO;
+    cr_expect_eq(tare_load(model, NULL, 0, &options, &block, &error), TARE_E_READ);
+    cr_expect_eq(error.system_error, EIO);
 }
