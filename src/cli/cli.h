@@ -243,7 +243,8 @@ int out_restore(void);
 
 bool out_stopped(void); /* stdout is gone: what follows is dropped */
 
-/* Writes what is left; CLI_FAILED, and says so, if anything was lost but for a closed pipe. */
+/* Writes what is left, and closes it; CLI_FAILED, and says so, if anything was lost but for a closed
+ * pipe. */
 int out_finish(void);
 
 /* json_out.c: the same as JSON */

@@ -37,8 +37,8 @@ static void write_all(const char *data, size_t size)
         if (written > 0) {
             data += written;
             size -= (size_t)written;
-        } else if (written < 0 && errno != EINTR) {
-            output.error = errno;
+        } else if (written == 0 || errno != EINTR) {
+            output.error = written == 0 ? EIO : errno;
         }
     }
 }
@@ -84,6 +84,9 @@ bool out_direct(const void *data, size_t size)
 int out_finish(void)
 {
     out_flush();
+    /* Some file systems say only now that there was no space. Whoever has none wrote nothing. */
+    if (output.error == 0 && close(output.descriptor) != 0 && errno != EINTR && errno != EBADF)
+        output.error = errno;
     if (output.error == 0 || output.error == EPIPE) return CLI_OK;
     /* Bytes of a mapping whose file was cut cannot be copied to the kernel: EFAULT. */
     if (output.error == EFAULT)

@@ -94,6 +94,14 @@ __attribute__((visibility("default"))) int fsync(int descriptor)
     return fails("fsync") ? -1 : 0;
 }
 
+/* Which closes it all the same, as Linux does. */
+__attribute__((visibility("default"))) int close(int descriptor)
+{
+    REAL(close)
+    int done = real(descriptor);
+    return fails("close") ? -1 : done;
+}
+
 /* A mode is always passed on: who gives none is asked for none. */
 #define FAIL_OPEN(name, parameters, arguments, last)                    \
     __attribute__((visibility("default"))) int name parameters          \
