@@ -161,7 +161,8 @@ uint64_t tarei_prebuilt_size_max(uint64_t file_count, uint64_t header_size);
 
 tare_status tarei_prebuilt_damaged(tare_error *error, uint64_t offset, const char *what);
 
-/* The head of a file of `size` bytes, which is all here: copied, and checked by itself. */
+/* The head of a file of `size` bytes, of which as many are here as a head has, or all where there are
+ * fewer: copied, and checked by itself. */
 tare_status tarei_prebuilt_head_check(tarei_prebuilt_head *head, const void *bytes, uint64_t size,
                                       tare_error *error);
 
