@@ -8,8 +8,11 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import time
+
+HANG_SECONDS = 900
 
 
 class Reach:
@@ -43,11 +46,17 @@ def read_tests(build, excluded):
 
 
 def run_test(build, name, folder, environment):
-    """Seconds that it took; its counts are in the folder."""
+    """Seconds that it took, and its counts are in the folder; None where it hangs."""
     start = time.monotonic()
-    subprocess.run(["ctest", "--test-dir", build, "-R", f"^{name}$"], stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, check=False, timeout=900,
-                   env={**os.environ, **environment, "GCOV_PREFIX": str(folder)})
+    with subprocess.Popen(["ctest", "--test-dir", build, "-R", f"^{name}$"],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          start_new_session=True,
+                          env={**os.environ, **environment, "GCOV_PREFIX": str(folder)}) as child:
+        try:
+            child.wait(HANG_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL) # ctest, and the test with it
+            return None
     return time.monotonic() - start
 
 
@@ -78,12 +87,16 @@ def measure(build, excluded, jobs, environment):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
         seconds = run_test(build, name, folder / name, environment)
-        ran = read_counts(build, folder / name)
+        ran = read_counts(build, folder / name) if seconds is not None else set()
         shutil.rmtree(folder / name)
         return name, seconds, ran
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for name, seconds, ran in pool.map(look, tests):
+            if seconds is None:
+                print(f"reach.py: {name} takes more than {HANG_SECONDS} seconds: it counts as "
+                      "reaching nothing", flush=True)
+                continue
             times[name] = seconds
             for function in ran:
                 functions.setdefault(function, []).append(name)
