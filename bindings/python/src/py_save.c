@@ -69,6 +69,10 @@ static int take_tensor(saving *s, PyObject *spec, tare_save_tensor *to)
         return -1;
     to->data = (const void *)(uintptr_t)address;
     to->size = (size_t)size;
+    if (to->size != size || (uintptr_t)address != address) { /* where either has 32 bits */
+        PyErr_Format(PyExc_ValueError, "tensor %R: %llu bytes are not in memory", name, size);
+        return -1;
+    }
     if (to->data != NULL || size == 0) return 0;
     PyErr_Format(PyExc_ValueError, "tensor %R: %llu bytes at no address", name, size);
     return -1;
