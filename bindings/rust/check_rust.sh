@@ -9,6 +9,10 @@ CARGO_TARGET_DIR=$2
 # A failure names its file and line without them.
 CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0
 export CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG CARGO_INCREMENTAL
+case ${CARGO_HOME:-/} in
+/*) ;;
+*) export CARGO_HOME="$PWD/$CARGO_HOME" ;; # cargo reads it from where it is run
+esac
 cd "$(dirname "$0")"
 
 skip() {
