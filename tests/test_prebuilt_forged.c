@@ -116,29 +116,6 @@ Test(prebuilt_forged, the_index_of_one_file_that_names_any_is_refused)
     index_free(&image);
 }
 
-/* Names may take what those of the parts take, whatever is in them. */
-Test(prebuilt_forged, names_of_shards_are_no_longer_than_those_of_the_model)
-{
-    const uint64_t most = 2 * sizeof "q-00001-of-00002.gguf";
-    temp_path first =
-        temp_write_built(&folder, "q-00001-of-00002.gguf", gguf_text(PART("0"), NULL));
-    temp_write_built(&folder, "q-00002-of-00002.gguf", gguf_text(PART("1"), NULL));
-    index_image image = save_index(first.text, "tare.idx");
-    for (uint64_t size = most; size <= most + 1; size++) {
-        memcpy(image.bytes + NAMES_SIZE_AT, &size, 8); /* there is padding behind them */
-        index_seal(&image);
-        temp_write(&folder, "tare.idx", image.bytes, image.size);
-        if (size > most) {
-            check_refused("longer", first.text, TARE_E_STALE, "another model");
-            continue;
-        }
-        tare_model *model = expect_open_path("just as long", first.text, TARE_BACKING_AUTO);
-        cr_expect_eq(tare_index_status(model, NULL), TARE_OK);
-        tare_close(model);
-    }
-    index_free(&image);
-}
-
 /* What an index says of shards, and their names, are compared with their digests before all else. */
 Test(prebuilt_forged, lists_of_shards_and_their_names_have_digests)
 {
