@@ -283,7 +283,7 @@ class UrlSource {
  * A file behind a URL, with its first `headSize` bytes. A server that ignores ranges has sent all
  * of it by then, and it is in memory, as far as the allowance goes.
  */
-export async function openUrl(url, options, headSize, allowance) {
+export async function openUrl(url, options, headSize, allowance = new Allowance(options)) {
     const response = await request(url, options, { range: `bytes=0-${headSize - 1}` });
     if (response.status === 200)
         return new BytesSource(await readAll(response, {
