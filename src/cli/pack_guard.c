@@ -74,7 +74,11 @@ static bool add_shards(guard *g, const tare_model *model, const pack_list *list,
     size_t shards = tare_shard_count(model);
     size_t *counts = count_left_out(model, list);
     g->files = malloc((shards + 1) * sizeof *g->files);
-    bool good = (counts != NULL && g->files != NULL) || no_memory(g);
+    if (counts == NULL || g->files == NULL) {
+        free(counts);
+        return no_memory(g);
+    }
+    bool good = true;
     for (size_t i = 0; i < shards && good; i++) {
         char *path = shard_path(g->model, is_folder, tare_shard_at(model, i).name.data);
         good = add_file(g, path, counts[i], true);
