@@ -1,7 +1,7 @@
 /* Loaded before libc into the program: its calls about files and folders, counted together, fail.
  *
  *     FAIL_AT=N          the N-th call
- *     FAIL_ON=1          and all after it
+ *     FAIL_COUNT=N       and those after it, so many in all
  *     FAIL_ERROR=ERRNO   so; EINTR: every call from the first on, until it is made again
  *     FAIL_TELL=FD       where the name of each call that failed goes, a line each
  */
@@ -35,7 +35,7 @@ static bool fails(const char *name)
         bool again = interrupted != NULL && strcmp(interrupted, name) == 0;
         interrupted = again ? NULL : name;
         if (again) return false;
-    } else if (calls != at && (calls < at || number("FAIL_ON") == 0)) {
+    } else if (calls < at || calls >= at + number("FAIL_COUNT")) {
         return false;
     }
     int tell = (int)number("FAIL_TELL");
