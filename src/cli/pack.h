@@ -54,12 +54,15 @@ typedef struct place {
     place_kind kind;
     uint64_t device; /* with its number, what it is, whatever path leads there */
     uint64_t number;
+    int64_t modified_s; /* numbers of files that are gone are given to others */
+    int64_t modified_ns;
 } place;
 
 /* What is there; with `follow`, at the end of links. False, and says why, where it cannot be told:
  * then nothing may be written or removed. */
 bool place_look(const char *path, bool follow, place *found);
 bool place_is_same(const place *a, const place *b);
+bool place_is_unchanged(const place *a, const place *b); /* and has been since */
 
 /* Calls `visit` for each name in a folder; one that is not there has none. False once that returns
  * false; or, and says why, where not all names can be told. */
@@ -84,7 +87,9 @@ typedef struct pack_target {
     const char *out; /* where that names the folder, and not a file in it; else NULL */
     bool made_folder;
     bool force;
-    char *stage;    /* a folder in `folder`, for several files until they are complete */
+    char *stage; /* a folder in `folder`, for several files until they are complete */
+    place *old;  /* files that were there at the beginning and may be removed in the end */
+    size_t old_count;
     char **removed; /* paths of old files that are gone */
     size_t removed_count;
     char *aside; /* a folder in `stage`, for what has the names of new files; NULL unless needed */
@@ -129,9 +134,10 @@ bool pack_fail_for(const char *path, int failure);  /* for errno's value; true w
 
 /* pack_guard.c */
 
-/* False, and says so, where --force would remove tensors of the model that are not packed. */
+/* Notes the files that --force is about; false, and says so, where that would remove tensors of the
+ * model that are not packed. */
 bool pack_guard(const cli_options *options, const tare_model *model, const pack_list *list,
-                const pack_target *target);
+                pack_target *target);
 
 /* pack_commit.c */
 

@@ -90,7 +90,7 @@ static bool move_in_one(const pack_target *target, size_t index)
 /* Whether something is at a path that may be NULL for want of memory; frees it. */
 static bool look(const pack_target *target, char *path, bool *is_there)
 {
-    place found = {PLACE_EMPTY, 0, 0};
+    place found = {.kind = PLACE_EMPTY};
     bool told = path != NULL ? place_look(path, false, &found) : no_memory(target);
     *is_there = found.kind != PLACE_EMPTY;
     free(path);
@@ -199,24 +199,38 @@ static bool move_in(pack_target *target)
 #endif
 
 /* After the first, which is opened before the others, the disk must not have them without it. */
-static bool remove_old(void *context, const pack_target *target, const char *path)
+static bool remove_file(pack_target *noted, const char *path)
 {
-    pack_target *noted = context;
-    place found;
-    if (!place_look(path, false, &found)) return false;
-    if (found.kind == PLACE_EMPTY) return true;
     size_t count = noted->removed_count;
     char **grown = realloc(noted->removed, (count + 1) * sizeof *grown);
-    if (grown == NULL) return no_memory(target);
+    if (grown == NULL) return no_memory(noted);
     noted->removed = grown;
     grown[count] = strdup(path);
-    if (grown[count] == NULL) return no_memory(target);
+    if (grown[count] == NULL) return no_memory(noted);
     if (!pack_fail_for(path, place_remove(path))) {
         free(grown[count]);
         return false;
     }
     noted->removed_count++;
-    return count > 0 || sync_folder(target);
+    return count > 0 || sync_folder(noted);
+}
+
+static bool remove_old(void *context, const pack_target *target, const char *path)
+{
+    place found;
+    if (!place_look(path, false, &found)) return false;
+    if (found.kind == PLACE_EMPTY) return true;
+    for (size_t i = 0; i < target->old_count; i++)
+        if (place_is_unchanged(&target->old[i], &found)) return remove_file(context, path);
+    pack_fail(path, "has come meanwhile, and stays");
+    return true;
+}
+
+static bool remove_if_there(pack_target *target, const char *path)
+{
+    place found;
+    if (!place_look(path, false, &found)) return false;
+    return found.kind == PLACE_EMPTY || remove_file(target, path);
 }
 
 /* An index file of the old model: it would be passed over, with a message each time. That of a
@@ -227,8 +241,8 @@ static bool remove_prebuilt(pack_target *target, bool was_listed)
     char *whole = pack_target_prebuilt(target, true);
     bool good = beside != NULL && whole != NULL;
     if (!good) no_memory(target);
-    good = good && remove_old(target, target, beside) &&
-           (!was_listed || remove_old(target, target, whole));
+    good =
+        good && remove_if_there(target, beside) && (!was_listed || remove_if_there(target, whole));
     free(beside);
     free(whole);
     return good;

@@ -18,6 +18,7 @@ typedef struct source_file {
 } source_file;
 
 typedef struct guard {
+    pack_target *target;
     const char *model; /* its path */
     source_file *files;
     size_t count;
@@ -125,13 +126,25 @@ static bool refuse(const guard *g, const char *path, size_t left_out)
     return pack_fail(path, what);
 }
 
+/* What comes later is not of the old model, but another process's, perhaps all that it has. */
+static bool note_old(guard *g, const char *path)
+{
+    pack_target *target = g->target;
+    place *grown = realloc(target->old, (target->old_count + 1) * sizeof *grown);
+    if (grown == NULL) return no_memory(g);
+    target->old = grown;
+    if (!place_look(path, false, &grown[target->old_count])) return false;
+    target->old_count++;
+    return true;
+}
+
 /* A file that would be replaced or removed, or is not there. */
 static bool meet(void *context, const pack_target *target, const char *path)
 {
     guard *g = context;
     place found;
     (void)target;
-    if (!place_look(path, true, &found)) return false;
+    if (!note_old(g, path) || !place_look(path, true, &found)) return false;
     if (found.kind == PLACE_EMPTY) return true;
     for (size_t i = 0; i < g->count; i++) {
         const source_file *file = &g->files[i];
@@ -144,9 +157,9 @@ static bool meet(void *context, const pack_target *target, const char *path)
 }
 
 bool pack_guard(const cli_options *options, const tare_model *model, const pack_list *list,
-                const pack_target *target)
+                pack_target *target)
 {
-    guard g = {.model = options->operands[0]};
+    guard g = {.target = target, .model = options->operands[0]};
     if (!target->force) return true;
     bool good = list_files(&g, model, list, target);
     for (size_t i = 0; i < target->file_count + (target->file_count > 1) && good; i++) {

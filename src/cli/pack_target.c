@@ -292,6 +292,7 @@ void pack_target_end(pack_target *target, bool done)
     if (target->made_folder && !done) place_remove_folder(target->folder);
     for (size_t i = 0; i < target->removed_count; i++) free(target->removed[i]);
     free(target->removed);
+    free(target->old);
     free(target->folder);
     free(target->stem);
 }

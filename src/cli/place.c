@@ -22,17 +22,17 @@
         (result) = (call);                  \
     } while ((result) == (failed) && errno == EINTR)
 
-/* These two alone say that nothing is there. Whatever else fails says nothing about that. */
+/* These alone say that nothing is there. Whatever else fails says nothing about that. */
 static bool says_nothing_there(int failure)
 {
-    return failure == ENOENT || failure == ENOTDIR;
+    return failure == ENOENT || failure == ENOTDIR || failure == ENAMETOOLONG;
 }
 
 bool place_look(const char *path, bool follow, place *found)
 {
     struct stat facts;
     int got;
-    *found = (place){PLACE_EMPTY, 0, 0};
+    *found = (place){.kind = PLACE_EMPTY};
     UNINTERRUPTED(got, -1, fstatat(AT_FDCWD, path, &facts, follow ? 0 : AT_SYMLINK_NOFOLLOW));
     if (got != 0) return says_nothing_there(errno) || pack_fail_for(path, errno);
     found->kind = S_ISREG(facts.st_mode)   ? PLACE_FILE
@@ -41,6 +41,8 @@ bool place_look(const char *path, bool follow, place *found)
                                            : PLACE_OTHER;
     found->device = (uint64_t)facts.st_dev;
     found->number = (uint64_t)facts.st_ino;
+    found->modified_s = (int64_t)facts.st_mtim.tv_sec;
+    found->modified_ns = (int64_t)facts.st_mtim.tv_nsec;
     return true;
 }
 
@@ -48,6 +50,12 @@ bool place_is_same(const place *a, const place *b)
 {
     return a->kind != PLACE_EMPTY && a->kind == b->kind && a->device == b->device &&
            a->number == b->number;
+}
+
+bool place_is_unchanged(const place *a, const place *b)
+{
+    return place_is_same(a, b) && a->modified_s == b->modified_s &&
+           a->modified_ns == b->modified_ns;
 }
 
 bool place_list(const char *folder, bool (*visit)(void *context, const char *name), void *context)
@@ -118,11 +126,20 @@ int place_link(const char *from, const char *to)
     return done == 0 ? 0 : errno;
 }
 
+/* What is gone when it is asked for again was moved when it was interrupted. */
 int place_rename(const char *from, const char *to)
 {
-    int done;
-    UNINTERRUPTED(done, -1, rename(from, to));
-    return done == 0 ? 0 : errno;
+    struct stat facts;
+    bool again = false;
+    while (rename(from, to) != 0) {
+        if (errno == EINTR) {
+            again = true;
+            continue;
+        }
+        int failure = errno;
+        return failure == ENOENT && again && lstat(to, &facts) == 0 ? 0 : failure;
+    }
+    return 0;
 }
 
 int place_remove(const char *path)

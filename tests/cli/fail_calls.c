@@ -3,6 +3,8 @@
  *     FAIL_AT=N          the N-th call
  *     FAIL_COUNT=N       and those after it, so many in all
  *     FAIL_ERROR=ERRNO   so; EINTR: every call from the first on, until it is made again
+ *     FAIL_LATE=1        once it has done what it is for; EINTR is an error like others then
+ *     FAIL_RUN=COMMAND   does not fail, but that is run before it
  *     FAIL_TELL=FD       where the name of each call that failed goes, a line each
  */
 #define _GNU_SOURCE
@@ -31,7 +33,7 @@ static bool fails(const char *name)
     int error = (int)number("FAIL_ERROR");
     long at = number("FAIL_AT");
     calls++;
-    if (error == EINTR) {
+    if (error == EINTR && number("FAIL_LATE") == 0) {
         bool again = interrupted != NULL && strcmp(interrupted, name) == 0;
         interrupted = again ? NULL : name;
         if (again) return false;
@@ -40,8 +42,22 @@ static bool fails(const char *name)
     }
     int tell = (int)number("FAIL_TELL");
     if (write(tell, name, strlen(name)) < 0 || write(tell, "\n", 1) < 0) abort();
+    const char *command = getenv("FAIL_RUN");
+    if (command != NULL) {
+        char *kept = strdup(command);
+        unsetenv("FAIL_RUN");
+        setenv("FAIL_COUNT", "0", 1);
+        if (kept == NULL || system(kept) != 0) abort();
+        free(kept);
+        return false;
+    }
     errno = error;
     return true;
+}
+
+static bool is_late(void)
+{
+    return number("FAIL_LATE") != 0;
 }
 
 /* The call of that name behind this one. A pointer to a function is no void *, but POSIX has them
@@ -57,8 +73,11 @@ static bool fails(const char *name)
     __attribute__((visibility("default"))) result name parameters \
     {                                                             \
         REAL(name)                                                \
-        if (fails(#name)) return failed;                          \
-        return real arguments;                                    \
+        if (!fails(#name)) return real arguments;                 \
+        int error = errno;                                        \
+        if (is_late()) (void)real arguments;                      \
+        errno = error;                                            \
+        return failed;                                            \
     }
 
 FAIL(int, -1, stat, (const char *path, struct stat *facts), (path, facts))

@@ -169,6 +169,15 @@ class Split(Pack):
         self.assertEqual(len(self.entries("out")), 6)
         self.assertEqual(self.good("ls", "out", "--json").json["size"], self.total)
 
+    def test_under_a_name_as_long_as_names_may_be(self):
+        """Names of an index or an index file beside it would be too long: nothing has those."""
+        self.write("in.safetensors", [("t", "U8", [3], b"abc")])
+        for size in (231, 232, 241, 242, 243):
+            name = "a" * size + ".safetensors"
+            for _ in range(2):
+                self.good("pack", "in.safetensors", "-o", name, "--force")
+            self.assertEqual((self.folder / name).read_bytes()[-3:], b"abc")
+
     def test_beside_a_name(self):
         self.out = self.folder / "out"
         self.out.mkdir()

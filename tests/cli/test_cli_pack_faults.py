@@ -7,6 +7,7 @@ to its end. Whatever fails, the old model or the new one is there, or it is said
 import errno
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,11 +56,12 @@ class Faults(Pack):
             shutil.copytree(self.folder / before, self.out)
         return content(self.out)
 
-    def run_failing(self, arguments, error, at=0, count=1):
+    def run_failing(self, arguments, error, at=0, count=1, **more):
         """(status, stdout, stderr, the calls that failed)"""
         reader, writer = os.pipe()
         environment = dict(os.environ, LD_PRELOAD=os.environ["TARE_FAIL_CALLS"], FAIL_AT=str(at),
-                           FAIL_COUNT=str(count), FAIL_ERROR=str(error), FAIL_TELL=str(writer))
+                           FAIL_COUNT=str(count), FAIL_ERROR=str(error), FAIL_TELL=str(writer),
+                           **more)
         done = subprocess.run([cli_support.program, "pack", *arguments], cwd=self.folder,
                               check=False, capture_output=True, env=environment,
                               pass_fds=[writer])
@@ -157,6 +159,41 @@ class Faults(Pack):
     def test_to_a_new_place(self):
         self.each_fault(None, "in.safetensors", "--shard-size=18", counts=(1, 2, ALL))
         self.each_fault(None, "in.safetensors")
+
+    def test_what_was_done_when_it_was_interrupted_is_done(self):
+        arguments = ["other.safetensors", "-o", "out", "--force", "--shard-size=18"]
+        self.fresh("old")
+        self.assertEqual(self.tare("pack", *arguments).status, 0)
+        new = content(self.out)
+        done = set()
+        for at in range(1, 1000):
+            self.fresh("old")
+            status, _, message, calls = self.run_failing(arguments, errno.EINTR, at, FAIL_LATE="1")
+            if not calls:
+                break
+            if calls[0] in ("rename", "link", "unlink", "rmdir"):
+                done.add(calls[0])
+                with self.subTest((at, calls[0], message)):
+                    self.assertEqual((status, content(self.out)), (0, new))
+        self.assertEqual(done, {"rename", "link", "unlink", "rmdir"})
+
+    def test_what_another_process_packs_meanwhile_stays(self):
+        """At whatever call of ours it does so, no tensor is gone."""
+        for before, ours, theirs in (("single", "18", ["--shard-size=9"]), ("old", "9", [])):
+            command = shlex.join([cli_support.program, "pack", str(self.folder / "other.safetensors"),
+                                  "-o", str(self.out), "--force", *theirs]) + " >/dev/null 2>&1 || :"
+            for at in range(1, 1000):
+                self.fresh(before)
+                status, _, message, calls = self.run_failing(
+                    ["out", "-o", "out", "--force", f"--shard-size={ours}"], errno.EIO, at,
+                    FAIL_RUN=command)
+                if not calls:
+                    break
+                files = visible(content(self.out))
+                there = b"".join(files[name] for name in files if name.endswith(".safetensors"))
+                with self.subTest((before, ours, theirs, at, calls, status, message, *files)):
+                    self.assertTrue(all(b'"t%d"' % i in there for i in range(4)))
+            self.assertGreater(at, 10)
 
     def test_what_would_lose_tensors_is_refused(self):
         self.each_refusal("old", "out", "--only=t0")
