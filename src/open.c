@@ -137,7 +137,7 @@ tare_status tarei_open_expect(tarei_opening *opening, uint32_t shard_count)
         return tarei_error_memory(opening->error);
     }
     memset(headers, 0, (size_t)headers_size);
-    if (model->shard_count != 0) {
+    if (opening->headers != NULL) {
         memcpy(shards, model->shards, model->shard_count * sizeof *shards);
         memcpy(headers, opening->headers, model->shard_count * sizeof *headers);
     }

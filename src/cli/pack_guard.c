@@ -126,15 +126,20 @@ static bool refuse(const guard *g, const char *path, size_t left_out)
     return pack_fail(path, what);
 }
 
+#if defined(__GNUC__) && __GNUC__ >= 10 && !defined(__clang__) /* loses what realloc did not move */
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
+
 /* What comes later is not of the old model, but another process's, perhaps all that it has. */
 static bool note_old(guard *g, const char *path)
 {
     pack_target *target = g->target;
+    place found;
+    if (!place_look(path, false, &found)) return false;
     place *grown = realloc(target->old, (target->old_count + 1) * sizeof *grown);
     if (grown == NULL) return no_memory(g);
+    grown[target->old_count++] = found;
     target->old = grown;
-    if (!place_look(path, false, &grown[target->old_count])) return false;
-    target->old_count++;
     return true;
 }
 

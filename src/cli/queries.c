@@ -81,7 +81,7 @@ static bool copy_names(const tare_model *model, const uint32_t *chosen, size_t c
     char *text = hits->text;
     for (size_t i = 0; i < hits->own; i++) {
         tare_string *name = &hits->names[i];
-        memcpy(text, name->data, name->size);
+        if (name->size != 0) memcpy(text, name->data, name->size);
         name->data = text;
         text += name->size;
     }

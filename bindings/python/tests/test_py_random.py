@@ -186,7 +186,8 @@ def pairs_for_some(key, shape, pairs):
     for number, item in enumerate(items):
         if isinstance(item, slice):
             start, stop, _ = slice(item.start, item.stop).indices(shape[axis])
-            item = (start, max(start, stop)) if pairs[number] else slice(item.start, item.stop)
+            as_pair = pairs[number % len(pairs)] # keys can have more items, with None among them
+            item = (start, max(start, stop)) if as_pair else slice(item.start, item.stop)
         made.append(item)
         axis += len(shape) - taken if item is Ellipsis else item is not None
     return tuple(made)
