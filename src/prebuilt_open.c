@@ -516,8 +516,9 @@ tare_status tarei_prebuilt_open(tarei_opening *opening, const tarei_place *place
         return status == TARE_OK ? tarei_prebuilt_check_limits(opening) : status;
     }
     if (options->index == TARE_INDEX_REQUIRE) return status;
-    if (status == TARE_E_OPEN && !named && opening->error->system_error == ENOENT)
-        return TARE_OK; /* none is there, which is no failure */
+    int failure = opening->error->system_error;
+    if (status == TARE_E_OPEN && !named && (failure == ENOENT || failure == ENAMETOOLONG))
+        return TARE_OK; /* none is there, or can be, which is no failure */
     tare_error *kept = tarei_arena_take(&opening->model->arena, sizeof *kept, _Alignof(tare_error));
     if (kept == NULL) return tarei_error_memory(opening->error);
     *kept = *opening->error;

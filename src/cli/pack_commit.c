@@ -16,7 +16,8 @@
  *
  * A step that fails is followed by the way back, which needs no space. A program that is killed on
  * the way leaves, in the first case, no model or the new one: an index says which file is missing.
- * In the second the old or the new one. In the third perhaps none, but the files of the old one,
+ * In the second the old or the new one, under the name of its file or index; the folder, which then
+ * may have files of both, opens as none. In the third perhaps none, but the files of the old one,
  * under their names, in the folder aside; every name is in use all the while.
  *
  * Nothing is removed before all that is new is in its place and the disk has been told, and nothing
@@ -281,5 +282,5 @@ void pack_target_tell_removed(const pack_target *target)
     for (size_t i = 0; i < count && i < REMOVED_SHOWN; i++)
         pack_fail(target->removed[i], "was of the old model, and is removed");
     if (count > REMOVED_SHOWN)
-        cli_message("%zu more files of the old model are removed", count - REMOVED_SHOWN);
+        cli_message("of the old model %zu more are removed", count - REMOVED_SHOWN);
 }

@@ -248,7 +248,7 @@ class Existing(Pack):
         self.assertEqual(set(result.json["removed"]), {"out/model.safetensors.index.json", *(
             f"out/model-0000{i}-of-00003.safetensors" for i in (1, 2, 3))})
         self.assertTrue(result.err.startswith(gone.format("model.safetensors.index.json")))
-        self.assertTrue(result.err.endswith("\ntare: 1 more files of the old model are removed\n"))
+        self.assertTrue(result.err.endswith("\ntare: of the old model 1 more are removed\n"))
         self.assertEqual(self.good("ls", "out", "--json").json["count"], 1)
         self.assertEqual(self.entries("out"), ["model.safetensors"])
         result = self.tare("pack", self.path, "-o", "out", "--force", "--shard-size=18")

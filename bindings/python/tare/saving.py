@@ -74,8 +74,8 @@ def torch_spec(name: str, tensor: Any, kept: List[Any]) -> Spec:
 
 def is_torch(array: Any) -> bool:
     """Whether it is a tensor of torch, or of a class made from it."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(array, torch.Tensor)
+    kind = getattr(sys.modules.get("torch"), "Tensor", None)
+    return kind is not None and isinstance(array, kind)
 
 
 def spec_of(name: str, array: Any, kept: List[Any]) -> Spec:

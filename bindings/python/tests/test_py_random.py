@@ -1,5 +1,8 @@
 """Random models and slices, against safetensors and numpy."""
 
+import sys
+import types
+
 import numpy
 import pytest
 import safetensors.numpy
@@ -177,6 +180,12 @@ def test_alignments_and_names_that_cannot_be_are_refused(tmp_path):
         tare.safetensors.numpy.save_file({"a": array}, tmp_path / name)
         with tare.open(tmp_path / name) as model:
             assert (model["a"].numpy() == array).all()
+
+
+def test_a_module_that_merely_has_the_name_of_torch_is_in_nobodys_way(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    saved = tare.save({"a": numpy.arange(3)})
+    assert tare.open(saved)["a"].numpy().tolist() == [0, 1, 2]
 
 
 def pairs_for_some(key, shape, pairs):
