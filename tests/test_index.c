@@ -1,4 +1,5 @@
 /* The table of names by itself. With a hash that collides: test_index_collisions.c. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,22 @@ Test(index, is_small_and_bounded_with_every_seed)
             name_table_free(&table);
         }
         name_set_free(&set);
+    }
+}
+
+Test(index, has_small_lines_up_to_a_count_and_large_ones_beyond)
+{
+    enum { COUNT = TAREI_SMALL_COUNT + 1 };
+    static char text[COUNT][8];
+    static tare_string names[COUNT];
+    for (unsigned i = 0; i < COUNT; i++)
+        names[i] = (tare_string){text[i], (size_t)snprintf(text[i], 8, "n%u", i)};
+    for (size_t count = COUNT - 1; count <= COUNT; count++) {
+        name_table table;
+        name_table_make(&table, names, count, 20, TAREI_DUPLICATES_REFUSE, NULL);
+        cr_assert_eq(table.status, TARE_OK);
+        cr_expect_eq(tarei_index_is_small(&table.index), count < COUNT, "%zu", count);
+        name_table_free(&table);
     }
 }
 

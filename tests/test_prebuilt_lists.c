@@ -20,7 +20,8 @@
 #define GIB (UINT64_C(1) << 30)
 #define TIB (UINT64_C(1) << 40)
 
-static const char one_shard[] = "{\"weight_map\":{\"a\":\"m.safetensors\"}}";
+static const char one_shard[] = /* five times eight bytes, and no five times nine */
+    "{\"weight_map\":{\"a\":\"m.safetensors\"}}    ";
 static const char foreign[] = "that of another model";
 static const char digest[] = "its shards do not have their digest";
 

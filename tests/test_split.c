@@ -281,6 +281,8 @@ Test(split, parts_agree_about_what_several_say_of_the_model)
         {SECOND("\"general.ids\" 4:9 4:4 8:1 4:7 "), NULL},
         {SECOND("\"general.ids\" 4:9 4:5 8:1 4:7 "), "'general.ids'"},
         {SECOND(GGUF_TEXT("general.only.here", "x")), NULL},
+        {SECOND(GGUF_TEXT("general.", "x")), NULL},
+        {SECOND(GGUF_TEXT("general.", "y")), "'general.'"},
         {SPLIT_AND("4", "1", "1", "2", "2") GGUF_U32("general.alignment", "64")
              GGUF_TENSOR("b", "3", "24", "0") "p64 d3",
          NULL},
@@ -289,7 +291,7 @@ Test(split, parts_agree_about_what_several_say_of_the_model)
     };
     temp_path first = write_words(
         "m-00001-of-00002.gguf",
-        SPLIT_AND("11", "1", "0", "2", "2")
+        SPLIT_AND("12", "1", "0", "2", "2") GGUF_TEXT("general.", "x")
             GGUF_TEXT("general.architecture", "llama") "\"general.ids\" 4:9 4:4 8:1 4:7 " GGUF_TEXT(
                 "general.name", "m") GGUF_U32("general.alignment", "32")
                 GGUF_U32("llama.block_count", "2") GGUF_U32("llama3.x", "1")
