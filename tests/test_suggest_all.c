@@ -207,10 +207,10 @@ static uint32_t chance(uint32_t limit)
 /* Of few letters, and at times as long as what counts beside the edits. */
 static void add_component(char *name)
 {
-    static const char *const parts[] = {"a", "b", "ab", "ba", "abc", "layers", "1", "10", ""};
+    static const char *const parts[] = {"a", "b", "ab", "ba", "abc", "layers", "abcde", "1", ""};
     size_t size = strlen(name), more = chance(40) == 0 ? 58 + chance(10) : 0;
     memset(name + size, 'x', more);
-    strcpy(name + size + more, parts[chance(more != 0 ? 9 : 8)]);
+    strcpy(name + size + more, parts[chance(9)]);
 }
 
 static void make_name(char *name)
@@ -236,6 +236,14 @@ static void edit(char *name)
     }
 }
 
+/* With more components in front and behind, or with an edit or two. */
+static void make_near(char *name, const char *other)
+{
+    bool inside = chance(4) == 0;
+    strcat(strcat(strcpy(name, inside ? "b/" : ""), other), inside ? ".x" : "");
+    for (uint32_t left = inside ? 0 : 1 + chance(2); left > 0; left--) edit(name);
+}
+
 /* A name of the model with edits, with components more or fewer in front or behind. */
 static void make_asked(char *asked, const char *name)
 {
@@ -258,8 +266,7 @@ Test(suggest_all, suggestions_are_those_of_the_plain_way)
         for (uint32_t left = 1 + chance(NAMES_MAX); left > 0; left--) {
             bool again = false;
             if (count > 0 && chance(2) == 0)
-                memcpy(names[count], names[chance((uint32_t)count)], NAME_MAX_SIZE),
-                    edit(names[count]);
+                make_near(names[count], names[chance((uint32_t)count)]);
             else
                 make_name(names[count]);
             for (size_t i = 0; i < count; i++) again |= strcmp(names[i], names[count]) == 0;
@@ -295,6 +302,18 @@ Test(suggest_all, what_comes_behind_counts_byte_by_byte_up_to_an_edit)
             tare_close(model);
         }
     }
+}
+
+Test(suggest_all, more_before_and_behind_is_as_far_as_two_edits)
+{
+    const tare_pair pairs[] = {{"x.abcde.y", 9, "", 0}, {"abxxe", 5, "", 0}};
+    tare_model *model = expect_no_model();
+    tare_string out[TARE_SUGGEST_COUNT];
+    cr_assert_eq(tare_open_pairs(pairs, 2, NULL, &model, NULL), TARE_OK);
+    cr_assert_eq(tare_suggest(model, "abcde", 5, 0, out), 2);
+    cr_expect_eq(out[0].size, 5, "without more bytes");
+    check_suggestions(model, (tare_string){"abcde", 5});
+    tare_close(model);
 }
 
 /* A byte shorter and longer than what is looked at, with what is asked for in the last places. */
