@@ -149,6 +149,8 @@ Test(parse_json, s_json_refuses_bad_strings)
         {"\\u with a letter", "{'a^\\u00G0':" ONE "}", 1, TARE_E_JSON},
         {"\\u with a sign", "{'a^\\u+041':" ONE "}", 1, TARE_E_JSON},
         {"\\u with a space", "{'a^\\u 041':" ONE "}", 1, TARE_E_JSON},
+        {"no end but a whole \\u", "{^'a\\u0041", 0, TARE_E_JSON},
+        {"no end but a whole pair", "{^'a\\ud800\\udc00", 0, TARE_E_JSON},
         {"\\u cut by the end", "{'a^\\u004", 0, TARE_E_JSON},
         {"high surrogate alone", "{'a^\\ud800':" ONE "}", 1, TARE_E_JSON},
         {"high surrogate and text", "{'a^\\uD800x':" ONE "}", 1, TARE_E_JSON},

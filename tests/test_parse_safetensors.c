@@ -141,6 +141,12 @@ Test(parse_safetensors, s_info_is_an_object_with_three_members)
         {"no offsets", "{^'a':{'dtype':'U8','shape':[1]}}", 1, TARE_E_FIELD},
         {"a member in another case", "{^'a':{'Dtype':'U8','shape':[1],'data_offsets':[0,1]}}", 1,
          TARE_E_FIELD},
+        {"a member that is nearly one",
+         "{^'a':{'dtypf':'U8','shape':[1],'data_offsets':[0,1]}}                    ", 1,
+         TARE_E_FIELD},
+        {"another that is nearly one",
+         "{^'a':{'dtypd':'U8','shape':[1],'data_offsets':[0,1]}}                    ", 1,
+         TARE_E_FIELD},
         {"of a later tensor", "{'a':" ONE ",^'b':{'dtype':'U8','shape':[1]}}", 2, TARE_E_FIELD},
         {"dtype twice", "{'a':{'dtype':'U8',^'dtype':'U8','shape':[1],'data_offsets':[0,1]}}", 1,
          TARE_E_FIELD},
@@ -183,6 +189,8 @@ Test(parse_safetensors, s_dtype_is_one_of_22_strings)
         {"null", DTYPE("^null"), 1, TARE_E_DTYPE},
         {"an array", DTYPE("^['U8']"), 1, TARE_E_DTYPE},
         {"an object", DTYPE("^{'U8':null}"), 1, TARE_E_DTYPE},
+        {"a long one that goes on as a shape",
+         "{'a':{'dtype':^'ABCDEFGHIJKL1],'data_offsets':[0,0]},'b':" ONE "}", 1, TARE_E_DTYPE},
         {"with an escape in it", DTYPE("^'X\\u0038'"), 1, TARE_E_DTYPE},
         {"escaped", DTYPE("'\\u0055\\u0038'"), 1, TARE_OK},
     };
@@ -196,6 +204,8 @@ Test(parse_safetensors, s_dtype_is_not_taken_for_one_seen_before)
     static const damage rows[] = {
         {"U88", BEHIND("'U8'", "^'U88'"), 3, TARE_E_DTYPE},
         {"U", BEHIND("'U8'", "^'U'"), 3, TARE_E_DTYPE},
+        {"T8", BEHIND("'U8'", "^'T8'"), 3, TARE_E_DTYPE},
+        {"V8", BEHIND("'U8'", "^'V8'"), 3, TARE_E_DTYPE},
         {"U8 and a space", BEHIND("'U8'", "^'U8 '"), 3, TARE_E_DTYPE},
         {"F8_E4M", BEHIND("'F8_E4M3'", "^'F8_E4M'"), 3, TARE_E_DTYPE},
         {"F8_E4M3FN", BEHIND("'F8_E4M3'", "^'F8_E4M3FN'"), 3, TARE_E_DTYPE},
@@ -401,6 +411,10 @@ Test(parse_safetensors, s_dup_refuses_names_that_are_there_twice)
         {"a tensor that overlaps itself",
          "{'b':" U8("[2,3]") ",'a':" INFO("'U8'", "[2]", "[0,2]") ",^'a':" U8("[1,2]") "}", 3,
          TARE_E_DUPLICATE},
+        {"a tensor that overlaps itself, behind others",
+         "{'z':" ONE
+         ",'y':" U8("[1,2]") ",'a':" INFO("'U8'", "[2]", "[2,4]") ",^'a':" U8("[3,4]") "}",
+         4, TARE_E_DUPLICATE},
         {"two empty names", "{'':" ONE ",^'':" U8("[1,2]") "}", 2, TARE_E_DUPLICATE},
         {"a key of metadata", "{'__metadata__':{'k':'a',^'k':'a'}}", 0, TARE_E_DUPLICATE},
         {"a key of metadata, escaped",
@@ -413,4 +427,62 @@ Test(parse_safetensors, s_dup_refuses_names_that_are_there_twice)
         {"names in two cases", "{'a':" ONE ",'A':" U8("[1,2]") "}", 2, TARE_OK},
     };
     DAMAGE_CHECK(rows);
+}
+
+Test(parse_safetensors, messages_tell_the_numbers_that_disagree)
+{
+    static const struct {
+        const char *header, *says;
+        size_t data_size;
+    } rows[] = {
+        {"{'a':" ONE ",'b':" INFO("'U8'", "[5]", "[1,3]") "}",
+         "tensor 'b': its shape takes 5 bytes, its offsets 2", 3},
+        {"{'a':" ONE ",'b':" U8("[1,2]") "}",
+         "tensor 'b': it ends at 2, the data section has 1 bytes (cut short?)", 1},
+        {"{'a':" ONE ",'b':" U8("[1,2]") "}",
+         "the tensors end at 2, the data section has 7 bytes: 5 belong to none", 7},
+        {"{'a':" ONE ",'b':" U8("[3,4]") "}",
+         "tensor 'b': it begins at 3, behind a hole that starts at 1", 4},
+        {"{'a':" INFO("'U8'", "[3]", "[0,3]") ",'b':" U8("[1,2]") "}",
+         "tensor 'b': it begins at 1, inside a tensor that ends at 3", 3},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        size_t mark;
+        build_text header = build_marked(rows[i].header, &mark);
+        build_text file = build_raw(header.data, header.size, rows[i].data_size);
+        tare_model *model;
+        tare_error error;
+        cr_expect_neq(damage_open(&file, &model, &error), TARE_OK);
+        expect_message(rows[i].says, rows[i].says, &error);
+        build_free(&file);
+        build_free(&header);
+    }
+}
+
+/* By where they begin, those without bytes before what begins there, and in the header's order. */
+Test(parse_safetensors, tensors_come_in_the_order_of_their_bytes)
+{
+#define EMPTY(offsets) INFO("'U8'", "[0]", offsets)
+    static const char names[] = "awxyvbzc", wanted_offsets[] = "01111122";
+    size_t mark;
+    build_text header = build_marked(
+        "{'z':" EMPTY("[2,2]") ",'c':" U8("[2,3]") ",'w':" EMPTY("[1,1]") ",'x':" EMPTY(
+            "[1,1]") ",'a':" ONE
+                     ",'b':" U8("[1,2]") ",'y':" EMPTY("[1,1]") ",'v':" EMPTY("[1,1]") "}",
+        &mark);
+    build_text file = build_raw(header.data, header.size, 3);
+    tare_model *model;
+    tare_error error;
+    tare_status status = damage_open(&file, &model, &error);
+    expect_opened("any order", status, model, &error);
+    cr_assert_eq(tare_count(model), 8);
+    for (size_t i = 0; i < 8; i++) {
+        tare_string name = tare_name(model, tare_at(model, i));
+        cr_expect(name.size == 1 && name.data[0] == names[i], "%zu: %s", i, name.data);
+        cr_expect_eq(tare_offset(model, tare_at(model, i)),
+                     8 + header.size + (size_t)(wanted_offsets[i] - '0'), "%zu", i);
+    }
+    tare_close(model);
+    build_free(&file);
+    build_free(&header);
 }
