@@ -191,6 +191,10 @@ Test(parse_safetensors, s_dtype_is_one_of_22_strings)
         {"an object", DTYPE("^{'U8':null}"), 1, TARE_E_DTYPE},
         {"a long one that goes on as a shape",
          "{'a':{'dtype':^'ABCDEFGHIJKL1],'data_offsets':[0,0]},'b':" ONE "}", 1, TARE_E_DTYPE},
+        {"an endless one",
+         "{'a':{'dtype':^'U8 and no quote behind it, nor any other byte that may end "
+         "a name or a text",
+         0, TARE_E_JSON},
         {"with an escape in it", DTYPE("^'X\\u0038'"), 1, TARE_E_DTYPE},
         {"escaped", DTYPE("'\\u0055\\u0038'"), 1, TARE_OK},
     };
@@ -370,6 +374,10 @@ Test(parse_safetensors, s_contig_refuses_holes_and_overlaps)
          "{'a':" INFO("'U8'", "[2]", "[0,2]") ",^'b':" INFO("'U8'", "[0]", "[1,1]") "}", 2,
          TARE_E_LAYOUT},
         {"an empty one in front", "{'a':" ONE ",'b':" INFO("'U8'", "[0]", "[0,0]") "}", 1, TARE_OK},
+        {"a header of 128 bytes, and none behind",
+         "{'a':{'dtype':'U8','shape':[0],'data_offsets':[0,0]}}           "
+         "                                                                ",
+         0, TARE_OK},
         {"an empty one behind", "{'b':" INFO("'U8'", "[0]", "[1,1]") ",'a':" ONE "}", 1, TARE_OK},
         {"s_sort: any order", "{'c':" U8("[2,3]") ",'a':" ONE ",'b':" U8("[1,2]") "}", 3, TARE_OK},
     };
