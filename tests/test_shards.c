@@ -506,6 +506,38 @@ Test(shards, metadata_of_shards_is_listed_shard_by_shard)
 }
 
 /* Numbers of shards have 18 bits. Nothing is opened for one too many, and the first is missing. */
+/* Each is sorted by itself, and names stay as long as they are. */
+Test(shards, of_each_shard_tensors_come_in_the_order_of_their_bytes)
+{
+#define TENSOR(name, size, offsets) \
+    "'" name "':{'dtype':'U8','shape':[" size "],'data_offsets':" offsets "}"
+    static const char *const headers[] = {
+        "{" TENSOR("longest", "2", "[3,5]") "," TENSOR("a", "3", "[0,3]") "}",
+        "{" TENSOR("c", "1", "[4,5]") "," TENSOR("shorter", "1", "[0,1]") "," TENSOR("bb", "3",
+                                                                                     "[1,4]") "}"};
+    static const char *const names[] = {"a", "longest", "shorter", "bb", "c"};
+    static const uint64_t offsets[] = {0, 3, 0, 1, 4}, sizes[] = {3, 2, 1, 3, 1};
+    size_t mark, header_sizes[2];
+    for (size_t i = 0; i < 2; i++) {
+        build_text header = build_marked(headers[i], &mark);
+        header_sizes[i] = header.size;
+        temp_write_built(&folder, i == 0 ? "s1.safetensors" : "s2.safetensors",
+                         build_raw(header.data, header.size, 5));
+        build_free(&header);
+    }
+    write_index("m.safetensors.index.json",
+                "{'weight_map':{'a':'s1.safetensors','longest':'s1.safetensors','bb':'s2.safe"
+                "tensors','c':'s2.safetensors','shorter':'s2.safetensors'}}");
+    tare_model *model = open_fine(folder.text);
+    cr_assert_eq(tare_count(model), 5);
+    for (size_t i = 0; i < 5; i++) {
+        const uint64_t shape[] = {sizes[i]};
+        expect_tensor(names[i], model, i, names[i], strlen(names[i]), "U8", shape, 1,
+                      8 + header_sizes[i / 2 > 0] + offsets[i], sizes[i]);
+    }
+    tare_close(model);
+}
+
 Test(shards, of_262144_shards_and_no_more)
 {
     enum { SHARDS_MAX = 1 << 18 };

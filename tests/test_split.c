@@ -216,10 +216,10 @@ Test(split, a_foreign_part_is_named_with_what_is_wrong)
     static const struct {
         const char *words, *says;
     } rows[] = {
-        {SPLIT("1", "2", "3", "4") REST, "split.no 2, not 1"},
+        {SPLIT("1", "2", "3", "4") REST, "part 2 of a split file has split.no 2, not 1"},
         {SPLIT("1", "1", "2", "4") REST, "split.count 2, not 3"},
         {SPLIT("1", "1", "3", "5") REST, "split.tensors.count 5, not 4"},
-        {GGUF_HEAD("1", "0") REST, "no integer split.no"},
+        {GGUF_HEAD("1", "0") REST, "part 2 of a split file has no integer split.no"},
         {GGUF_HEAD("1", "1") GGUF_U16("split.no", "1") REST, "no integer split.count"},
         {GGUF_HEAD("1", "2") GGUF_U16("split.count", "3") GGUF_TEXT("split.no", "1") REST,
          "no integer split.no"},
