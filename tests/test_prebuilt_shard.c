@@ -208,6 +208,24 @@ Test(prebuilt_shard, with_read_backing_none_is_mapped)
     tare_close(model);
 }
 
+Test(prebuilt_shard, one_that_cannot_be_mapped_is_read_where_nothing_else_was_asked_for)
+{
+    char bytes[100];
+    for (int must = 0; must < 2; must++) {
+        tare_model *model = open_indexed(must ? TARE_BACKING_MAP : TARE_BACKING_AUTO);
+        const tare_tensor *tensor = tare_at(model, 2);
+        tare_error error = expect_poison();
+        os_faults_reset();
+        os_fault.always[OS_MMAP] = ENODEV;
+        cr_expect_eq(tare_ready(model, tensor, &error), must ? TARE_E_MAP : TARE_OK);
+        cr_expect_eq(tare_read(model, tensor, bytes, 100, NULL), must ? TARE_E_MAP : TARE_OK);
+        cr_expect_null(tare_data(model, tensor));
+        cr_expect_eq(error.shard, must ? 2 : TARE_NO_SHARD);
+        os_faults_reset();
+        tare_close(model);
+    }
+}
+
 typedef struct change {
     const char *what;
     void (*make)(const char *path);
