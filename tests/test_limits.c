@@ -407,9 +407,10 @@ Test(limits, hold_in_index_files_of_gguf)
 Test(limits, of_count_and_name_hold_for_pairs)
 {
     static const tare_pair pairs[] = {{"a", 1, "x", 1}, {"bcd", 3, "x", 1}};
-    static const limit_row rows[] = {{"pairs", NULL, TENSORS, 2}, {"a name", NULL, NAME, 3}};
-    for (size_t i = 0; i < 2; i++) {
-        for (int less = 0; less < 2; less++) {
+    static const limit_row rows[] = {
+        {"pairs", NULL, TENSORS, 2}, {"a name", NULL, NAME, 3}, {"a dimension", NULL, RANK, 1}};
+    for (size_t i = 0; i < 3; i++) {
+        for (int less = 0; less < (i == 2 ? 1 : 2); less++) { /* 0 dimensions are no limit */
             tare_options options = with_limit(rows[i].field, rows[i].most - (uint64_t)less);
             tare_model *model = expect_no_model();
             tare_error error = expect_poison();

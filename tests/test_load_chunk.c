@@ -262,6 +262,34 @@ Test(load_chunk, direct_reads_land_in_the_block)
     }
 }
 
+/* Whole pages are read, whatever byte of one is the last. */
+Test(load_chunk, direct_reads_end_at_any_byte_of_a_page)
+{
+    for (uint64_t more = 0; more < 8; more++) {
+        char shape[16];
+        uint64_t size = 200000;
+        tare_model *model = NULL;
+        for (int known = 0; known < 2; known++) { /* headers of both have the same size */
+            snprintf(shape, sizeof shape, "[%u]", (unsigned)size);
+            build_tensor one = {"a", 0, "U8", shape, size};
+            temp_path path =
+                temp_write_built(&models.folder, "end.safetensors", build_file(&one, 1, NULL));
+            tare_close(model);
+            cr_assert_eq(tare_open(path.text, NULL, &model, NULL), TARE_OK);
+            uint64_t end = tare_offset(model, tare_at(model, 0)) + size;
+            size += (TAREI_OS_DIRECT_UNIT - 3 + more - end) % TAREI_OS_DIRECT_UNIT;
+        }
+        tare_error error;
+        tare_block *block;
+        tare_status status = load(model, TARE_IO_DIRECT, 1, &block, &error);
+        cr_assert_eq(status, TARE_OK, "%d: %s", (int)more - 3, error.message);
+        cr_expect(memcmp(tare_block_data(block, 0), tare_data(model, tare_at(model, 0)), size) == 0,
+                  "%d", (int)more - 3);
+        tare_block_close(block);
+        tare_close(model);
+    }
+}
+
 /* Of the caller's memory nothing is written but the targets, though they are near each other. */
 Test(load_chunk, direct_reads_leave_what_is_between_targets)
 {

@@ -343,3 +343,28 @@ Test(lookup, a_key_made_for_another_name_finds_nothing_wrong)
     }
     close_subject(&s);
 }
+
+/* Where a group of 4,096 names is passed over, what comes behind is looked at anew. */
+Test(lookup, prefixes_just_behind_a_group_that_has_none)
+{
+    enum { GROUPS = 4096, COUNT = GROUPS + 200 };
+    static char text[COUNT][16];
+    static tare_pair pairs[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(text[i], sizeof text[i], "%s.%04u",
+                 i < GROUPS    ? "aaa"
+                 : i == GROUPS ? "bba"
+                               : "bbb",
+                 i);
+        pairs[i] = (tare_pair){text[i], strlen(text[i]), "", 0};
+    }
+    tare_model *model = expect_no_model();
+    cr_assert_eq(tare_open_pairs(pairs, COUNT, NULL, &model, NULL), TARE_OK);
+    tare_range range = tare_prefix(model, "bbb", 3);
+    for (size_t i = GROUPS + 1; i < COUNT; i++)
+        cr_assert_eq(tare_next(model, &range), tare_at(model, i), "%zu", i);
+    cr_expect_null(tare_next(model, &range));
+    range = tare_prefix(model, "aab", 3);
+    cr_expect_null(tare_next(model, &range));
+    tare_close(model);
+}

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "internal.h"
 #include "support/alloc_probe.h"
 #include "support/expect.h"
 #include "support/name_sets.h"
@@ -305,6 +306,8 @@ Test(pairs, take_a_handful_of_allocations_and_64_bytes_each)
     tare_model_stat(model, &stat);
     cr_expect_lt(probe.calls, 30, "%zu calls", probe.calls);
     cr_expect_eq(stat.memory_size, probe.block_size, "counted otherwise than it is");
+    cr_expect_gt(model->tensors.parts_size, 0);
+    cr_expect_eq(stat.index_size, model->index.size + model->tensors.parts_size);
     uint64_t beside = stat.record_size + stat.index_size;
     cr_expect_leq(beside, 64 * set.count, "%zu bytes a name", (size_t)(beside / set.count));
     tare_close(model);

@@ -171,3 +171,19 @@ Test(parsed, shapes_have_32_gib_at_most)
         }
     parsed.layouts.size = 0;
 }
+
+/* What is just as much as may be is not what is too much. */
+Test(parsed, an_excess_is_told_by_the_limit_that_it_is_beyond)
+{
+    static const uint64_t limits[TAREI_LIMITS] = {5, 5, 5, 5};
+    static const char *const wanted[] = {
+        "more tensors than tensor_count_max", "more dimensions than rank_max",
+        "its name is longer than name_size_max", "more metadata than metadata_size_max"};
+    for (size_t i = 0; i < TAREI_LIMITS; i++) {
+        uint64_t found[TAREI_LIMITS] = {5, 5, 5, 5};
+        found[i] = 6;
+        const char *fault = tarei_parsed_fault(limits, found[0], found[1], found[2], found[3]);
+        cr_expect_str_eq(fault, wanted[i]);
+    }
+    cr_expect_null(tarei_parsed_fault(limits, 5, 5, 5, 5));
+}

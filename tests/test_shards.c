@@ -118,12 +118,13 @@ Test(shards, a_folder_with_several_unusual_indexes_is_ambiguous)
 
 Test(shards, a_folder_with_several_files_and_no_index_is_ambiguous)
 {
-    write_model("model-2.safetensors", "a");
+    write_model("model-20.safetensors", "a");
     write_model("model-1.safetensors", "b");
     write_model("model-3.safetensors", "c");
     tare_error error = check_refused(folder.text, TARE_E_AMBIGUOUS);
-    expect_message("three files", "model-1.safetensors", &error);
-    expect_message("three files", "model-2.safetensors", &error);
+    expect_message("three files", ": 3 model files and no", &error);
+    expect_message("three files", "such as 'model-1.safetensors' and 'model-20.safetensors': name",
+                   &error);
 }
 
 Test(shards, a_folder_without_a_model_says_so)

@@ -206,6 +206,7 @@ Test(split, of_many_parts_each_stays_where_it_was)
 Test(split, the_first_part_may_be_the_missing_one)
 {
     write_words("m-00002-of-00003.gguf", PART_2);
+    check_refused(folder.text, TARE_E_OPEN, 0, "m-00001-of-00003.gguf");
     write_words("m-00003-of-00003.gguf", PART_3);
     check_refused(folder.text, TARE_E_OPEN, 0, "m-00001-of-00003.gguf");
 }
