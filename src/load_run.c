@@ -214,14 +214,8 @@ static tare_status fail_chunk(const loading *load, const tarei_load_chunk *chunk
                             error);
 }
 
-static bool stop(loading *load, const tare_error *error)
-{
-    tarei_load_stop(&load->course, error);
-    return false;
-}
-
-/* Whether to go on. */
-static bool load_chunk(loading *load, uint32_t number, uint32_t thread)
+/* Stops the load if it fails. */
+static void load_chunk(loading *load, uint32_t number, uint32_t thread)
 {
     const tarei_load_chunk *chunk = &load->plan.chunks[number];
     const tarei_load_input input = {
@@ -235,8 +229,10 @@ static bool load_chunk(loading *load, uint32_t number, uint32_t thread)
     tare_error error;
     if (load->device.device != NULL) {
         if (tarei_load_device_land(&load->device, thread, plan, chunk, input.direct >= 0, &error) !=
-            TARE_OK)
-            return stop(load, &error);
+            TARE_OK) {
+            tarei_load_stop(&load->course, &error);
+            return;
+        }
         plan = &load->device.workers[thread].plan;
         landed = &load->device.workers[thread].chunk;
     }
@@ -247,9 +243,12 @@ static bool load_chunk(loading *load, uint32_t number, uint32_t thread)
         fail_chunk(load, chunk, status, at, system_error, &error);
     else
         status = tarei_load_verify_chunk(&load->verify, number, &plan->parts[landed->part], &error);
-    if (status != TARE_OK) return stop(load, &error);
+    if (status != TARE_OK) {
+        tarei_load_stop(&load->course, &error);
+        return;
+    }
     uint64_t done = atomic_fetch_add(&load->course.done, chunk->size) + chunk->size;
-    return thread != 0 || done == load->plan.size || tarei_load_report(&load->course, done);
+    if (thread == 0 && done != load->plan.size) tarei_load_report(&load->course, done);
 }
 
 /* Of several small chunks the disk should know at once. A single one is as large as can be, and the
@@ -275,16 +274,16 @@ static void load_batches(loading *load, uint32_t thread)
     tare_error error;
     for (;;) {
         uint32_t batch = atomic_fetch_add(&load->next, 1);
-        if (batch >= plan->batch_count) return;
+        if (batch >= plan->batch_count || atomic_load(&load->course.stopped)) return;
         if (batch < load->options.threads) announce(load, batch);
         announce(load, (uint64_t)batch + load->options.threads);
-        for (uint32_t i = plan->batches[batch]; i < plan->batches[batch + 1]; i++)
-            if (atomic_load(&load->course.stopped) || !load_chunk(load, i, thread)) return;
-        if (load->device.device != NULL &&
-            tarei_load_device_flush(&load->device, thread, &error) != TARE_OK) {
-            stop(load, &error);
-            return;
+        for (uint32_t i = plan->batches[batch]; i < plan->batches[batch + 1]; i++) {
+            load_chunk(load, i, thread);
+            if (atomic_load(&load->course.stopped)) return;
         }
+        if (load->device.device != NULL &&
+            tarei_load_device_flush(&load->device, thread, &error) != TARE_OK)
+            tarei_load_stop(&load->course, &error);
     }
 }
 
@@ -302,7 +301,7 @@ static void work(void *context, uint32_t thread)
         load_batches(load, thread);
         status = tarei_load_device_leave(&load->device, thread, &error);
     }
-    if (status != TARE_OK) stop(load, &error);
+    if (status != TARE_OK) tarei_load_stop(&load->course, &error);
 }
 
 static tare_status loading_run(loading *load)
