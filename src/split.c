@@ -160,7 +160,10 @@ tare_status tarei_split_open(tarei_opening *opening, const tarei_folder *folder,
     for (uint32_t i = 0, room = 0; i < split.count && status == TARE_OK; i++) {
         tare_string part;
         tarei_source source;
-        if (i == room) status = tarei_open_expect(opening, room = more_room(room, split.count));
+        if (i == room) {
+            room = more_room(room, split.count);
+            status = tarei_open_expect(opening, room);
+        }
         if (status == TARE_OK) status = name_part(opening, name, &split, i, &part);
         if (status == TARE_OK)
             status = tarei_folder_find(folder, part.data, i, &source, opening->error);

@@ -511,6 +511,22 @@ Test(open, version_is_that_of_the_header)
     cr_expect_str_eq(tare_version(), version);
 }
 
+Test(open, beside_a_name_that_leaves_no_room_for_another_there_is_no_index_file)
+{
+    char name[252];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    temp_path named = temp_join(&folder, name);
+    cr_assert_eq(rename(path.text, named.text), 0);
+    tare_model *model = expect_no_model();
+    tare_error error = expect_poison();
+    tare_status status = tare_open(named.text, NULL, &model, &error);
+    expect_opened("a long name", status, model, &error);
+    cr_expect_eq(tare_index_status(model, &error), TARE_E_OPEN);
+    expect_message("none", "there is no index file", &error);
+    tare_close(model);
+}
+
 /* 1.7 million empty tensors in a header of 96 MB: a legal file that costs others gigabytes. */
 Test(open, a_header_of_1700000_empty_tensors_takes_less_than_400_mb)
 {

@@ -103,19 +103,6 @@ Test(prebuilt_open, where_there_is_none_headers_are_read)
     check_unused("none", path.text, NULL, TARE_E_OPEN, TARE_NO_SHARD, NULL);
 }
 
-Test(prebuilt_open, beside_a_name_that_leaves_no_room_for_another_there_is_none)
-{
-    char name[252];
-    memset(name, 'n', sizeof name - 1);
-    name[sizeof name - 1] = 0;
-    cr_assert_eq(rename(path.text, temp_join(&folder, name).text), 0);
-    tare_error error = expect_poison();
-    tare_model *model = open_with(temp_join(&folder, name).text, NULL);
-    cr_expect_eq(tare_index_status(model, &error), TARE_E_OPEN);
-    expect_message("none", "there is no index file", &error);
-    tare_close(model);
-}
-
 Test(prebuilt_open, one_beside_the_file_is_used)
 {
     save_index(path.text);

@@ -8,10 +8,9 @@
 #include "support/expect.h"
 #include "support/name_sets.h"
 #include "support/os_faults.h"
-#include "support/reader_probe.h"
-#include "support/temp_files.h"
+#include "support/slice_models.h"
 
-enum { WAYS = 4, RANK_MAX = 5 };
+enum { RANK_MAX = 5 };
 
 static temp_path folder;
 
@@ -28,42 +27,6 @@ static void remove_folder(void)
 }
 
 TestSuite(slice, .init = make_folder, .fini = remove_folder);
-
-/* One file in each way that its bytes can be reached. */
-typedef struct models {
-    build_text file;
-    temp_path path;
-    reader_probe probe;
-    tare_model *way[WAYS];
-} models;
-
-static const char *const way_names[WAYS] = {"memory", "mapped", "read", "reader"};
-
-/* `all` must stay where it is. */
-static void models_open(models *all, const build_tensor *tensors, size_t count, size_t piece)
-{
-    tare_error error = expect_poison();
-    all->file = build_file(tensors, count, NULL);
-    all->path = temp_write_text(&folder, "model.safetensors", &all->file);
-    all->way[0] = expect_open_bytes("memory", &all->file);
-    for (uint32_t i = 1; i <= 2; i++) {
-        tare_options options = TARE_OPTIONS_INIT;
-        options.backing = i == 1 ? TARE_BACKING_MAP : TARE_BACKING_READ;
-        tare_status status = tare_open(all->path.text, &options, &all->way[i], &error);
-        expect_opened(way_names[i], status, all->way[i], &error);
-    }
-    reader_probe_init(&all->probe, all->file.data, all->file.size, piece);
-    tare_status status = tare_open_reader(&all->probe.reader, NULL, &all->way[3], &error);
-    expect_opened("reader", status, all->way[3], &error);
-    reader_probe_reset(&all->probe);
-}
-
-static void models_close(models *all)
-{
-    for (size_t i = 0; i < WAYS; i++) tare_close(all->way[i]);
-    cr_expect_eq(all->probe.mistakes, 0);
-    build_free(&all->file);
-}
 
 /* ------------------------------------------------------------------------------------------------
  * What a slice must be, found one bit at a time
@@ -111,8 +74,8 @@ static expected slice_naively(const tare_info *info, const unsigned char *data,
     return box;
 }
 
-static void check_box(const models *all, size_t number, const uint64_t *start, const uint64_t *stop,
-                      const char *what)
+static void check_box(const slice_models *all, size_t number, const uint64_t *start,
+                      const uint64_t *stop, const char *what)
 {
     tare_info info = tare_describe(all->way[0], tare_at(all->way[0], number));
     const unsigned char *data = tare_data(all->way[0], tare_at(all->way[0], number));
@@ -120,26 +83,26 @@ static void check_box(const models *all, size_t number, const uint64_t *start, c
     expected box = {0};
     for (uint32_t d = 0; d < info.rank; d++) empty |= start[d] == stop[d];
     if (!empty) box = slice_naively(&info, data, start, stop);
-    for (size_t way = 0; way < WAYS; way++) {
+    for (size_t way = 0; way < SLICE_WAYS; way++) {
         const tare_model *model = all->way[way];
         const tare_tensor *tensor = tare_at(model, number);
         tare_error error = expect_poison();
         uint64_t size = 99;
         tare_status status = tare_slice_size(model, tensor, start, stop, &size, &error);
         cr_assert_eq(status, box.splits ? TARE_E_SUBBYTE : TARE_OK, "%s: %s: %s", what,
-                     way_names[way], error.message);
-        cr_assert_eq(size, box.splits ? 0 : box.size, "%s: %s", what, way_names[way]);
+                     slice_way_names[way], error.message);
+        cr_assert_eq(size, box.splits ? 0 : box.size, "%s: %s", what, slice_way_names[way]);
         unsigned char *target = malloc(box.size + 1);
         error = expect_poison();
         status = tare_read_slice(model, tensor, start, stop, target, box.size, &error);
         cr_assert_eq(status, box.splits ? TARE_E_SUBBYTE : TARE_OK, "%s: %s: %s", what,
-                     way_names[way], error.message);
+                     slice_way_names[way], error.message);
         cr_assert_eq(error.status, status);
         if (box.splits)
             expect_message(what, "dimension", &error);
         else
             cr_assert(empty || memcmp(target, box.bytes, box.size) == 0, "%s: %s: other bytes",
-                      what, way_names[way]);
+                      what, slice_way_names[way]);
         free(target);
     }
     free(box.bytes);
@@ -211,10 +174,10 @@ Test(slice, is_what_a_naive_loop_gives_for_random_boxes)
     for (uint64_t seed = first; seed < first + 12; seed++) {
         static random_tensor made[TENSORS];
         build_tensor tensors[TENSORS];
-        static models all;
+        static slice_models all;
         uint64_t state = seed * UINT64_C(0x9E3779B97F4A7C15);
         for (unsigned i = 0; i < TENSORS; i++) tensors[i] = make_tensor(&state, &made[i], i);
-        models_open(&all, tensors, TENSORS, seed % 2 ? 0 : 7);
+        slice_models_open(&all, &folder, tensors, TENSORS, seed % 2 ? 0 : 7);
         for (unsigned i = 0; i < TENSORS; i++) {
             /* Empty tensors are listed before others at the same offset. */
             const tare_tensor *tensor = tare_find(all.way[0], made[i].name, 6);
@@ -229,7 +192,7 @@ Test(slice, is_what_a_naive_loop_gives_for_random_boxes)
                 check_box(&all, number, start, stop, what);
             }
         }
-        models_close(&all);
+        slice_models_close(&all);
     }
 }
 
@@ -256,14 +219,14 @@ Test(slice, is_right_however_large_the_gaps_are)
         {{1, 0, 2, 19000}, {6, 1, 3, 20000}},
         {{0, 0, 1, 7}, {6, 2, 3, 4000}},
     };
-    static models all;
-    models_open(&all, tensors, 3, 0);
+    static slice_models all;
+    slice_models_open(&all, &folder, tensors, 3, 0);
     for (size_t i = 0; i < sizeof boxes / sizeof boxes[0]; i++) {
         char what[32];
         snprintf(what, sizeof what, "box %zu", i);
         check_box(&all, i < 7 ? 0 : i < 12 ? 1 : 2, boxes[i][0], boxes[i][1], what);
     }
-    models_close(&all);
+    slice_models_close(&all);
 }
 
 /* A file of a few hundred kilobytes can have 100,000 dimensions and 20,000 rows: a step from one
@@ -279,25 +242,26 @@ Test(slice, dimensions_that_take_one_index_cost_no_step_anything)
     }
     build_add(&shape, "]", 2);
     const build_tensor tensor = {"a", 0, "U8", shape.data, ROWS * 4};
-    static models all;
-    models_open(&all, &tensor, 1, 0);
+    static slice_models all;
+    slice_models_open(&all, &folder, &tensor, 1, 0);
     stop[RANK - 1] = 2;
-    for (size_t way = 0; way < WAYS; way++) {
+    for (size_t way = 0; way < SLICE_WAYS; way++) {
         const tare_tensor *a = tare_find(all.way[way], "a", 1);
         uint8_t target[ROWS * 2];
         tarei_slice_box box;
         cr_assert_eq(tare_read_slice(all.way[way], a, NULL, stop, target, sizeof target, NULL),
                      TARE_OK);
         for (size_t row = 0; row < ROWS; row++) {
-            cr_expect_eq(target[row * 2], build_byte(row * 4), "%s: %zu", way_names[way], row);
-            cr_expect_eq(target[row * 2 + 1], build_byte(row * 4 + 1), "%s: %zu", way_names[way],
+            cr_expect_eq(target[row * 2], build_byte(row * 4), "%s: %zu", slice_way_names[way],
                          row);
+            cr_expect_eq(target[row * 2 + 1], build_byte(row * 4 + 1), "%s: %zu",
+                         slice_way_names[way], row);
         }
         cr_assert_eq(tarei_slice_make(all.way[way], a, NULL, stop, &box, NULL), TARE_OK);
         cr_expect_eq(box.outer_count, 2);
         cr_expect_eq(box.row_count, 5);
     }
-    models_close(&all);
+    slice_models_close(&all);
     build_free(&shape);
 }
 
@@ -306,9 +270,9 @@ Test(slice, bounds_that_are_null_are_those_of_the_tensor)
     static const build_tensor tensors[] = {
         {"a", 0, "U8", "[4,3]", 12}, {"scalar", 0, "F64", "[]", 8}, {"none", 0, "F64", "[0]", 0}};
     static const uint64_t start[] = {2, 0}, stop[] = {2, 3};
-    static models all;
-    models_open(&all, tensors, 3, 0);
-    for (size_t way = 0; way < WAYS; way++) {
+    static slice_models all;
+    slice_models_open(&all, &folder, tensors, 3, 0);
+    for (size_t way = 0; way < SLICE_WAYS; way++) {
         const tare_model *model = all.way[way];
         const tare_tensor *a = tare_find(model, "a", 1), *scalar = tare_find(model, "scalar", 6);
         const char *bytes = all.file.data + all.file.size - 20;
@@ -329,7 +293,7 @@ Test(slice, bounds_that_are_null_are_those_of_the_tensor)
         cr_expect_eq(tare_read_slice(model, tare_find(model, "none", 4), NULL, NULL, NULL, 0, NULL),
                      TARE_OK);
     }
-    models_close(&all);
+    slice_models_close(&all);
 }
 
 Test(slice, of_nothing_reads_nothing)
@@ -337,20 +301,20 @@ Test(slice, of_nothing_reads_nothing)
     static const build_tensor tensors[] = {{"a", 0, "F32", "[4,3]", 48},
                                            {"vast", 0, "F32", "[0,4294967295,4294967295]", 0}};
     static const uint64_t start[] = {1, 2, 0}, stop[] = {4, 2, 0};
-    static models all;
-    models_open(&all, tensors, 2, 0);
+    static slice_models all;
+    slice_models_open(&all, &folder, tensors, 2, 0);
     os_faults_reset();
-    for (size_t way = 0; way < WAYS; way++)
+    for (size_t way = 0; way < SLICE_WAYS; way++)
         for (size_t i = 0; i < 2; i++) {
             const tare_tensor *tensor =
                 tare_find(all.way[way], tensors[i].name, strlen(tensors[i].name));
             const uint64_t *from = i == 0 ? start : NULL, *to = i == 0 ? stop : NULL;
             tare_error error = expect_poison();
             tare_status status = tare_read_slice(all.way[way], tensor, from, to, NULL, 0, &error);
-            cr_expect_eq(status, TARE_OK, "%s: %s", way_names[way], error.message);
+            cr_expect_eq(status, TARE_OK, "%s: %s", slice_way_names[way], error.message);
         }
     cr_expect_eq(os_fault.calls[OS_PREAD] + all.probe.calls, 0);
-    models_close(&all);
+    slice_models_close(&all);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -371,10 +335,10 @@ Test(slice, beyond_the_shape_names_the_dimension)
         {{1, 1, 1}, {4, 5, 0}, "dimension 2: 1 to 0 of 6"},
         {{4, 6, 0}, {4, 6, 6}, "dimension 1: 6 to 6 of 5"},
     };
-    static models all;
-    models_open(&all, tensors, 1, 0);
+    static slice_models all;
+    slice_models_open(&all, &folder, tensors, 1, 0);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        for (size_t way = 0; way < WAYS; way++) {
+        for (size_t way = 0; way < SLICE_WAYS; way++) {
             const tare_tensor *tensor = tare_at(all.way[way], 0);
             tare_error error = expect_poison();
             char target[120];
@@ -390,7 +354,7 @@ Test(slice, beyond_the_shape_names_the_dimension)
             cr_expect_eq(status, TARE_E_ARGUMENT);
             cr_expect_eq(size, 0);
         }
-    models_close(&all);
+    slice_models_close(&all);
 }
 
 Test(slice, that_cuts_a_byte_names_the_dimension)
@@ -410,8 +374,8 @@ Test(slice, that_cuts_a_byte_names_the_dimension)
         {1, {0, 0, 0}, {3, 2, 4}, NULL},          {1, {0, 0, 4}, {3, 2, 8}, NULL},
         {1, {0, 0, 2}, {3, 2, 6}, "dimension 2"}, {1, {0, 0, 4}, {3, 2, 6}, "dimension 2"},
     };
-    static models all;
-    models_open(&all, tensors, 2, 0);
+    static slice_models all;
+    slice_models_open(&all, &folder, tensors, 2, 0);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const tare_tensor *tensor = tare_at(all.way[2], rows[i].number);
         tare_error error = expect_poison();
@@ -423,7 +387,7 @@ Test(slice, that_cuts_a_byte_names_the_dimension)
         if (rows[i].message != NULL) expect_message("the dimension", rows[i].message, &error);
         check_box(&all, rows[i].number, rows[i].start, rows[i].stop, "of less than a byte");
     }
-    models_close(&all);
+    slice_models_close(&all);
 }
 
 Test(slice, wants_a_target_of_exactly_its_size)
@@ -431,9 +395,9 @@ Test(slice, wants_a_target_of_exactly_its_size)
     static const build_tensor tensors[] = {{"a", 0, "F32", "[4,5]", 80}};
     static const uint64_t start[] = {1, 1}, stop[] = {3, 4};
     static const size_t sizes[] = {0, 1, 23, 25, 80, SIZE_MAX};
-    static models all;
-    models_open(&all, tensors, 1, 0);
-    for (size_t way = 0; way < WAYS; way++) {
+    static slice_models all;
+    slice_models_open(&all, &folder, tensors, 1, 0);
+    for (size_t way = 0; way < SLICE_WAYS; way++) {
         const tare_tensor *tensor = tare_at(all.way[way], 0);
         char target[26];
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -450,7 +414,7 @@ Test(slice, wants_a_target_of_exactly_its_size)
                      TARE_OK);
         cr_expect(target[0] == 'x' && target[25] == 'x', "writes nothing beside it");
     }
-    models_close(&all);
+    slice_models_close(&all);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -475,9 +439,9 @@ Test(slice, reads_over_gaps_as_large_as_a_seek_is_worth)
         char shape[64];
         snprintf(shape, sizeof shape, "[%d,%d]", (int)rows[i].rows, (int)rows[i].width);
         build_tensor tensor = {"t", 0, "U8", shape, (size_t)(rows[i].rows * rows[i].width)};
-        models all;
-        models_open(&all, &tensor, 1, 0);
-        for (size_t way = 2; way < WAYS; way++) {
+        slice_models all;
+        slice_models_open(&all, &folder, &tensor, 1, 0);
+        for (size_t way = 2; way < SLICE_WAYS; way++) {
             const uint64_t start[] = {0, 0}, stop[] = {rows[i].rows, rows[i].run};
             uint8_t target[16];
             size_t size = (size_t)(rows[i].rows * rows[i].run);
@@ -487,13 +451,13 @@ Test(slice, reads_over_gaps_as_large_as_a_seek_is_worth)
             cr_assert_eq(tare_read_slice(all.way[way], wanted, start, stop, target, size, NULL),
                          TARE_OK);
             size_t reads = way == 2 ? os_fault.calls[OS_PREAD] : all.probe.calls;
-            cr_expect_eq(reads, rows[i].reads[way == 3], "row %zu, %s: %zu", i, way_names[way],
-                         reads);
+            cr_expect_eq(reads, rows[i].reads[way == 3], "row %zu, %s: %zu", i,
+                         slice_way_names[way], reads);
             for (size_t k = 0; k < size; k++)
                 cr_expect_eq(target[k],
                              build_byte(k / rows[i].run * rows[i].width + k % rows[i].run));
         }
-        models_close(&all);
+        slice_models_close(&all);
     }
 }
 
@@ -512,10 +476,10 @@ Test(slice, takes_few_reads)
         {1, {0, 0}, {100, 10000}, {100, 12}}, /* gaps too large for a file */
         {1, {0, 0}, {100, 15000}, {8, 8}},    {1, {0, 0}, {100, 1}, {100, 100}},
     };
-    static models all;
-    models_open(&all, tensors, 2, 0);
+    static slice_models all;
+    slice_models_open(&all, &folder, tensors, 2, 0);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        for (size_t way = 1; way < WAYS; way++) {
+        for (size_t way = 1; way < SLICE_WAYS; way++) {
             const tare_tensor *tensor = tare_at(all.way[way], rows[i].number);
             uint64_t size;
             tare_slice_size(all.way[way], tensor, rows[i].start, rows[i].stop, &size, NULL);
@@ -527,11 +491,11 @@ Test(slice, takes_few_reads)
             cr_expect_eq(status, TARE_OK);
             size_t reads = way < 3 ? os_fault.calls[OS_PREAD] : all.probe.calls;
             cr_expect(reads > 0 && reads <= rows[i].reads_max[way == 3], "row %zu, %s: %zu reads",
-                      i, way_names[way], reads);
+                      i, slice_way_names[way], reads);
             cr_expect_eq(os_fault.asked_max > (1u << 20), 0, "row %zu", i);
             free(target);
         }
-    models_close(&all);
+    slice_models_close(&all);
 }
 
 /* Every read fails in turn, for good or for a moment. */
@@ -540,8 +504,8 @@ Test(slice, fails_cleanly_at_every_read)
     static const build_tensor tensors[] = {{"a", 0, "U8", "[12,20000]", 240000}};
     static const uint64_t start[] = {1, 100}, stop[] = {12, 10000};
     static const int failures[] = {EIO, 0, EINTR, EAGAIN};
-    static models all;
-    models_open(&all, tensors, 1, 0);
+    static slice_models all;
+    slice_models_open(&all, &folder, tensors, 1, 0);
     const tare_tensor *tensor = tare_at(all.way[2], 0);
     char *target = malloc(11 * 9900);
     for (size_t f = 0; f < 4; f++)
@@ -569,16 +533,16 @@ Test(slice, fails_cleanly_at_every_read)
             }
         }
     free(target);
-    models_close(&all);
+    slice_models_close(&all);
 }
 
 Test(slice, of_a_file_that_shrank_is_an_error_also_when_mapped)
 {
     static const build_tensor tensors[] = {{"a", 0, "U8", "[100,1000]", 100000}};
     static const uint64_t start[] = {0, 0}, stop[] = {100, 500}, half[] = {50, 500};
-    static models all;
+    static slice_models all;
     close(0); /* daemons have none, and then the first file that is opened is number 0 */
-    models_open(&all, tensors, 1, 0);
+    slice_models_open(&all, &folder, tensors, 1, 0);
     temp_write(&folder, "model.safetensors", all.file.data, all.file.size - 30000);
     char *target = malloc(50000);
     for (size_t way = 1; way <= 2; way++) {
@@ -586,21 +550,21 @@ Test(slice, of_a_file_that_shrank_is_an_error_also_when_mapped)
         const tare_tensor *tensor = tare_at(all.way[way], 0);
         tare_status status =
             tare_read_slice(all.way[way], tensor, start, stop, target, 50000, &error);
-        expect_status(way_names[way], TARE_E_CHANGED, status, NULL, &error);
-        expect_message(way_names[way], "'a'", &error);
+        expect_status(slice_way_names[way], TARE_E_CHANGED, status, NULL, &error);
+        expect_message(slice_way_names[way], "'a'", &error);
         status = tare_read_slice(all.way[way], tensor, start, half, target, 25000, &error);
         cr_expect_eq(status, TARE_OK, "what is left can be read");
     }
     free(target);
-    models_close(&all);
+    slice_models_close(&all);
 }
 
 Test(slice, of_a_reader_that_fails_is_an_error)
 {
     static const build_tensor tensors[] = {{"a", 0, "U8", "[10,1000]", 10000}};
     static const uint64_t start[] = {0, 0}, stop[] = {10, 500};
-    static models all;
-    models_open(&all, tensors, 1, 300);
+    static slice_models all;
+    slice_models_open(&all, &folder, tensors, 1, 300);
     char target[5000];
     for (size_t n = 1; n < 10; n++) {
         tare_error error = expect_poison();
@@ -612,5 +576,5 @@ Test(slice, of_a_reader_that_fails_is_an_error)
         expect_status("a reader that fails", TARE_E_READ, status, NULL, &error);
         cr_expect_eq(error.system_error, 5);
     }
-    models_close(&all);
+    slice_models_close(&all);
 }
